@@ -1,0 +1,168 @@
+"""The command ``paperlib``: what the machine has, data, runs, records, claims and figures.
+
+Every command imports what it needs when it is called, so that ``--help`` does not wait for torch. What a user can
+mend ends in one sentence on stderr and exit code 2, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from paperlib.errors import PaperlibError
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]  # Typer exports no more of Click's errors than this child
+PLAIN = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
+
+app = typer.Typer(**PLAIN, help="The AlexNet paper, made executable.")  # type: ignore[arg-type]
+data_app = typer.Typer(**PLAIN, help="Data sets: which are here, and fetching.")  # type: ignore[arg-type]
+app.add_typer(data_app, name="data")
+
+Scale = Annotated[str, typer.Option(help="sample, photos, cifar10, tinyimagenet or ilsvrc2012")]
+
+
+@app.callback(invoke_without_command=True)
+def _help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def check() -> None:
+    """Show whether this machine has what a run needs, a line for each thing; exit code 1 if one fails."""
+    from paperlib import check as checks
+
+    found = checks.run_all()
+    for line in checks.lines(found):
+        typer.echo(line)
+    if not checks.passed(found):
+        raise typer.Exit(1)
+
+
+@data_app.command("show")
+def data_show() -> None:
+    """List the data sets: found or not, and where."""
+    from paperlib import data
+
+    for name, found, where in data.status():
+        typer.echo(f"{name:<14}{'found' if found else 'not found':<11}{where}")
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10 or tinyimagenet")]) -> None:
+    """Download a data set, check its checksum and put it where runs look for it."""
+    from paperlib import data
+
+    data.fetch(name)
+    typer.echo(f"{name} is in place")
+
+
+@app.command()
+def run(
+    scale: Scale,
+    experiment: Annotated[str | None, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run every experiment that this scale has.")] = False,
+    arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each a process of one thread.")] = 1,
+    missing: Annotated[bool, typer.Option("--missing", help="Skip what is recorded, too.")] = False,
+) -> None:
+    """Run an experiment; what is finished in runs/ is skipped, what was interrupted goes on."""
+    if everything == (experiment is not None):
+        raise typer.BadParameter("name one experiment, or give --all", param_hint="EXPERIMENT")
+    if everything and arms is not None:
+        raise typer.BadParameter("goes with one experiment, not with --all", param_hint="--arms")
+    chosen = None if arms is None else [arm.strip() for arm in arms.split(",")]
+    if chosen is not None and not all(chosen):
+        raise typer.BadParameter("a comma stands where a name is missing", param_hint="--arms")
+    from paperlib import experiments
+
+    names = experiments.names(scale) if experiment is None else [experiment]
+    if not names:
+        raise PaperlibError(f"no experiment has the scale {scale}: `paperlib run EXPERIMENT --scale sample` has some")
+    for name in names:
+        finished = experiments.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, runs_dir=None)
+        typer.echo(f"{name}, {scale}: {len(finished)} run{'s' * (len(finished) != 1)} finished")
+
+
+@app.command()
+def record(
+    scale: Scale,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
+) -> None:
+    """Promote an experiment's finished runs to data/recorded/ (for maintainers)."""
+    from paperlib import experiments
+
+    for path in experiments.record(experiment, scale):
+        typer.echo(os.path.relpath(path))
+
+
+@app.command()
+def claims(
+    section: Annotated[str | None, typer.Option(metavar="N.N", help="Only this section of the paper.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,
+) -> None:
+    """Show the claims of the paper and the status of each, computed from the records."""
+    from paperlib import claims as table
+
+    rows = table.rows(section)
+    typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these figures.")] = None,
+) -> None:
+    """Draw the figures, and the numbers in them, from the records into figures/."""
+    from paperlib import figures as drawings
+
+    for path in drawings.draw(names or None):
+        typer.echo(os.path.relpath(path))
+
+
+@app.command()
+def agree(scale: Scale = "sample") -> None:
+    """Show how far the runs in runs/ agree with the recorded ones."""
+    from paperlib import experiments
+
+    typer.echo(experiments.agreement(scale))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (``sys.argv`` without ``arguments``) and return its exit code.
+
+    0 done · 1 ``check`` found something missing · 2 the user can mend it · 130 interrupted.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        code = app(args=arguments, prog_name="paperlib", standalone_mode=False)
+        sys.stdout.flush()
+    except USAGE_ERROR as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "paperlib"
+        return _fail(error.format_message(), 2, f"Try `{path} --help`.")  # type: ignore[attr-defined]
+    except PaperlibError as error:
+        return _fail(str(error), 2)
+    except BrokenPipeError:  # `paperlib claims | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at exit
+        return 141
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{place}{error.strerror or error}.", 2)
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        return _fail("Interrupted: the same command goes on where it stopped.", 130)
+    return int(code or 0)
+
+
+def _fail(message: str, code: int, *hints: str) -> int:
+    for line in ("paperlib: " + " ".join(message.split()), *hints):
+        typer.echo(line, err=True)
+    return code
