@@ -1,0 +1,174 @@
+"""The experiments: controlled comparisons, each a table of arms declared before any run that counts.
+
+An arm differs from its experiment's base in the dotted recipe fields it names, and in nothing else: seeds
+share initial weights, order of the data and augmentation. What an experiment says is computed in
+``paperlib.evidence`` from recorded runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from paperlib.data import FINGERPRINTS
+from paperlib.errors import PaperlibError
+from paperlib.models import CIFAR_SIZES
+from paperlib.recipe import Recipe, Sizes, Stop
+from paperlib.runs import Run
+
+SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arm ``a`` against arm ``b``, for one claim: paired over the seeds.
+
+    ``transform`` "difference" is metric(b) - metric(a); "log_ratio" is metric(b) / metric(a), for times.
+    Positive (a ratio above 1) means that the claim's direction holds. ``smallest_effect``, in the metric's
+    units (or as a ratio), is the smallest effect that would be of interest.
+    """
+
+    claim: str
+    a: str
+    b: str
+    metric: str
+    transform: str
+    smallest_effect: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest."""
+
+    name: str
+    scale: str
+    title: str
+    base: Recipe
+    sizes: Sizes
+    stop: Stop
+    arms: dict[str, Changes]
+    seeds: tuple[int, ...]
+    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    proxy: bool = True  # not in the form the paper has the claim in
+
+    def recipe(self, arm: str) -> Recipe:
+        """The full recipe of an arm."""
+        if arm not in self.arms:
+            raise PaperlibError(f"experiment {self.name} has no arm {arm!r} at scale {self.scale}; its arms are {', '.join(self.arms)}")
+        return self.base.but(**self.arms[arm])
+
+    def planned_seeds(self, arm: str) -> tuple[int, ...]:
+        """The seeds declared for an arm."""
+        return self.seeds_of.get(arm, self.seeds)
+
+    def run(self, arm: str, seed: int, fingerprint: str) -> Run:
+        """One run of this experiment on the copy of its data with ``fingerprint``."""
+        return Run(self.recipe(arm), self.sizes, self.stop, fingerprint, seed)
+
+    def cells(self) -> Iterator[tuple[str, int]]:
+        """All declared (arm, seed), seeds outermost, so that a broken-off campaign is balanced over the arms."""
+        longest = max(len(self.planned_seeds(arm)) for arm in self.arms)
+        for k in range(longest):
+            for arm in self.arms:
+                if k < len(self.planned_seeds(arm)):
+                    yield arm, self.planned_seeds(arm)[k]
+
+    def ids(self) -> dict[str, tuple[str, int, str]]:
+        """Run id -> (arm, seed, kind of copy), for every known copy of the data."""
+        return {
+            self.run(arm, seed, fingerprint).id: (arm, seed, copy)
+            for (arm, seed), (copy, fingerprint) in itertools.product(self.cells(), FINGERPRINTS[self.scale].items())
+        }
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Section 3.1, Figure 1: time to a training error, ReLU against saturating units
+
+PLAIN = Recipe().but(
+    **{
+        "model.net": "80sec", "model.lrn": False, "model.dropout": 0.0,
+        "augment.crop": False, "augment.mirror": "none", "augment.colour": 0.0,
+        "optim.weight_decay": 0.0, "optim.decay_biases": False, "optim.drops": (),
+    }
+)  # fmt: skip
+"""No regularisation of any kind, as section 3.1 says; batches of 128, momentum 0.9, a constant rate."""
+
+SETTINGS: dict[str, Changes] = {
+    # pixels 0-255 minus the mean image, the Gaussian initial weights of the configuration, biases at twice the rate
+    "2012": {"augment.pixels": "centred", "model.init": "gaussian", "optim.bias_lr_factor": 2.0},
+    # unit-variance input, initial weights matched to the nonlinearity, one rate
+    "today": {"augment.pixels": "standardised", "optim.bias_lr_factor": 1.0},
+    # as today, with one rule for all nonlinearities
+    "xavier": {"augment.pixels": "standardised", "model.init": "xavier", "optim.bias_lr_factor": 1.0},
+}
+UNITS = {"relu": "relu", "tanh": "tanh", "scaled": "scaled_tanh", "sigmoid": "sigmoid"}
+
+
+def unit_arm(setting: str, unit: str) -> Changes:
+    """The changes of one arm of Figure 1, without its learning rate."""
+    changes = {**SETTINGS[setting], "model.activation": UNITS[unit]}
+    if setting == "today":
+        changes["model.init"] = "he" if unit == "relu" else "lecun"
+    return changes
+
+
+RATE_GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+"""Learning rates that a sweep may try, a factor of about three apart."""
+
+CHOSEN_RATES: dict[str, dict[str, float]] = {"cifar10": {}, "sample": {}}
+"""Scale -> arm -> the rate that the recorded sweep chose by the rule of ``paperlib.evidence.choose_rate``."""
+
+SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
+    "cifar10": {
+        "2012/relu": (0.0003, 0.001, 0.003),
+        "2012/tanh": (0.0003, 0.001, 0.003),
+        "today/relu": (0.003, 0.01, 0.03),
+        "today/tanh": (0.003, 0.01, 0.03),
+        "2012/scaled": (0.0003, 0.001, 0.003),
+        "2012/sigmoid": (0.001, 0.003, 0.01),
+    },
+}
+"""The rates tried; extended until the best of an arm has a worse or diverged neighbour on both sides."""
+
+UNIT_SIZES = {
+    "cifar10": CIFAR_SIZES,
+    "sample": Sizes(side=28, crop=28, channels=1, classes=10, kernels=(16, 16, 32), fc=32),
+}
+
+
+def rate_sweep(scale: str, stop: Stop) -> Experiment:
+    """The sweep that chooses the learning rates of Figure 1 at one scale; its seed is used for nothing else."""
+    arms = {
+        f"{arm}@{rate:g}": {**unit_arm(*arm.split("/")), "optim.lr": rate}
+        for arm, rates in SWEPT[scale].items()
+        for rate in rates
+    }
+    return Experiment("relu-rates", scale, "Learning rates for Figure 1", PLAIN, UNIT_SIZES[scale], stop, arms, seeds=(100,))
+
+
+DECLARED: list[Experiment] = [
+    rate_sweep("cifar10", Stop(epochs=3, window=100)),
+]
+
+EXPERIMENTS: dict[tuple[str, str], Experiment] = {(e.name, e.scale): e for e in DECLARED}
+
+
+def names(scale: str | None = None) -> list[str]:
+    """Names of all experiments, or of those declared at ``scale``."""
+    return list(dict.fromkeys(e.name for e in DECLARED if scale in (None, e.scale)))
+
+
+def get(name: str, scale: str) -> Experiment:
+    """The experiment ``name`` at ``scale``, or a sentence that says what there is."""
+    if scale not in SCALES:
+        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(SCALES)}")
+    if name not in names():
+        raise PaperlibError(f"there is no experiment {name!r}; the experiments are {', '.join(names())}")
+    if (name, scale) not in EXPERIMENTS:
+        here = [e.scale for e in DECLARED if e.name == name]
+        raise PaperlibError(f"experiment {name} is not declared at scale {scale}; it is at {', '.join(here)}")
+    return EXPERIMENTS[name, scale]

@@ -1,0 +1,238 @@
+"""Recipes: every choice of the paper, and of the code its authors ran, as one field each.
+
+``Recipe.paper()`` is the text of the paper read literally, ``Recipe.source2012()`` the authors' code
+(net #145 of computerhistory/AlexNet-Source-Code). The numbers in brackets below are the rows of the
+table of readings in ``paperlib.paper.READINGS``. An ablation is ``recipe.but(**{"model.lrn": False})``:
+one dotted field, never a subclass.
+
+A recipe says *what* is trained; how large it is stands in :class:`Sizes`, and when it ends in :class:`Stop`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from paperlib.errors import PaperlibError
+
+
+T = typing.TypeVar("T")
+
+
+class RecipeError(PaperlibError):
+    """A recipe names a field or a value that does not exist."""
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The net: architecture, nonlinearity, normalisation, pooling, initial values, dropout."""
+
+    net: str = "two_tower"  # two_tower | one_tower | 80sec | 19pct | (small ones of models.py)
+    activation: str = "relu"  # relu | tanh | scaled_tanh | sigmoid
+    lrn: bool = True  # section 3.3; False drops spatial_norm too, as run #148 did
+    lrn_n: int = 5
+    lrn_k: float = 2.0
+    lrn_alpha: float = 1e-4  # [2] coefficient of the plain sum; the 2012 code divides it by n
+    lrn_beta: float = 0.75
+    norm1_before_relu: bool = False  # [1]
+    lrn_across_towers: bool = True  # [3]
+    spatial_norm: bool = False  # [4]
+    pool: str = "overlapping"  # overlapping (z=3, s=2) | 2x2 (as stated) | 2x2_as_run (#147)
+    communication: str = "conv3"  # where the towers read each other: conv3 | conv4 | never
+    removed: tuple[str, ...] = ()  # layers left out, for section 7
+    extra_conv: int = 0  # further 3x3 layers after conv5, for "deeper"
+    width: float = 1.0  # factor on every hidden layer, for "wider"
+    init: str = "gaussian"  # gaussian (2012 constants) | gain_matched | he | lecun | xavier
+    init_std: float = 0.01  # [5] of conv3-5
+    bias_one: float = 1.0  # section 5: initial bias of conv2, conv4, conv5, fc6, fc7
+    dropout: float = 0.5  # probability of setting a unit to zero
+    dropout_form: str = "2012"  # 2012 (halve at test) | inverted (double in training)
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """What happens to an image on its way into the net."""
+
+    pixels: str = "centred"  # centred (0-255 minus the mean image) | standardised (zero mean, unit variance)
+    crop: bool = True
+    offsets: int = 32  # [13] at 256 -> 224: 32 leaves out the last offset, 33 has them all
+    share: int = 1  # [14] consecutive images that share one crop and mirror
+    mirror: str = "horizontal"  # horizontal | none | vertical | both
+    mean: str = "place"  # [15] the mean image is cropped at the crop's own place | centre
+    colour: float = 0.1  # standard deviation of alpha_i in section 4.1; 0 turns the noise off
+    colour_scale: str = "eigenvalue"  # [10] eigenvalue (0-1 pixels) | std (0-255 pixels)
+    colour_shrink: bool = False  # [11] divide by 1 + colour after adding the noise
+    colour_off_epoch: int | None = None  # [12]
+    shuffle: bool = True  # [16]
+
+
+@dataclass(frozen=True)
+class OptimRecipe:
+    """Section 5: stochastic gradient descent with momentum, and its schedule."""
+
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 128
+    bias_lr_factor: float = 1.0  # [6]
+    bias_lr_drops: bool = True  # [6b]
+    decay_biases: bool = True  # [7]
+    freeze_conv1: tuple[int, ...] = ()  # [8] epochs: (rate to 1e-5, rate to 0)
+    drops: tuple[int, ...] | str = "plateau"  # [9] epochs at which the rate is divided by 10
+    patience: int = 3  # epochs without a better validation error that make a plateau
+    max_drops: int = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Model, augmentation and optimisation of one training; see the module's docstring."""
+
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+
+    @classmethod
+    def paper(cls) -> Recipe:
+        """The paper's text read literally; where it is silent, what the text suggests."""
+        return cls()
+
+    @classmethod
+    def source2012(cls) -> Recipe:
+        """Net #145 as the authors ran it (layers-145.cfg, layer-params-145.cfg, convdata_jpeg.py)."""
+        return cls().but(**SOURCE2012)
+
+    def but(self, **changes: Any) -> Recipe:
+        """A copy with other values in the dotted fields named, e.g. ``{"model.lrn": False}``.
+
+        Raises :class:`RecipeError` for an unknown field or a value of the wrong type.
+        """
+        parts: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            part, _, leaf = name.partition(".")
+            known = {f.name for f in fields(self)}
+            if part not in known or leaf not in {f.name for f in fields(getattr(self, part))}:
+                raise RecipeError(f"a recipe has no field {name!r}; the fields are {', '.join(field_names())}")
+            parts.setdefault(part, {})[leaf] = _checked(type(getattr(self, part)), name, leaf, value)
+        return replace(self, **{part: replace(getattr(self, part), **new) for part, new in parts.items()})
+
+
+SOURCE2012: dict[str, Any] = {
+    "model.norm1_before_relu": True,
+    "model.lrn_alpha": 1e-4 / 5,
+    "model.lrn_across_towers": False,
+    "model.spatial_norm": True,
+    "model.init_std": 0.03,
+    "optim.bias_lr_factor": 2.0,
+    "optim.bias_lr_drops": False,
+    "optim.decay_biases": False,
+    "optim.freeze_conv1": (67, 72),
+    "optim.drops": (25, 51, 79),
+    "augment.colour_scale": "std",
+    "augment.colour_shrink": True,
+    "augment.colour_off_epoch": 67,
+    "augment.offsets": 33,
+    "augment.share": 32,
+    "augment.mean": "centre",
+    "augment.shuffle": False,
+}
+"""What differs from the paper in the authors' code: field -> the code's value."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.activation": ("relu", "tanh", "scaled_tanh", "sigmoid"),
+    "model.pool": ("overlapping", "2x2", "2x2_as_run"),
+    "model.communication": ("conv3", "conv4", "never"),
+    "model.init": ("gaussian", "gain_matched", "he", "lecun", "xavier"),
+    "model.dropout_form": ("2012", "inverted"),
+    "augment.pixels": ("centred", "standardised"),
+    "augment.mirror": ("horizontal", "none", "vertical", "both"),
+    "augment.mean": ("place", "centre"),
+    "augment.colour_scale": ("eigenvalue", "std"),
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the net and its images are; the defaults are the paper's own (section 3.5).
+
+    ``kernels`` are the output maps of each convolution, both towers together; ``pool_pads`` pad the pools.
+    """
+
+    side: int = 256  # of the stored image
+    crop: int = 224  # of what the net sees
+    channels: int = 3
+    classes: int = 1000
+    kernels: tuple[int, ...] = (96, 256, 384, 384, 256)
+    kernel_sizes: tuple[int, ...] = (11, 5, 3, 3, 3)
+    strides: tuple[int, ...] = (4, 1, 1, 1, 1)
+    pads: tuple[int, ...] = (0, 2, 1, 1, 1)
+    pool_pads: tuple[int, ...] = (0, 0, 0)
+    fc: int = 4096
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run ends: after ``epochs``, or as soon as the running training error reaches ``threshold`` (per cent).
+
+    The running error is the mean over ``window`` updates; ``window`` 0 keeps epochs only.
+    ``validation`` images of the training set are held out for the schedule (0: none).
+    ``train_images`` uses only the first so many training images (0: all of them).
+    """
+
+    epochs: int = 90
+    threshold: float | None = None
+    window: int = 0
+    validation: int = 0
+    train_images: int = 0
+
+
+def field_names() -> list[str]:
+    """All dotted field names of a recipe."""
+    return [f"{part.name}.{leaf.name}" for part in fields(Recipe) for leaf in fields(getattr(Recipe(), part.name))]
+
+
+def to_dict(value: Any) -> dict[str, Any]:
+    """A dataclass as nested plain data with every field that is at its default left out (the canonical form)."""
+    out: dict[str, Any] = {}
+    for f in fields(value):
+        mine, default = getattr(value, f.name), getattr(type(value)(), f.name)
+        if dataclasses.is_dataclass(mine):
+            inner = to_dict(mine)
+            if inner:
+                out[f.name] = inner
+        elif mine != default:
+            out[f.name] = list(mine) if isinstance(mine, tuple) else mine
+    return out
+
+
+def recipe_from_dict(data: dict[str, Any]) -> Recipe:
+    """The inverse of :func:`to_dict` for a recipe."""
+    return Recipe().but(**{f"{part}.{leaf}": value for part, leaves in data.items() for leaf, value in leaves.items()})
+
+
+def from_dict(kind: type[T], data: dict[str, Any]) -> T:
+    """The inverse of :func:`to_dict` for :class:`Sizes` and :class:`Stop`."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise RecipeError(f"{kind.__name__} has no field {unknown[0]!r}; the fields are {', '.join(sorted(known))}")
+    return kind(**{name: _checked(kind, name, name, value) for name, value in data.items()})
+
+
+def _checked(kind: type, name: str, leaf: str, value: Any) -> Any:
+    """``value`` in the field's type (lists become tuples, ints become floats), or a RecipeError in one sentence."""
+    if isinstance(value, list):
+        value = tuple(value)
+    hint = typing.get_type_hints(kind)[leaf]
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    origins = tuple(typing.get_origin(t) or t for t in allowed)
+    if float in origins and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    is_bool_for_number = isinstance(value, bool) and bool not in origins
+    if is_bool_for_number or not isinstance(value, origins):
+        raise RecipeError(f"{name} takes {hint if len(origins) > 1 else origins[0].__name__}, not {value!r}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise RecipeError(f"{name} takes one of {', '.join(CHOICES[name])}, not {value!r}")
+    return value

@@ -1,0 +1,166 @@
+"""Running declared experiments: one process a run, one thread a process; and promoting what is finished to evidence."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import shutil
+import time
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from paperlib import data, experiments, runs, train
+from paperlib.errors import PaperlibError
+from paperlib.experiments import Experiment
+from paperlib.runs import Run
+
+logger = logging.getLogger(__name__)
+RECORDED = runs.ROOT / "data" / "recorded"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to train, with where it comes from and where it goes."""
+
+    run: Run
+    about: dict[str, str]
+    directory: Path
+
+
+def run(
+    name: str,
+    scale: str,
+    *,
+    arms: list[str] | None = None,
+    seeds: int | None = None,
+    jobs: int = 1,
+    missing: bool = False,
+    runs_dir: Path | None = None,
+    progress: bool = True,
+) -> list[str]:
+    """Train what is not finished of an experiment; gives the ids of its finished runs.
+
+    ``arms`` and ``seeds`` (the first so many) restrict it, ``missing`` also skips what is recorded. Runs go to
+    ``runs_dir`` and resume from their last checkpoint. Needs the data of ``scale`` at hand.
+    """
+    experiment = experiments.get(name, scale)
+    if seeds is not None and seeds < 1:
+        raise PaperlibError(f"--seeds takes a number from 1 up, not {seeds}")
+    if jobs < 1:
+        raise PaperlibError(f"--jobs takes a number from 1 up, not {jobs}")
+    for arm in arms or []:
+        experiment.recipe(arm)  # raises for an unknown one before anything is trained
+    chosen = arms or list(experiment.arms)
+    dataset = data.load(scale)
+    runs_dir = runs_dir or runs.default_runs_dir()
+    recorded = recorded_ids() if missing else set()
+    todo, finished = [], []
+    for arm, seed in experiment.cells():
+        if arm not in chosen or (seeds is not None and seed not in experiment.planned_seeds(arm)[:seeds]):
+            continue
+        one = experiment.run(arm, seed, dataset.fingerprint)
+        if one.id in recorded or is_finished(runs_dir, one.id):
+            finished.append(one.id)
+        else:
+            about = {"experiment": name, "scale": scale, "arm": arm}
+            todo.append(Job(one, about, runs.record_path(runs_dir, one.id).parent))
+    if jobs == 1:
+        for job in todo:
+            train_one(job, dataset, progress=progress)
+    else:
+        train_many(todo, jobs, progress)
+    return finished + [job.run.id for job in todo]
+
+
+def is_finished(runs_dir: Path, run_id: str) -> bool:
+    """Whether a record of this id stands in ``runs_dir`` and is complete."""
+    path = runs.record_path(runs_dir, run_id)
+    return path.exists() and path.stat().st_size > 0 and runs.status(runs.read_record(path)) != "unfinished"
+
+
+def train_one(job: Job, dataset: data.Dataset, *, progress: bool = False, parent: int | None = None) -> str:
+    """Train one job in this process, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        result = train.fit(
+            job.run, dataset, job.directory, about=job.about, progress=progress,
+            keep_going=lambda: parent is None or os.getppid() == parent,
+        )  # fmt: skip
+    finally:
+        torch.set_num_threads(threads)
+    return result.status
+
+
+def _train_in_child(job: Job, parent: int) -> str:
+    try:
+        return train_one(job, data.load(job.about["scale"]), parent=parent)
+    except train.Interrupted:
+        return "interrupted"  # the parent is gone
+
+
+def train_many(todo: list[Job], jobs: int, progress: bool) -> None:
+    """Train jobs in ``jobs`` processes; a failing one lets the running ones finish and then raises."""
+    context = multiprocessing.get_context("spawn")
+    # a fresh process a run: what one leaves in memory cannot slow down the next
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        futures: set[Future[str]] = {pool.submit(_train_in_child, job, os.getpid()) for job in todo}
+        bar = tqdm(total=len(todo), unit="run", disable=not progress, desc="runs")
+        try:
+            while futures:
+                done, futures = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+                bar.update(len(done))
+                bar.set_postfix(epochs=sum(_epochs(job) for job in todo), refresh=True)
+                time.sleep(0.2)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        finally:
+            bar.close()
+
+
+def _epochs(job: Job) -> int:
+    """Epochs a job has behind it, for the progress bar."""
+    path = job.directory / "record.jsonl"
+    return path.read_text().count('"kind": "epoch"') if path.exists() else 0
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Promotion to evidence
+
+
+def recorded_paths() -> list[Path]:
+    """All recorded runs, in a fixed order."""
+    return sorted(RECORDED.glob("*/*/*.jsonl"))
+
+
+def recorded_ids() -> set[str]:
+    """Ids of all recorded runs."""
+    return {runs.read_record(path)[0]["id"] for path in recorded_paths()}
+
+
+def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
+    """Copy the finished runs of an experiment to ``data/recorded/``; a run that is recorded already is left alone."""
+    experiment: Experiment = experiments.get(name, scale)
+    runs_dir = runs_dir or runs.default_runs_dir()
+    known, written = recorded_ids(), []
+    for run_id, (arm, seed, _) in experiment.ids().items():
+        if run_id in known or not is_finished(runs_dir, run_id):
+            continue
+        target = RECORDED / name / scale / f"{arm.replace('/', '-')}-seed{seed}.jsonl"
+        if target.exists():
+            raise PaperlibError(f"{target} holds another run ({runs.read_record(target)[0]['id'][:12]}); remove it first if it is stale")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        shutil.copyfile(runs.record_path(runs_dir, run_id), part)
+        part.replace(target)
+        written.append(target)
+    return written

@@ -1,0 +1,327 @@
+"""One training loop for every experiment and scale.
+
+:func:`fit` trains the net of a :class:`~paperlib.runs.Run`. Given a directory it writes a record and
+checkpoints there and resumes from them: a run that was killed at any moment and started again equals an
+uninterrupted one in every number, down to the bits of the weights (on one machine, with one thread count).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from paperlib import runs
+from paperlib.augment import Augmenter
+from paperlib.data import Dataset
+from paperlib.errors import PaperlibError
+from paperlib.models import build
+from paperlib.optim import PaperSGD, learning_rate
+from paperlib.runs import Line, Run
+from paperlib.seeding import generator
+
+
+class Interrupted(Exception):
+    """Training was asked to stop between two updates; the last checkpoint stands."""
+
+
+@dataclass
+class Trained:
+    """What :func:`fit` gives back: the net as it ended, and the record."""
+
+    net: nn.Module
+    lines: list[Line]
+
+    @property
+    def status(self) -> str:
+        return runs.status(self.lines)
+
+
+@dataclass
+class Sums:
+    """Running sums of loss and wrong answers over some updates."""
+
+    loss: float = 0.0
+    wrong: float = 0.0
+    seen: int = 0
+
+    def add(self, loss: float, wrong: float, seen: int) -> None:
+        self.loss, self.wrong, self.seen = self.loss + loss * seen, self.wrong + wrong, self.seen + seen
+
+    def means(self) -> dict[str, float]:
+        """Mean loss, and error in per cent; rounded, so that records stay short."""
+        return {
+            "train_loss": round(self.loss / self.seen, 6),
+            "train_error": round(100 * self.wrong / self.seen, 4),
+        }
+
+
+@dataclass
+class State:
+    """Everything besides weights and velocities that the next update depends on."""
+
+    step: int = 0
+    epoch_sums: Sums = field(default_factory=Sums)
+    window_sums: Sums = field(default_factory=Sums)
+    test_errors: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    record_bytes: int = 0
+    ended: str = ""  # the status, once the run is over and only its last line is missing
+
+    def as_json(self) -> Line:
+        return {**vars(self), "epoch_sums": vars(self.epoch_sums), "window_sums": vars(self.window_sums)}
+
+    @classmethod
+    def from_json(cls, data: Line) -> State:
+        sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
+        return cls(**{**data, **sums})
+
+
+def fit(
+    run: Run,
+    data: Dataset,
+    directory: Path | None = None,
+    *,
+    about: dict[str, Any] | None = None,
+    progress: bool = False,
+    checkpoint_seconds: float = 60.0,
+    keep_going: Callable[[], bool] = lambda: True,
+) -> Trained:
+    """Train ``run`` on ``data``; with a ``directory``, record, checkpoint and resume there.
+
+    ``about`` (experiment, scale, arm) goes into the record's first line. Raises :class:`PaperlibError` where
+    the data are not those of the run or the directory cannot be used, :class:`Interrupted` as soon as
+    ``keep_going()`` is false. A loss that is not a number ends the run with the status "diverged".
+    """
+    if data.fingerprint != run.data:
+        raise PaperlibError(f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, the run needs {run.data[:16]}")
+    keep_freed_memory()
+    journal = Journal(run, directory, {**(about or {}), "data_name": data.name})
+    with journal:
+        if journal.finished:
+            net = build(run.recipe.model, run.sizes, run.seed)
+            journal.restore(net, None)
+            return Trained(net, journal.lines)
+        loop = Loop(run, data)
+        state = journal.restore(loop.net, loop.optimiser)
+        for line in loop.updates(state, checkpoint_seconds, journal, progress, keep_going):
+            journal.write(line)
+        journal.checkpoint(loop.net, loop.optimiser, state)
+        journal.write(loop.end(state))
+        return Trained(loop.net, journal.lines)
+
+
+class Loop:
+    """The updates of one run, from any state on."""
+
+    def __init__(self, run: Run, data: Dataset) -> None:
+        self.run, self.data = run, data
+        n = run.stop.train_images or len(data.train_images)
+        if not 0 < run.recipe.optim.batch_size <= n - run.stop.validation:
+            raise PaperlibError(f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; take a smaller batch")
+        self.images, self.labels = data.train_images[: n - run.stop.validation], data.train_labels[: n - run.stop.validation]
+        if run.stop.validation:  # the schedule looks at held-out training images, never at the test set
+            self.check_images, self.check_labels = data.train_images[n - run.stop.validation : n], data.train_labels[n - run.stop.validation : n]
+        else:
+            self.check_images, self.check_labels = data.test_images, data.test_labels
+        self.net = build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = PaperSGD(self.net, run.recipe.optim)
+        self.augmenter = Augmenter(run.recipe.augment, run.sizes, self.images)
+        # only whole batches: an epoch leaves out fewer than a batch of images, others each time
+        self.steps_per_epoch = len(self.images) // run.recipe.optim.batch_size
+
+    def updates(
+        self, state: State, checkpoint_seconds: float, journal: Journal, progress: bool, keep_going: Callable[[], bool]
+    ) -> Iterator[Line]:
+        """Train until the stopping rule says so; yields the lines of the record."""
+        run, stop, per_epoch = self.run, self.run.stop, self.steps_per_epoch
+        began, saved = time.perf_counter() - state.seconds, time.perf_counter()
+        order, drawn_epoch = torch.empty(0), -1
+        bar = tqdm(total=stop.epochs * per_epoch, initial=state.step, unit="update", disable=not progress, leave=False)
+        while not state.ended:
+            if not keep_going():
+                raise Interrupted
+            epoch, k = divmod(state.step, per_epoch)
+            if epoch != drawn_epoch:
+                order, drawn_epoch = epoch_order(run, len(self.images), epoch), epoch
+                self.augmenter.start_epoch(run.seed, epoch, len(self.images))
+            rows = order[k * run.recipe.optim.batch_size : (k + 1) * run.recipe.optim.batch_size]
+            lr = learning_rate(run.recipe.optim, epoch, state.test_errors)
+            loss, wrong = self.update(rows, lr, epoch, state.step)
+            state.step += 1
+            bar.update()
+            if not math.isfinite(loss):
+                state.ended = "diverged"
+                break
+            state.epoch_sums.add(loss, wrong, len(rows))
+            state.window_sums.add(loss, wrong, len(rows))
+            if stop.window and state.step % stop.window == 0:
+                line = {"kind": "window", "step": state.step, **state.window_sums.means()}
+                state.window_sums = Sums()
+                yield line
+                if stop.threshold is not None and line["train_error"] <= stop.threshold:
+                    state.ended = "reached"
+                    break
+            if state.step % per_epoch == 0:
+                error = self.error(self.check_images, self.check_labels)
+                state.test_errors.append(error)
+                state.seconds = time.perf_counter() - began
+                name = "validation_error" if stop.validation else "test_error"
+                yield {"kind": "epoch", "epoch": epoch + 1, "step": state.step, "lr": lr, **state.epoch_sums.means(), name: error, "seconds": round(state.seconds, 1)}
+                state.epoch_sums = Sums()
+                bar.set_postfix(epoch=epoch + 1, test_error=error)
+            if state.step == stop.epochs * per_epoch:
+                state.ended = "done" if stop.threshold is None else "censored"
+            elif time.perf_counter() - saved > checkpoint_seconds:
+                state.seconds = time.perf_counter() - began
+                journal.checkpoint(self.net, self.optimiser, state)
+                saved = time.perf_counter()
+        bar.close()
+
+    def update(self, rows: Tensor, lr: float, epoch: int, step: int) -> tuple[float, int]:
+        """One update on the training images of ``rows``; gives the loss (nats) and the number of wrong answers."""
+        self.net.train()
+        inputs = self.augmenter.train_batch(self.images[rows], rows)
+        labels = self.labels[rows]
+        for parameter in self.net.parameters():
+            parameter.grad = None
+        logits = self.net(inputs)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        self.optimiser.step(lr, epoch)
+        return loss.item(), int((logits.argmax(1) != labels).sum())
+
+    @torch.inference_mode()
+    def error(self, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+        """Top-1 error in per cent on the centre view, dropout off."""
+        self.net.eval()
+        wrong = sum(
+            int((self.net(self.augmenter.test_batch(x)).argmax(1) != y).sum())
+            for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+        )
+        return round(100 * wrong / len(images), 4)
+
+    def end(self, state: State) -> Line:
+        """The last line of a record."""
+        return {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": runs.weights_sha256(self.net.state_dict())}
+
+
+def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
+    """The order of the training images in an epoch, keyed by (seed, epoch); the plain order where the recipe has no shuffling."""
+    if not run.recipe.augment.shuffle:
+        return torch.arange(n)
+    return torch.randperm(n, generator=generator(run.seed, "order", epoch))
+
+
+class Journal:
+    """Record and checkpoints of one run in its directory; without a directory the lines stay in memory."""
+
+    def __init__(self, run: Run, directory: Path | None, about: dict[str, Any]) -> None:
+        self.run, self.directory, self.lines = run, directory, []
+        data_name = about.pop("data_name")
+        self.first: Line = {
+            "kind": "run", "format": runs.FORMAT, "id": run.id, **about, "seed": run.seed, "config": run.config,
+            "data": {"name": data_name, "fingerprint": run.data}, "code": runs.code_version(), "env": runs.environment(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+        self.lines: list[Line] = []
+
+    @property
+    def finished(self) -> bool:
+        return runs.status(self.lines) != "unfinished"
+
+    @property
+    def path(self) -> Path:
+        assert self.directory is not None
+        return self.directory / "record.jsonl"
+
+    def __enter__(self) -> Journal:
+        if self.directory is None:
+            return self
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.lock = FileLock(self.directory / "lock")
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise PaperlibError(f"another process is training in {self.directory}; wait for it or use another folder") from None
+        except OSError as error:
+            raise PaperlibError(f"cannot write into {self.directory}: {error.strerror or error}; choose another folder with PAPERLIB_RUNS") from None
+        if self.path.exists() and self.path.stat().st_size:
+            lines = runs.read_record(self.path)
+            if lines[0]["id"] != self.run.id:
+                raise PaperlibError(f"{self.path} is the record of another run ({lines[0]['id'][:12]}, not {self.run.id[:12]}); use another folder")
+            self.lines = lines
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.directory is not None:
+            self.lock.release()
+
+    def restore(self, net: nn.Module, optimiser: PaperSGD | None) -> State:
+        """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it."""
+        found = runs.load_checkpoint(self.directory, self.run.id) if self.directory else None
+        if found is None:
+            if not self.finished:
+                self.rewrite(b"")
+                self.write(self.first)
+            return State()
+        _, tensors, saved = found
+        with torch.no_grad():
+            for name, parameter in net.state_dict().items():
+                parameter.copy_(tensors[f"weights/{name}"])
+            for name, velocity in (optimiser.velocity if optimiser else {}).items():
+                velocity.copy_(tensors[f"velocity/{name}"])
+        state = State.from_json(saved)
+        if not self.finished:
+            self.rewrite(self.path.read_bytes()[: state.record_bytes])
+            self.lines = runs.read_record(self.path)
+        return state
+
+    def rewrite(self, content: bytes) -> None:
+        if self.directory is not None:
+            runs.write_whole(self.path, content)
+        self.lines = []
+
+    def write(self, line: Line) -> None:
+        """Append one line to the record."""
+        self.lines.append(line)
+        if self.directory is None:
+            return
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise PaperlibError(f"cannot write {self.path}: {error.strerror or error}; make room and run again, nothing up to the last checkpoint is lost") from None
+
+    def checkpoint(self, net: nn.Module, optimiser: PaperSGD, state: State) -> None:
+        """Save all that the next update depends on."""
+        if self.directory is None:
+            return
+        state.record_bytes = self.path.stat().st_size
+        tensors = {f"weights/{n}": t for n, t in net.state_dict().items()}
+        tensors |= {f"velocity/{n}": t for n, t in optimiser.velocity.items()}
+        runs.save_checkpoint(self.directory, self.run.id, state.step, tensors, state.as_json())
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory for the next step: fresh pages cost a fifth of a small net's time."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return  # not glibc: nothing to tune
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # numbers of malloc.h
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_top_pad, 2**28)
