@@ -82,7 +82,7 @@ def code_version() -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "paperlib"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", "paperlib"))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": "unknown", "dirty": True}
 
