@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch  # type: ignore[import-untyped]
+import pooch
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -296,7 +296,7 @@ def fetch_archive(copy: Copy, place: Path) -> Path:
     except OSError as error:
         raise DataError(f"{part} cannot be written ({error.strerror}): name another folder in PAPERLIB_DATA") from None
     try:
-        with tqdm(desc=place.name, unit="B", unit_scale=True, disable=None) as bar:
+        with tqdm(desc=place.name, total=1, unit="B", unit_scale=True, disable=None) as bar:
             # "identity": else some servers have requests unpack the .gz that is to be checked
             get = pooch.HTTPDownloader(progressbar=bar, timeout=30, headers={"Accept-Encoding": "identity"})
             get(copy.url, str(part), None)
@@ -327,7 +327,8 @@ def read_copy(name: str, copy: Copy, place: Path) -> Raw:
             )
         return copy.read(place, LAYOUTS[name])
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{place} cannot be read ({error})") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{place} cannot be read ({reason}): fetch or unpack it again") from None
 
 
 # ------------------------------------------------------------------------------------------------------- cache
