@@ -1,21 +1,125 @@
-"""From stored uint8 images to what the net sees: the pixel scale, crops, mirrors, colour noise, views for testing."""
+"""From stored uint8 images to what the net sees: the pixel scale, crops, mirrors, colour noise, views for testing.
+
+Section 4.1 of the paper; ``convdata_jpeg.py`` of the 2012 source where the two readings differ (numbers in brackets
+are rows of ``paperlib.paper.READINGS``). The functions take a batch and its random numbers and draw nothing, so that
+a notebook can show them and a test can hold them against a loop over images. :class:`Draws` are the random numbers
+of one epoch, :class:`Augmenter` puts all together for one recipe.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from paperlib.data import colour_covariance, colour_pca
+from paperlib.errors import PaperlibError
 from paperlib.recipe import AugmentRecipe, Sizes
+from paperlib.seeding import generator
+
+# ---------------------------------------------------------------------------------------------------------
+# The operations of section 4.1, each on a whole batch
+
+
+def crop(images: Tensor, offsets: Tensor, size: int) -> Tensor:
+    """From each of ``images`` (B, C, H, W) the ``size`` × ``size`` window at its own offset (top, left) of (B, 2)."""
+    windows = images.unfold(2, size, 1).unfold(3, size, 1)  # (B, C, tops, lefts, size, size): a view, nothing is copied
+    return windows[torch.arange(len(images), device=images.device), :, offsets[:, 0], offsets[:, 1]]
+
+
+def centre(images: Tensor, size: int) -> Tensor:
+    """The central ``size`` × ``size`` window of images (…, H, W); half a pixel up and left where that is odd."""
+    top, left = (images.shape[-2] - size) // 2, (images.shape[-1] - size) // 2
+    return images[..., top : top + size, left : left + size]
+
+
+def mirror(images: Tensor, flags: Tensor) -> Tensor:
+    """Images (B, C, H, W) with left and right exchanged where ``flags`` (B,) is true."""
+    return torch.where(flags[:, None, None, None], images.flip(-1), images)
+
+
+def mirror_vertical(images: Tensor, flags: Tensor) -> Tensor:
+    """Images (B, C, H, W) with top and bottom exchanged where ``flags`` (B,) is true; the paper does not do this."""
+    return torch.where(flags[:, None, None, None], images.flip(-2), images)
+
+
+def ten_views(images: Tensor, size: int) -> Tensor:
+    """Section 4.1: four corners and the centre of images (B, C, H, W), then their mirrors: (10, B, C, size, size).
+
+    In the order of the 2012 source: top left, top right, centre, bottom left, bottom right.
+    """
+    bottom, right = images.shape[-2] - size, images.shape[-1] - size
+    starts = [(0, 0), (0, right), (bottom // 2, right // 2), (bottom, 0), (bottom, right)]
+    five = [images[..., top : top + size, left : left + size] for top, left in starts]
+    return torch.stack(five + [view.flip(-1) for view in five])
+
+
+def colour_shift(alphas: Tensor, pca: tuple[Tensor, Tensor], scale: str) -> Tensor:
+    """Section 4.1: [p1, p2, p3][α1 λ1, α2 λ2, α3 λ3]ᵀ, one shift of (R, G, B) an image: (B, 3), in grey levels (0–255).
+
+    ``alphas`` (B, 3); ``pca``: eigenvalues λ (3,) in grey levels² and eigenvectors p (3, 3), one a column, of
+    :func:`paperlib.data.colour_pca`. ``scale`` [10] is "eigenvalue": the λ of pixels between 0 and 1, and the shift
+    × 255, or "std": √λ in place of λ. The λ of 0–255 pixels, literally, would shift by more than 1,000 grey levels.
+    """
+    eigenvalues, eigenvectors = pca
+    sizes = {"eigenvalue": eigenvalues / 255**2 * 255, "std": eigenvalues.sqrt()}[scale]
+    return (alphas * sizes.to(alphas)) @ eigenvectors.to(alphas).T
+
+
+def positions(side: int, size: int, offsets: int) -> int:
+    """How many places along one axis a crop is drawn from: ``side - size`` [13: 32 of 256 → 224], or one more [33]."""
+    if offsets not in (32, 33):
+        raise PaperlibError(f"augment.offsets takes 32 (all places but the last) or 33 (all of them), not {offsets}")
+    return max(1, side - size + (offsets == 33))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The random numbers
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one epoch, one row an image of the training set; all are drawn, used or not.
+
+    They do not know the recipe: arms that differ in one choice share all the rest, and 32 and 33 offsets differ
+    by a pixel at most.
+    """
+
+    places: Tensor  # (n, 2) uniform in [0, 1): where the crop lies between the first and the last place
+    mirrors: Tensor  # (n, 2) uniform in [0, 1): below one half, the image is mirrored; horizontally, vertically
+    alphas: Tensor  # (n, 3) standard normal: α of section 4.1 over its standard deviation
+
+    @classmethod
+    def of_epoch(cls, seed: int, epoch: int, n: int) -> Draws:
+        """The numbers of epoch ``epoch`` (from 0) for ``n`` images, keyed by (seed, epoch)."""
+        g = generator(seed, "augment", epoch)
+        return cls(torch.rand(n, 2, generator=g), torch.rand(n, 2, generator=g), torch.randn(n, 3, generator=g))
+
+    def offsets(self, rows: Tensor, places: int) -> Tensor:
+        """(top, left) of the crops of ``rows``: int64 (B, 2), uniform over 0 … places - 1."""
+        return (self.places[rows] * places).long()  # u < 1 in float32 gives u * places < places, also when rounded
+
+    def flags(self, rows: Tensor) -> Tensor:
+        """Whether to mirror the images of ``rows``: bool (B, 2), horizontally and vertically."""
+        return self.mirrors[rows] < 0.5
+
+
+# ---------------------------------------------------------------------------------------------------------
+# All of it, for one recipe
 
 
 class Augmenter:
     """Turns batches of uint8 images (B, C, side, side) into float32 input (B, C, crop, crop) for one recipe.
 
-    Statistics (mean image; mean and standard deviation per channel) are those of the training images given.
+    Statistics are those of the training images given: the mean image (section 2), mean and standard deviation per
+    channel, and the principal components of the colours (section 4.1), once for the whole set. Raises
+    :class:`PaperlibError` where the recipe asks for what these images or sizes do not allow.
     """
 
     def __init__(self, recipe: AugmentRecipe, sizes: Sizes, train_images: Tensor) -> None:
         self.recipe, self.sizes = recipe, sizes
+        check(recipe, sizes, train_images)
         mean = torch.zeros(train_images.shape[1:], dtype=torch.float64)
         square = torch.zeros_like(mean)
         for chunk in train_images.split(1000):
@@ -28,17 +132,100 @@ class Augmenter:
         channel_std = (square.mean((1, 2)) - channel_mean.square()).sqrt()
         self.channel_mean = channel_mean.float()[:, None, None]
         self.channel_std = channel_std.float()[:, None, None]
+        self.pca = colour_pca(colour_covariance(train_images)) if recipe.colour else None
+        self.draws, self.epoch = Draws.of_epoch(0, 0, 0), 0
+
+    def to(self, device: torch.device | str) -> Augmenter:
+        """Move the statistics to where the images will be; the random numbers are always drawn on the CPU."""
+        for name in ("mean_image", "channel_mean", "channel_std"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
 
     def start_epoch(self, seed: int, epoch: int, n: int) -> None:
-        """Draw the random numbers of an epoch, one row an image, keyed by (seed, epoch)."""
+        """Draw the random numbers of an epoch (from 0) for ``n`` training images, keyed by (seed, epoch)."""
+        self.draws, self.epoch = Draws.of_epoch(seed, epoch, n), epoch
 
     def train_batch(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Augmented input for the images of one batch; ``rows`` are their rows in the epoch's random numbers."""
-        return self.test_batch(images)
+        """Augmented input for the images of one batch; ``rows`` (B,) are their rows in the epoch's random numbers.
+
+        The batch is in the order of the data: with ``share`` [14] the first ``share`` images have the crop and the
+        mirror of the first of them, and so on; a batch that is not a multiple of it ends in a smaller chunk.
+        """
+        rows = rows.cpu()  # the random numbers are there
+        if self.subtracts_before_cropping:
+            pixels = self.noisy(self.moved(self.normalised(images), rows), rows)
+        else:
+            pixels = self.noisy(self.normalised(self.moved(images, rows)), rows)
+        return pixels.contiguous(memory_format=torch.channels_last)
 
     def test_batch(self, images: Tensor) -> Tensor:
         """The centre view of each image, without noise."""
+        return self.normalised(centre(images, self.sizes.crop))
+
+    def test_views(self, images: Tensor) -> Tensor:
+        """The ten views of each image (section 4.1), without noise: (10, B, C, crop, crop)."""
+        if self.subtracts_before_cropping:
+            return ten_views(self.normalised(images), self.sizes.crop)
+        views = ten_views(images, self.sizes.crop)
+        return self.normalised(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+
+    @property
+    def subtracts_before_cropping(self) -> bool:
+        """Whether each pixel meets its own mean [15: place]: then the mean image moves with the image, mirror and all.
+
+        The 2012 code crops and mirrors first, then subtracts the mean image's central crop, which is not mirrored.
+        """
+        return self.recipe.pixels == "centred" and self.recipe.mean == "place"
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Float32 input from pixels 0–255: whole images, or central views, or (what needs no place) any views."""
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
         if self.recipe.pixels == "standardised":
             return (pixels - self.channel_mean) / self.channel_std
-        return pixels - self.mean_image
+        return pixels - centre(self.mean_image, images.shape[-1])
+
+    def moved(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Crops and mirrors of images (B, C, side, side) by the draws of their rows, or of the first to share with."""
+        recipe, size = self.recipe, self.sizes.crop
+        rows = rows[torch.arange(len(rows)) // recipe.share * recipe.share]
+        if recipe.crop:
+            offsets = self.draws.offsets(rows, positions(images.shape[-1], size, recipe.offsets))
+            images = crop(images, offsets.to(images.device), size)
+        else:
+            images = centre(images, size)
+        horizontal, vertical = self.draws.flags(rows).to(images.device).unbind(1)
+        if recipe.mirror in ("horizontal", "both"):
+            images = mirror(images, horizontal)
+        if recipe.mirror in ("vertical", "both"):
+            images = mirror_vertical(images, vertical)
+        return images
+
+    def noisy(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """Section 4.1's colour noise, one draw an image, on input that has its mean subtracted; never clipped."""
+        recipe, off = self.recipe, self.recipe.colour_off_epoch
+        if self.pca is None or (off is not None and self.epoch >= off):  # [12]
+            return pixels
+        shift = colour_shift(self.draws.alphas[rows] * recipe.colour, self.pca, recipe.colour_scale)
+        shift = shift[:, :, None, None].to(pixels.device)
+        if recipe.pixels == "standardised":  # one grey level is 1 / std there
+            shift = shift / self.channel_std
+        return (pixels + shift) / (1 + recipe.colour) if recipe.colour_shrink else pixels + shift  # [11]
+
+
+def check(recipe: AugmentRecipe, sizes: Sizes, images: Tensor) -> None:
+    """Raise :class:`PaperlibError` where the recipe cannot be used for these images or sizes."""
+    channels, side = images.shape[1], images.shape[-1]
+    if not 0 < sizes.crop <= min(images.shape[-2:]):
+        raise PaperlibError(
+            f"a view of {sizes.crop} × {sizes.crop} does not fit into images of {side} × {side}; "
+            "choose a smaller sizes.crop"
+        )
+    positions(side, sizes.crop, recipe.offsets)
+    if recipe.share < 1:
+        raise PaperlibError(f"augment.share takes a number of images from 1 up, not {recipe.share}")
+    if recipe.colour < 0:
+        raise PaperlibError(f"augment.colour is a standard deviation, from 0 up, not {recipe.colour}")
+    if recipe.colour and channels != 3:
+        raise PaperlibError(
+            f"colour noise needs images of three channels and these have {channels}; set augment.colour to 0"
+        )
