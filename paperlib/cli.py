@@ -59,8 +59,7 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10
     """Download a data set, check its checksum and put it where runs look for it."""
     from paperlib import data
 
-    data.fetch(name)
-    typer.echo(f"{name} is in place")
+    typer.echo(f"{name}: {os.path.relpath(data.fetch(name))}")
 
 
 @app.command()
@@ -81,13 +80,15 @@ def run(
     chosen = None if arms is None else [arm.strip() for arm in arms.split(",")]
     if chosen is not None and not all(chosen):
         raise typer.BadParameter("a comma stands where a name is missing", param_hint="--arms")
-    from paperlib import experiments
+    from paperlib import experiments, runner
 
+    if scale not in experiments.SCALES:
+        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(experiments.SCALES)}")
     names = experiments.names(scale) if experiment is None else [experiment]
     if not names:
-        raise PaperlibError(f"no experiment has the scale {scale}: `paperlib run EXPERIMENT --scale sample` has some")
+        raise PaperlibError(f"no experiment is declared at scale {scale}; there are some at scale sample")
     for name in names:
-        finished = experiments.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, runs_dir=None)
+        finished = runner.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, runs_dir=None)
         typer.echo(f"{name}, {scale}: {len(finished)} run{'s' * (len(finished) != 1)} finished")
 
 
@@ -97,9 +98,9 @@ def record(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
 ) -> None:
     """Promote an experiment's finished runs to data/recorded/ (for maintainers)."""
-    from paperlib import experiments
+    from paperlib import runner
 
-    for path in experiments.record(experiment, scale):
+    for path in runner.record(experiment, scale):
         typer.echo(os.path.relpath(path))
 
 

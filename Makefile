@@ -1,0 +1,45 @@
+# Thin on purpose: each line is one call of a real tool, so that it can be typed by hand as well.
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+PARALLEL := -n $(JOBS) --dist loadfile
+
+.PHONY: env reproduce test figures notebooks clean
+.DEFAULT_GOAL := env
+
+# the environment, made again when what it is made from has changed
+env: .venv/.stamp
+
+.venv/.stamp: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+# the sample's experiments into runs/, the notebooks into build/; nothing that git tracks changes
+reproduce: env
+	$(BIN)/paperlib check
+	$(BIN)/paperlib run --all --scale sample --jobs $(JOBS)
+	$(BIN)/python tools/notebooks.py --to build/notebooks --jobs $(JOBS)
+	$(BIN)/paperlib figures
+	$(BIN)/paperlib claims
+	$(BIN)/paperlib agree --scale sample
+
+# what CI runs
+test: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests $(PARALLEL) --cov --cov-report=term
+	$(BIN)/python -m pytest --nbval notebooks $(PARALLEL)
+
+figures: env
+	$(BIN)/paperlib figures
+
+# for maintainers: executes the notebooks in place, which changes the committed outputs
+notebooks: env
+	$(BIN)/python tools/notebooks.py --jobs $(JOBS)
+
+# what can be made again; runs/, data/cache/ and .venv/ stay
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info

@@ -1,0 +1,314 @@
+"""The command line: what it calls, what it prints, and how it fails. The modules behind it have tests of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paperlib import check as checks
+from paperlib import claims, cli, data, experiments, figures, runner
+from paperlib.errors import PaperlibError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``python -m paperlib`` as a user calls it, from another folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "paperlib", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT / "tests",
+        env={**os.environ, **environment},
+    )
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run in this process; assert exit code 2, silence on stdout and at most three lines on stderr; return these."""
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert 1 <= len(err.splitlines()) <= 3 and "Traceback" not in err
+    return err
+
+
+def recorder(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, result: Any) -> list[tuple[Any, ...]]:
+    """Replace a function by one that notes its arguments and returns ``result``."""
+    called: list[tuple[Any, ...]] = []
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        called.append((*args, kwargs) if kwargs else args)
+        return result
+
+    monkeypatch.setattr(module, name, call, raising=False)
+    return called
+
+
+# ------------------------------------------------------------------------------------------ usage errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bogus"], "No such command 'bogus'"),
+        (["--bogus"], "No such option: --bogus"),
+        (["check", "--bogus"], "No such option: --bogus"),
+        (["data"], "Missing command"),
+        (["data", "fetch"], "NAME"),
+        (["run", "relu"], "--scale"),
+        (["run", "--scale", "sample"], "name one experiment, or give --all"),
+        (["run", "relu", "--all", "--scale", "sample"], "name one experiment, or give --all"),
+        (["run", "--all", "--scale", "sample", "--arms", "a"], "not with --all"),
+        (["run", "relu", "--scale", "sample", "--arms", "a,,b"], "comma"),
+        (["run", "relu", "--scale", "sample", "--arms", ""], "comma"),
+        (["run", "relu", "--scale", "sample", "--seeds", "-1"], "--seeds"),
+        (["run", "relu", "--scale", "sample", "--seeds", "0"], "--seeds"),
+        (["run", "relu", "--scale", "sample", "--seeds", "two"], "--seeds"),
+        (["run", "relu", "--scale", "sample", "--jobs", "0"], "--jobs"),
+        (["run", "relu", "--scale", "sample", "more"], "more"),
+        (["record", "--scale", "sample"], "EXPERIMENT"),
+        (["claims", "--sections", "3.1"], "--sections"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_sentence_and_a_hint(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, hint = fails(arguments, capsys).splitlines()
+    assert first.startswith("paperlib: ") and words in first
+    assert hint.startswith("Try `paperlib") and hint.endswith(" --help`.")
+
+
+def test_the_hint_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Try `paperlib data fetch --help`." in fails(["data", "fetch"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["run", "nonsense", "--scale", "sample"], "nonsense"),
+        (["run", "relu", "--scale", "galaxy"], "galaxy"),
+        (["run", "--all", "--scale", "galaxy"], "galaxy"),
+        (["run", "--all", "--scale", "ilsvrc2012"], "ilsvrc2012"),
+        (["run", "relu", "--scale", "sample", "--arms", "purple"], "purple"),
+        (["record", "nonsense", "--scale", "sample"], "nonsense"),
+        (["agree", "--scale", "galaxy"], "galaxy"),
+        (["claims", "--section", "9.9"], "9.9"),
+        (["figures", "fig99"], "fig99"),
+        (["data", "fetch", "mnist"], "mnist"),
+        (["data", "fetch", "sample"], "nothing to fetch"),
+    ],
+    ids=" ".join,
+)
+def test_unknown_names_are_named(arguments: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert wrong in fails(arguments, capsys)
+
+
+def test_the_same_in_a_process_of_its_own() -> None:
+    done = command("run", "relu", "--scale", "sample", "--seeds", "-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--seeds" in done.stderr and len(done.stderr.splitlines()) <= 3
+    done = command("run", "relu", "--scale", "galaxy")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "galaxy" in done.stderr and len(done.stderr.splitlines()) <= 3
+
+
+def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("PAPERLIB_DATA", str(tmp_path))
+    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
+    message = fails(["run", "relu", "--scale", "cifar10"], capsys)
+    assert "CIFAR-10" in message and str(tmp_path) in message and "paperlib data fetch cifar10" in message
+    assert not (tmp_path / "runs").exists()
+
+
+# ------------------------------------------------------------------------------------------ failures on the way
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (PaperlibError("the data\nare  gone: fetch them"), "paperlib: the data are gone: fetch them", 2),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), "paperlib: runs/x: No space left on device.", 2),
+        (OSError(errno.EROFS, "Read-only file system"), "paperlib: Read-only file system.", 2),
+        (OSError("the disk is odd"), "paperlib: the disk is odd.", 2),
+        (KeyboardInterrupt(), "paperlib: Interrupted: the same command goes on where it stopped.", 130),
+    ],
+    ids=["ours", "full", "read-only", "odd", "interrupt"],
+)
+def test_what_a_user_can_mend_is_one_line(
+    error: BaseException, line: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: object, **kwargs: object) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(runner, "run", broken)
+    assert cli.main(["run", "relu", "--scale", "sample"]) == code
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> list[str]:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(runner, "run", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run", "relu", "--scale", "sample"])
+
+
+def test_a_reader_that_leaves_early_hears_nothing() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "paperlib", "--help"], stdout=closed, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr == "" and done.returncode != 0
+
+
+# ------------------------------------------------------------------------------------------ what is called and shown
+
+
+def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("check", "data", "run", "record", "claims", "figures", "agree"))
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import sys; from paperlib.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_run_passes_everything_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    called = recorder(monkeypatch, runner, "run", ["id1", "id2"])
+    options = ["--arms", "2012/relu, 2012/tanh", "--seeds", "3", "--jobs", "2", "--missing"]
+    assert cli.main(["run", "relu", "--scale", "cifar10", *options]) == 0
+    ((name, scale, given),) = called
+    assert (name, scale) == ("relu", "cifar10")
+    assert given["arms"] == ["2012/relu", "2012/tanh"]
+    assert (given["seeds"], given["jobs"], given["missing"]) == (3, 2, True)
+    assert capsys.readouterr().out == "relu, cifar10: 2 runs finished\n"
+
+
+def test_run_without_options_leaves_them_to_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = recorder(monkeypatch, runner, "run", [])
+    assert cli.main(["run", "relu", "--scale", "sample"]) == 0
+    ((_, _, given),) = called
+    assert (given["arms"], given["seeds"], given["jobs"], given["missing"]) == (None, None, 1, False)
+
+
+def test_run_all_runs_every_experiment_of_the_scale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = recorder(monkeypatch, runner, "run", ["id"])
+    asked = recorder(monkeypatch, experiments, "names", ["one", "two"])
+    assert cli.main(["run", "--all", "--scale", "sample", "--jobs", "2"]) == 0
+    assert asked == [("sample",)]
+    assert [(name, scale) for name, scale, _ in called] == [("one", "sample"), ("two", "sample")]
+    assert capsys.readouterr().out.splitlines() == ["one, sample: 1 run finished", "two, sample: 1 run finished"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "function", "passed_on"),
+    [
+        (["record", "relu", "--scale", "sample"], runner, "record", ("relu", "sample")),
+        (["figures"], figures, "draw", (None,)),
+        (["figures", "fig1", "fig2"], figures, "draw", (["fig1", "fig2"],)),
+    ],
+    ids=["record", "figures", "some figures"],
+)
+def test_commands_that_write_show_the_paths(
+    arguments: list[str],
+    module: Any,
+    function: str,
+    passed_on: tuple[Any, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    called = recorder(monkeypatch, module, function, [Path.cwd() / "a" / "b.png", Path.cwd() / "c.csv"])
+    assert cli.main(arguments) == 0
+    assert called == [passed_on]
+    assert capsys.readouterr().out.splitlines() == [os.path.join("a", "b.png"), "c.csv"]
+
+
+def test_data_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(data, "status", lambda: [("sample", True, "here"), ("cifar10", False, "there")], raising=False)
+    assert cli.main(["data", "show"]) == 0
+    found, missing = capsys.readouterr().out.splitlines()
+    assert found.split() == ["sample", "found", "here"] and missing.split() == ["cifar10", "not", "found", "there"]
+    called = recorder(monkeypatch, data, "fetch", Path.cwd() / "cifar.tar.gz")
+    assert cli.main(["data", "fetch", "cifar10"]) == 0
+    assert called == [("cifar10",)] and capsys.readouterr().out == "cifar10: cifar.tar.gz\n"
+
+
+@pytest.mark.parametrize("option", [[], ["--scale", "cifar10"]], ids=["default", "scale"])
+def test_agree(option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    called = recorder(monkeypatch, experiments, "agreement", "all within 0.1 points")
+    assert cli.main(["agree", *option]) == 0
+    assert called == [(option[-1] if option else "sample",)]
+    assert capsys.readouterr().out == "all within 0.1 points\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "code"), [([True, True], 0), ([True, None], 0), ([True, False], 1)], ids=["all", "optional", "failed"]
+)
+def test_check_fails_only_where_something_needed_is_missing(
+    found: list[bool | None], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "run_all", lambda: [checks.Check(ok, "thing", "detail") for ok in found])
+    assert cli.main(["check"]) == code
+    out, err = capsys.readouterr()
+    assert err == "" and len(out.splitlines()) == len(found)
+
+
+# ------------------------------------------------------------------------------------------ the table of claims
+
+KEYS = [
+    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "status", "reason", "notebook",
+]  # fmt: skip
+
+
+def shown(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    assert cli.main(["claims", *options]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(shown(capsys, "--json"))
+    assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
+    assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
+    assert {row["scale"] for row in rows} <= {None, *experiments.SCALES}
+    assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
+    assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
+
+
+def test_claims_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(shown(capsys, "--section", "3.1", "--json"))
+    everything = json.loads(shown(capsys, "--json"))
+    assert rows and rows == [row for row in everything if row["section"] == "3.1"]
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_claims_as_a_table(columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    table = shown(capsys)
+    assert all(row.id in table and row.status in " ".join(table.split()) for row in claims.rows("3.1"))
+
+
+def callbacks() -> list[Callable[..., Any]]:
+    return [c.callback for c in (*cli.app.registered_commands, *cli.data_app.registered_commands) if c.callback]
+
+
+def test_every_command_is_explained() -> None:
+    assert len(callbacks()) == 8 and all((callback.__doc__ or "").endswith(".") for callback in callbacks())
