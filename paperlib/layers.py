@@ -1,0 +1,271 @@
+"""The layers that PyTorch lacks or means differently: response normalisation, pools and pads of 2012, keyed dropout.
+
+The paper's symbols are kept: ``k``, ``n``, ``alpha``, ``beta`` of section 3.3, ``z`` and ``s`` of section 3.4.
+Feature maps are (B, C, H, W) in either memory format; every layer keeps the format of its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from paperlib.errors import PaperlibError
+from paperlib.seeding import generator
+
+# ---------------------------------------------------------------------------------------------------------
+# Response normalisation (section 3.3)
+
+
+def local_response_norm(a: Tensor, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
+    """Section 3.3 as it is written: b_i = a_i / (k + alpha * sum of a_j^2 over the n maps around map i) ** beta.
+
+    ``a`` is (B, C, H, W). ``alpha`` multiplies the plain sum; PyTorch's own layer divides its alpha by n first,
+    and so did the authors' code (layer.py:1183). Raises :class:`PaperlibError` for an even ``n``.
+    """
+    check_norm(n, k)
+    maps = a.shape[1]
+    squares = F.pad(a**2, (0, 0, 0, 0, n // 2, n // 2))  # the sum is cut off at the first and the last map
+    total = sum(squares[:, j : j + maps] for j in range(n))
+    return a / (k + alpha * total) ** beta
+
+
+def check_norm(n: int, k: float) -> None:
+    """Refuse an even window, which has no middle map, and a constant at which a silent unit divides by zero."""
+    if n < 1 or n % 2 == 0:
+        raise PaperlibError(f"response normalisation takes an odd window, not n={n}; its middle is the map itself")
+    if k <= 0:
+        raise PaperlibError(f"response normalisation needs k > 0, not k={k:g}; the paper has 2")
+
+
+def window_sum(x: Tensor, n: int, dim: int) -> Tensor:
+    """Sums over ``n`` (odd) neighbours along ``dim``, cut off at both ends; the shape and memory format of ``x``."""
+    total = x.clone()
+    length = x.shape[dim]
+    for shift in range(1, min(n // 2, length - 1) + 1):
+        rest = length - shift
+        total.narrow(dim, shift, rest).add_(x.narrow(dim, 0, rest))
+        total.narrow(dim, 0, rest).add_(x.narrow(dim, shift, rest))
+    return total
+
+
+class _ResponseNorm(torch.autograd.Function):
+    """x * d ** -beta with d = k + coefficient * W(x^2), where W sums over a window and is its own transpose.
+
+    The derivative needs W once more: dx = g d^-beta - 2 coefficient beta x W(g x d^(-beta-1)). Only x and d are
+    kept for it; autograd through the formula keeps five tensors of that size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, window: Callable[[Tensor], Tensor], k: float, coefficient: float, beta: float
+    ) -> Tensor:
+        d = window(x * x).mul_(coefficient).add_(k)
+        ctx.save_for_backward(x, d)
+        ctx.window, ctx.coefficient, ctx.beta = window, coefficient, beta
+        return _negative_power(d, beta).mul_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, d = ctx.saved_tensors
+        scaled = _negative_power(d, ctx.beta).mul_(g)
+        shared = ctx.window((scaled * x).div_(d))
+        return scaled.addcmul_(shared, x, value=-2 * ctx.coefficient * ctx.beta), None, None, None, None
+
+
+def _negative_power(d: Tensor, beta: float) -> Tensor:
+    """d ** -beta as a new tensor; two square roots for the paper's 0.75, where a power costs several times more."""
+    if beta == 0.75:
+        root = d.rsqrt()
+        return root.mul_(root.sqrt())
+    return d.pow(-beta)
+
+
+class LocalResponseNorm(nn.Module):
+    """Section 3.3: the fast form of :func:`local_response_norm`.
+
+    Args:
+        n: maps in the window, odd, the normalised one in the middle.
+        k: the constant in the denominator.
+        alpha: coefficient of the plain sum of squares (the 2012 code and PyTorch divide theirs by n).
+        beta: the exponent.
+        groups: towers that are normalised apart, each an equal share of the maps in order.
+
+    Raises :class:`PaperlibError` for an even ``n``, and on maps that cannot be shared out among ``groups``.
+    """
+
+    def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, groups: int = 1) -> None:
+        super().__init__()
+        check_norm(n, k)
+        self.n, self.k, self.alpha, self.beta, self.groups = n, k, alpha, beta, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] % self.groups:
+            raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
+        out: Tensor = _ResponseNorm.apply(x, self.window, self.k, self.alpha, self.beta)
+        return out
+
+    def window(self, squares: Tensor) -> Tensor:
+        """Sums over the n maps around each, within its tower."""
+        return window_sum(squares.unflatten(1, (self.groups, -1)), self.n, dim=2).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"n={self.n}, k={self.k:g}, alpha={self.alpha:g}, beta={self.beta:g}, groups={self.groups}"
+
+
+class SpatialResponseNorm(nn.Module):
+    """The third normalisation of net #145, which the paper does not mention: over ``size`` x ``size`` pixels of a map.
+
+    x / (1 + scale / size^2 * sum of squares) ** power, the sum cut off at the edges of the map. The defaults are
+    those of cnorm2 (layers-145.cfg and layer-params-145.cfg; the division by size^2 is layer.py:1183).
+    """
+
+    def __init__(self, size: int = 5, scale: float = 1e-3, power: float = 0.75) -> None:
+        super().__init__()
+        check_norm(size, 1.0)
+        self.size, self.scale, self.power = size, scale, power
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = _ResponseNorm.apply(x, self.window, 1.0, self.scale / self.size**2, self.power)
+        return out
+
+    def window(self, squares: Tensor) -> Tensor:
+        """Sums over the square around each pixel: along the columns, then along the rows."""
+        return window_sum(window_sum(squares, self.size, dim=2), self.size, dim=3)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, scale={self.scale:g}, power={self.power:g}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Pools and pads (sections 3.4 and 3.5)
+
+
+class MaxPool(nn.MaxPool2d):
+    """Section 3.4: the largest of each window of side ``z``, ``s`` pixels apart; z > s is overlapping pooling.
+
+    ``pad`` adds a border that never wins. ``ceil`` rounds the output's side up, as the 2012 source does
+    (layer.py:1164): the last window may reach beyond the edge.
+    """
+
+    def __init__(self, z: int = 3, s: int = 2, pad: int = 0, ceil: bool = False) -> None:
+        super().__init__(kernel_size=z, stride=s, padding=pad, ceil_mode=ceil)
+        self.z, self.s, self.pad, self.ceil = z, s, pad, ceil
+
+    def output_side(self, side: int) -> int:
+        """Side of the maps it makes of maps of ``side``."""
+        return output_side(side, self.z, self.s, self.pad, self.ceil)
+
+
+def output_side(side: int, kernel: int, stride: int, pad: int = 0, ceil: bool = False) -> int:
+    """Side of the maps that a convolution or a pool gives, in pixels.
+
+    Raises :class:`PaperlibError` where not one window fits.
+    """
+    room = side + 2 * pad - kernel
+    if room < 0:
+        raise PaperlibError(f"a window of {kernel} does not fit into {side} pixels padded by {pad}; take larger images")
+    if not ceil:
+        return room // stride + 1
+    windows = -(-room // stride) + 1
+    return windows - 1 if (windows - 1) * stride >= side + pad else windows  # PyTorch: none begins beyond the edge
+
+
+def pad_to_ceil(x: Tensor, kernel: int, stride: int, pad: int = 0) -> Tensor:
+    """Zeros beyond the right and the bottom edge, as many as the last window of a rounded-up convolution needs.
+
+    How 224 pixels give 55 units (section 3.5): 1 + (224 - 11) / 4 = 54.25, and cuda-convnet rounds up
+    (layer.py:1004), so that the last window hangs 3 pixels over the edge. ``x`` is (B, C, H, W); ``pad`` is what
+    the convolution itself adds on every side.
+    """
+    right = -(x.shape[-1] + 2 * pad - kernel) % stride
+    bottom = -(x.shape[-2] + 2 * pad - kernel) % stride
+    return F.pad(x, (0, right, 0, bottom))
+
+
+class PadToCeil(nn.Module):
+    """:func:`pad_to_ceil` as a layer."""
+
+    def __init__(self, kernel: int, stride: int, pad: int = 0) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.pad = kernel, stride, pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad_to_ceil(x, self.kernel, self.stride, self.pad)
+
+    def extra_repr(self) -> str:
+        return f"kernel={self.kernel}, stride={self.stride}, pad={self.pad}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Fully connected layers of one tower, and dropout (section 4.2)
+
+
+class GroupedLinear(nn.Linear):
+    """A fully connected layer of towers that do not see each other: group g of the outputs reads group g of the inputs.
+
+    As with a grouped convolution the weights are (out, in / groups).
+    """
+
+    def __init__(self, in_features: int, out_features: int, groups: int) -> None:
+        if in_features % groups or out_features % groups:
+            raise PaperlibError(f"{in_features} inputs and {out_features} units do not divide into {groups} towers")
+        super().__init__(in_features // groups, out_features)
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = zip(x.chunk(self.groups, 1), self.weight.chunk(self.groups), self.bias.chunk(self.groups), strict=True)
+        return torch.cat([F.linear(*part) for part in parts], dim=1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, groups={self.groups}"
+
+
+class Dropout(nn.Module):
+    """Section 4.2: in training each unit of each case is set to zero with probability ``p``.
+
+    ``form`` "2012" (the paper, layer.cu:1126) leaves training as it is and multiplies by 1 - p at test;
+    "inverted" (PyTorch, Keras) divides by 1 - p in training and leaves test as it is. One or the other, never both.
+
+    The mask is drawn for the whole batch from a generator keyed by (seed, step, layer): it can be drawn again from
+    those three alone, and no other layer, step or machine has a say in it. :func:`set_step` sets them, before each
+    update; training without it raises :class:`PaperlibError`, because a mask that never changes drops nothing.
+    """
+
+    def __init__(self, p: float = 0.5, form: str = "2012") -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise PaperlibError(f"dropout takes a probability from 0 to below 1, not {p:g}")
+        if form not in ("2012", "inverted"):
+            raise PaperlibError(f"dropout has the forms 2012 and inverted, not {form!r}")
+        self.p, self.form = p, form
+        self.seed: int | None = None
+        self.step: int | None = None
+        self.name = ""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            kept = x * self.mask(x.shape).to(x.device, x.dtype)
+            return kept / (1 - self.p) if self.form == "inverted" else kept
+        return x * (1 - self.p) if self.form == "2012" else x
+
+    def mask(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
+        """Ones where a unit is kept; the batch's rows come first in ``shape``."""
+        if self.seed is None or self.step is None:
+            raise PaperlibError("dropout does not know its step; call set_step(net, seed, step) before each update")
+        return torch.rand(shape, generator=generator(self.seed, "dropout", self.step, self.name)) >= self.p
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}, form={self.form}"
+
+
+def set_step(net: nn.Module, seed: int, step: int) -> None:
+    """Tell every :class:`Dropout` of ``net`` the run's seed, the number of the update and its own name."""
+    for name, module in net.named_modules():
+        if isinstance(module, Dropout):
+            module.seed, module.step, module.name = seed, step, name
