@@ -536,9 +536,11 @@ def test_the_tool_leaves_a_notebook_that_fails_as_it_was(tmp_path: Path) -> None
 
 
 def test_the_tool_names_the_notebooks_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
+    with pytest.raises(SystemExit, match="there are no notebooks"):
+        tool.find([])
     (tmp_path / "02_relu.ipynb").touch()
     (tmp_path / "00_claims.ipynb").touch()
-    monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
     assert [path.stem for path in tool.find([])] == ["00_claims", "02_relu"]
     assert tool.find(["02_relu", "notebooks/00_claims.ipynb"]) == [
         tmp_path / "02_relu.ipynb",

@@ -92,12 +92,15 @@ def execute(source: Path, target: Path, timeout: int) -> Outcome:
 
 def find(names: list[str]) -> list[Path]:
     """The notebooks named (``02_relu``, ``notebooks/02_relu.ipynb``), or all; SystemExit where there is none."""
+    there = sorted(NOTEBOOKS.glob("*.ipynb"))
+    if not there:
+        sys.exit(f"there are no notebooks in {NOTEBOOKS}")
     if not names:
-        return sorted(NOTEBOOKS.glob("*.ipynb"))
+        return there
     paths = [NOTEBOOKS / f"{Path(name).stem}.ipynb" for name in names]
     for path in paths:
         if not path.is_file():
-            sys.exit(f"there is no notebook {path.stem}; the notebooks are {', '.join(p.stem for p in find([]))}")
+            sys.exit(f"there is no notebook {path.stem}; the notebooks are {', '.join(p.stem for p in there)}")
     return paths
 
 
