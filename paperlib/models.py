@@ -273,9 +273,9 @@ def four_layer(model: ModelRecipe, sizes: Sizes) -> nn.Sequential:
     k1, k2, k3 = sizes.kernels
     side = sizes.crop
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for i, (maps_in, maps_out, pool) in enumerate(
-        [(sizes.channels, k1, nn.MaxPool2d), (k1, k2, nn.AvgPool2d), (k2, k3, nn.AvgPool2d)], start=1
-    ):
+    stages: list[tuple[int, int, type[nn.MaxPool2d | nn.AvgPool2d]]]
+    stages = [(sizes.channels, k1, nn.MaxPool2d), (k1, k2, nn.AvgPool2d), (k2, k3, nn.AvgPool2d)]
+    for i, (maps_in, maps_out, pool) in enumerate(stages, start=1):
         layers[f"conv{i}"] = nn.Conv2d(maps_in, maps_out, kernel_size=5, padding=2)
         if pool is nn.AvgPool2d:
             layers[f"act{i}"] = act()
