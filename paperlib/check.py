@@ -166,12 +166,22 @@ def data_sets() -> list[Check]:
             )
         except (PaperlibError, OSError) as error:
             checks.append(Check(False, name, str(error)))
-    for name, found, where in data.status():
+    for name in data.KNOWN:
         if name not in EMBEDDED:
+            here, where = found(name)
             checks.append(
-                Check(True if found else None, name, where if found else f"not needed, and not here: {where}")
+                Check(here or None, name, where if here else f"not here, and only its own scale needs it; {where}")
             )
     return checks
+
+
+def found(name: str) -> tuple[bool, str]:
+    """Whether a data set lies at one of its places, and where; or where it was looked for. Its content is not read."""
+    from paperlib import data
+
+    places = data.where(name)
+    here = [place for place in places if place.exists()]
+    return bool(here), str(here[0]) if here else f"looked at {', '.join(map(str, places))}"
 
 
 def run_all(runs_dir: Path | None = None) -> list[Check]:

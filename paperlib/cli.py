@@ -48,9 +48,10 @@ def check() -> None:
 @data_app.command("show")
 def data_show() -> None:
     """List the data sets: found or not, and where."""
-    from paperlib import data
+    from paperlib import check, data
 
-    for name, found, where in data.status():
+    for name in data.KNOWN:
+        found, where = check.found(name)
         typer.echo(f"{name:<14}{'found' if found else 'not found':<11}{where}")
 
 
@@ -82,13 +83,13 @@ def run(
         raise typer.BadParameter("a comma stands where a name is missing", param_hint="--arms")
     from paperlib import experiments, runner
 
-    if scale not in experiments.SCALES:
-        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(experiments.SCALES)}")
+    _check_scale(scale)
     names = experiments.names(scale) if experiment is None else [experiment]
     if not names:
         raise PaperlibError(f"no experiment is declared at scale {scale}; there are some at scale sample")
     for name in names:
-        finished = runner.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, runs_dir=None)
+        bar = sys.stderr.isatty()
+        finished = runner.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, progress=bar)
         typer.echo(f"{name}, {scale}: {len(finished)} run{'s' * (len(finished) != 1)} finished")
 
 
@@ -130,9 +131,17 @@ def figures(
 @app.command()
 def agree(scale: Scale = "sample") -> None:
     """Show how far the runs in runs/ agree with the recorded ones."""
+    from paperlib import evidence
+
+    _check_scale(scale)
+    typer.echo(evidence.agreement(scale))
+
+
+def _check_scale(scale: str) -> None:
     from paperlib import experiments
 
-    typer.echo(experiments.agreement(scale))
+    if scale not in experiments.SCALES:
+        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(experiments.SCALES)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from paperlib import check as checks
-from paperlib import claims, cli, data, experiments, figures, runner
+from paperlib import claims, cli, data, evidence, experiments, figures, runner
 from paperlib.errors import PaperlibError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +49,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, result: An
         called.append((*args, kwargs) if kwargs else args)
         return result
 
-    monkeypatch.setattr(module, name, call, raising=False)
+    monkeypatch.setattr(module, name, call)
     return called
 
 
@@ -78,7 +78,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, result: An
         (["record", "--scale", "sample"], "EXPERIMENT"),
         (["claims", "--sections", "3.1"], "--sections"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage_is_one_sentence_and_a_hint(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
@@ -107,7 +107,7 @@ def test_the_hint_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["data", "fetch", "mnist"], "mnist"),
         (["data", "fetch", "sample"], "nothing to fetch"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_unknown_names_are_named(arguments: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert wrong in fails(arguments, capsys)
@@ -240,11 +240,14 @@ def test_commands_that_write_show_the_paths(
     assert capsys.readouterr().out.splitlines() == [os.path.join("a", "b.png"), "c.csv"]
 
 
-def test_data_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(data, "status", lambda: [("sample", True, "here"), ("cifar10", False, "there")], raising=False)
+def test_data_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PAPERLIB_DATA", str(tmp_path))
+    (tmp_path / "cifar10-images").mkdir()
     assert cli.main(["data", "show"]) == 0
-    found, missing = capsys.readouterr().out.splitlines()
-    assert found.split() == ["sample", "found", "here"] and missing.split() == ["cifar10", "not", "found", "there"]
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert list(shown) == list(data.KNOWN)
+    assert shown["cifar10"].split(maxsplit=2) == ["cifar10", "found", str(tmp_path / "cifar10-images")]
+    assert "not found" in shown["tinyimagenet"] and str(tmp_path) in shown["tinyimagenet"]
     called = recorder(monkeypatch, data, "fetch", Path.cwd() / "cifar.tar.gz")
     assert cli.main(["data", "fetch", "cifar10"]) == 0
     assert called == [("cifar10",)] and capsys.readouterr().out == "cifar10: cifar.tar.gz\n"
@@ -252,7 +255,7 @@ def test_data_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("option", [[], ["--scale", "cifar10"]], ids=["default", "scale"])
 def test_agree(option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    called = recorder(monkeypatch, experiments, "agreement", "all within 0.1 points")
+    called = recorder(monkeypatch, evidence, "agreement", "all within 0.1 points")
     assert cli.main(["agree", *option]) == 0
     assert called == [(option[-1] if option else "sample",)]
     assert capsys.readouterr().out == "all within 0.1 points\n"
