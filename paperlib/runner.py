@@ -14,13 +14,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from paperlib import data, experiments, runs, train
+from paperlib import data, evidence, experiments, runs, train
 from paperlib.errors import PaperlibError
 from paperlib.experiments import Experiment
 from paperlib.runs import Run
 
 logger = logging.getLogger(__name__)
-RECORDED = runs.ROOT / "data" / "recorded"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def run(
     chosen = arms or list(experiment.arms)
     dataset = data.load(scale)
     runs_dir = runs_dir or runs.default_runs_dir()
-    recorded = recorded_ids() if missing else set()
+    recorded = set(evidence.recorded()) if missing else set()
     todo, finished = [], []
     for arm, seed in experiment.cells():
         if arm not in chosen or (seeds is not None and seed not in experiment.planned_seeds(arm)[:seeds]):
@@ -137,30 +136,23 @@ def _epochs(job: Job) -> int:
 # Promotion to evidence
 
 
-def recorded_paths() -> list[Path]:
-    """All recorded runs, in a fixed order."""
-    return sorted(RECORDED.glob("*/*/*.jsonl"))
-
-
-def recorded_ids() -> set[str]:
-    """Ids of all recorded runs."""
-    return {runs.read_record(path)[0]["id"] for path in recorded_paths()}
-
-
 def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
     """Copy the finished runs of an experiment to ``data/recorded/``; a run that is recorded already is left alone."""
     experiment: Experiment = experiments.get(name, scale)
     runs_dir = runs_dir or runs.default_runs_dir()
-    known, written = recorded_ids(), []
+    known, written = set(evidence.recorded()), []
     for run_id, (arm, seed, _) in experiment.ids().items():
         if run_id in known or not is_finished(runs_dir, run_id):
             continue
-        target = RECORDED / name / scale / f"{arm.replace('/', '-')}-seed{seed}.jsonl"
+        target = evidence.RECORDED / name / scale / f"{arm.replace('/', '-')}-seed{seed}.jsonl"
         if target.exists():
-            raise PaperlibError(f"{target} holds another run ({runs.read_record(target)[0]['id'][:12]}); remove it first if it is stale")
+            raise PaperlibError(
+                f"{target} holds another run ({runs.read_record(target)[0]['id'][:12]}); remove it first if it is stale"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
         shutil.copyfile(runs.record_path(runs_dir, run_id), part)
         part.replace(target)
         written.append(target)
+    evidence.forget()
     return written

@@ -82,7 +82,10 @@ def code_version() -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", "paperlib"))}
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", "paperlib")),
+        }
     except (OSError, subprocess.SubprocessError):
         return {"commit": "unknown", "dirty": True}
 
@@ -115,9 +118,13 @@ def read_record(path: Path) -> list[Line]:
     """The lines of a record. Raises :class:`PaperlibError` where the file is no record."""
     lines = list(_whole_lines(path))
     if not lines or lines[0].get("kind") != "run":
-        raise PaperlibError(f"{path} is no record of a run: its first line must be of kind 'run'; delete it and run again")
+        raise PaperlibError(
+            f"{path} is no record of a run: its first line must be of kind 'run'; delete it and run again"
+        )
     if lines[0].get("format") != FORMAT:
-        raise PaperlibError(f"{path} has record format {lines[0].get('format')}, this version reads {FORMAT}; update paperlib")
+        raise PaperlibError(
+            f"{path} has record format {lines[0].get('format')}, this version reads {FORMAT}; update paperlib"
+        )
     return lines
 
 
@@ -157,7 +164,9 @@ def weights_sha256(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         t = tensors[name].detach().contiguous().cpu()
         digest.update(f"{name}{tuple(t.shape)}{t.dtype}".encode())
-        digest.update(t.view(torch.uint8).numpy().tobytes() if t.dim() else bytes(t.reshape(1).view(torch.uint8).tolist()))
+        digest.update(
+            t.view(torch.uint8).numpy().tobytes() if t.dim() else bytes(t.reshape(1).view(torch.uint8).tolist())
+        )
     return digest.hexdigest()
 
 
@@ -172,7 +181,9 @@ def write_whole(path: Path, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise PaperlibError(f"cannot write {path}: {error.strerror or error}; what stood there before is untouched") from None
+        raise PaperlibError(
+            f"cannot write {path}: {error.strerror or error}; what stood there before is untouched"
+        ) from None
 
 
 def save_checkpoint(directory: Path, run_id: str, step: int, tensors: dict[str, Tensor], state: Line) -> None:
@@ -190,7 +201,9 @@ def save_checkpoint(directory: Path, run_id: str, step: int, tensors: dict[str, 
         part.replace(stem.with_suffix(".safetensors"))
     except Exception as error:  # safetensors raises its own kind for a full disk
         part.unlink(missing_ok=True)
-        raise PaperlibError(f"cannot write a checkpoint into {directory}: {error}; the one before it is untouched") from None
+        raise PaperlibError(
+            f"cannot write a checkpoint into {directory}: {error}; the one before it is untouched"
+        ) from None
     content = {"format": FORMAT, "run": run_id, "step": step, "sha256": digest, "state": state}
     write_whole(stem.with_suffix(".json"), json.dumps(content).encode())
     for old in sorted(directory.glob("step-*.json"))[:-2]:
@@ -225,5 +238,3 @@ def record_path(runs_dir: Path, run_id: str) -> Path:
 def default_runs_dir() -> Path:
     """``PAPERLIB_RUNS``, or ``runs/`` in the checkout."""
     return Path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")
-
-

@@ -106,7 +106,9 @@ def fit(
     ``keep_going()`` is false. A loss that is not a number ends the run with the status "diverged".
     """
     if data.fingerprint != run.data:
-        raise PaperlibError(f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, the run needs {run.data[:16]}")
+        raise PaperlibError(
+            f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, the run needs {run.data[:16]}"
+        )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name})
     with journal:
@@ -130,10 +132,18 @@ class Loop:
         self.run, self.data = run, data
         n = run.stop.train_images or len(data.train_images)
         if not 0 < run.recipe.optim.batch_size <= n - run.stop.validation:
-            raise PaperlibError(f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; take a smaller batch")
-        self.images, self.labels = data.train_images[: n - run.stop.validation], data.train_labels[: n - run.stop.validation]
+            raise PaperlibError(
+                f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; take a smaller batch"
+            )
+        self.images, self.labels = (
+            data.train_images[: n - run.stop.validation],
+            data.train_labels[: n - run.stop.validation],
+        )
         if run.stop.validation:  # the schedule looks at held-out training images, never at the test set
-            self.check_images, self.check_labels = data.train_images[n - run.stop.validation : n], data.train_labels[n - run.stop.validation : n]
+            self.check_images, self.check_labels = (
+                data.train_images[n - run.stop.validation : n],
+                data.train_labels[n - run.stop.validation : n],
+            )
         else:
             self.check_images, self.check_labels = data.test_images, data.test_labels
         self.net = build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -179,7 +189,15 @@ class Loop:
                 state.test_errors.append(error)
                 state.seconds = time.perf_counter() - began
                 name = "validation_error" if stop.validation else "test_error"
-                yield {"kind": "epoch", "epoch": epoch + 1, "step": state.step, "lr": lr, **state.epoch_sums.means(), name: error, "seconds": round(state.seconds, 1)}
+                yield {
+                    "kind": "epoch",
+                    "epoch": epoch + 1,
+                    "step": state.step,
+                    "lr": lr,
+                    **state.epoch_sums.means(),
+                    name: error,
+                    "seconds": round(state.seconds, 1),
+                }
                 state.epoch_sums = Sums()
                 bar.set_postfix(epoch=epoch + 1, test_error=error)
             if state.step == stop.epochs * per_epoch:
@@ -215,7 +233,12 @@ class Loop:
 
     def end(self, state: State) -> Line:
         """The last line of a record."""
-        return {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": runs.weights_sha256(self.net.state_dict())}
+        return {
+            "kind": "end",
+            "status": state.ended,
+            "steps": state.step,
+            "weights_sha256": runs.weights_sha256(self.net.state_dict()),
+        }
 
 
 def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
@@ -255,13 +278,19 @@ class Journal:
             self.lock = FileLock(self.directory / "lock")
             self.lock.acquire(timeout=0)
         except Timeout:
-            raise PaperlibError(f"another process is training in {self.directory}; wait for it or use another folder") from None
+            raise PaperlibError(
+                f"another process is training in {self.directory}; wait for it or use another folder"
+            ) from None
         except OSError as error:
-            raise PaperlibError(f"cannot write into {self.directory}: {error.strerror or error}; choose another folder with PAPERLIB_RUNS") from None
+            raise PaperlibError(
+                f"cannot write into {self.directory}: {error.strerror or error}; choose another folder with PAPERLIB_RUNS"
+            ) from None
         if self.path.exists() and self.path.stat().st_size:
             lines = runs.read_record(self.path)
             if lines[0]["id"] != self.run.id:
-                raise PaperlibError(f"{self.path} is the record of another run ({lines[0]['id'][:12]}, not {self.run.id[:12]}); use another folder")
+                raise PaperlibError(
+                    f"{self.path} is the record of another run ({lines[0]['id'][:12]}, not {self.run.id[:12]}); use another folder"
+                )
             self.lines = lines
         return self
 
@@ -303,7 +332,9 @@ class Journal:
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise PaperlibError(f"cannot write {self.path}: {error.strerror or error}; make room and run again, nothing up to the last checkpoint is lost") from None
+            raise PaperlibError(
+                f"cannot write {self.path}: {error.strerror or error}; make room and run again, nothing up to the last checkpoint is lost"
+            ) from None
 
     def checkpoint(self, net: nn.Module, optimiser: PaperSGD, state: State) -> None:
         """Save all that the next update depends on."""

@@ -1,0 +1,307 @@
+"""What recorded runs say: tidy results, the choice of learning rates, paired statistics, verdicts.
+
+Only records under ``data/recorded/`` count as evidence; a user's own ``runs/`` are never read here, but for
+:func:`agreement`, which compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from paperlib import experiments, runs
+from paperlib.errors import PaperlibError
+from paperlib.experiments import Comparison, Experiment
+from paperlib.runs import Line, Run
+
+RECORDED = runs.ROOT / "data" / "recorded"
+FEWEST_SEEDS = 5  # below this a verdict is "inconclusive", whatever the interval says
+Record = list[Line]
+
+# ---------------------------------------------------------------------------------------------------------
+# Reading records
+
+
+@cache
+def _read_all(folder: Path) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for path in sorted(folder.glob("*/*/*.jsonl")):
+        lines = runs.read_record(path)
+        if lines[0]["id"] in records:
+            raise PaperlibError(f"{path} holds a run that is recorded elsewhere too; keep one of the two")
+        records[lines[0]["id"]] = lines
+    return records
+
+
+def recorded() -> dict[str, Record]:
+    """All recorded runs by id; read once a process (:func:`forget` reads again)."""
+    return _read_all(RECORDED)
+
+
+def forget() -> None:
+    """Read the records again at the next question; for processes that add some."""
+    _read_all.cache_clear()
+
+
+def stale() -> list[str]:
+    """Ids of records that no declared experiment yields: listed, never used."""
+    declared = {run_id for e in experiments.DECLARED for run_id in e.ids()}
+    return sorted(set(recorded()) - declared)
+
+
+def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
+    """(arm, seed, record) of every recorded run of an experiment, in the order of its declaration."""
+    known = recorded()
+    ids = experiments.get(name, scale).ids()
+    return [(arm, seed, known[run_id]) for run_id, (arm, seed, _) in ids.items() if run_id in known]
+
+
+def results(name: str, scale: str) -> pd.DataFrame:
+    """One row a recorded run: arm, seed, how it ended, and every metric (errors in per cent, times in updates)."""
+    rows = [
+        {"arm": arm, "seed": seed, "status": runs.status(lines), **{m: f(lines) for m, f in METRICS.items()}}
+        for arm, seed, lines in records_of(name, scale)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "status", *METRICS])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Metrics of one run
+
+
+def running_error(lines: Record) -> tuple[list[float], list[float]]:
+    """The running training error (per cent) of a record, and the update in the middle of each window."""
+    windows = runs.of_kind(lines, "window")
+    width = Run.from_config(lines[0]["config"]).stop.window
+    return [w["step"] - width / 2 for w in windows], [w["train_error"] for w in windows]
+
+
+def updates_to(lines: Record, threshold: float) -> float:
+    """Updates until the running training error first reaches ``threshold`` per cent, linearly interpolated; NaN if never.
+
+    Before the first window the error is taken as that of guessing, so that the time is never below zero.
+    """
+    classes = Run.from_config(lines[0]["config"]).sizes.classes
+    steps, errors = running_error(lines)
+    before_step, before_error = 0.0, 100 * (1 - 1 / classes)
+    for step, error in zip(steps, errors, strict=True):
+        if error <= threshold:
+            share = (before_error - threshold) / (before_error - error)
+            return before_step + share * (step - before_step)
+        before_step, before_error = step, error
+    return math.nan
+
+
+def _time(lines: Record) -> float:
+    threshold = Run.from_config(lines[0]["config"]).stop.threshold
+    return math.nan if threshold is None else updates_to(lines, threshold)
+
+
+def _last(kind: str, key: str) -> Callable[[Record], float]:
+    def read(lines: Record) -> float:
+        found = [line[key] for line in runs.of_kind(lines, kind) if key in line]
+        return float(found[-1]) if found else math.nan
+
+    return read
+
+
+METRICS: dict[str, Callable[[Record], float]] = {
+    "updates": _time,  # to the threshold; NaN where it was not reached
+    "steps": _last("end", "steps"),  # that the run took in all: a bound where it was censored
+    "train_error": _last("epoch", "train_error"),
+    "train_loss": _last("epoch", "train_loss"),
+    "test_error": _last("epoch", "test_error"),
+    "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
+}
+
+# ---------------------------------------------------------------------------------------------------------
+# The choice of learning rates
+
+
+def choose_rate(errors: dict[float, float]) -> float | None:
+    """The rule of the sweeps: the rate with the lowest running training error at the end (NaN: diverged).
+
+    Equal errors: the lower rate. None while the sweep cannot tell: the best rate must have a worse or
+    diverged neighbour on both sides.
+    """
+    rates = sorted(errors)
+    alive = [r for r in rates if not math.isnan(errors[r])]
+    if not alive:
+        return None
+    best = min(alive, key=lambda r: (errors[r], r))
+    return best if rates[0] < best < rates[-1] else None
+
+
+def chosen_rates(scale: str) -> dict[str, float | None]:
+    """Arm -> the rate that the recorded sweep of Figure 1 chooses at a scale, None where it cannot tell yet."""
+    swept: dict[str, dict[float, float]] = {}
+    for arm, _, lines in records_of("relu-rates", scale):
+        name, _, rate = arm.partition("@")
+        diverged = runs.status(lines) == "diverged"
+        swept.setdefault(name, {})[float(rate)] = math.nan if diverged else running_error(lines)[1][-1]
+    return {arm: choose_rate(errors) for arm, errors in swept.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Paired statistics
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the records say of one comparison. ``low`` and ``high`` are the 95 % interval of ``estimate``;
+    ``bound`` says that at least one seed was censored, so that ``estimate`` is a lower bound and there is no interval.
+    """
+
+    comparison: Comparison
+    experiment: str
+    scale: str
+    n: int
+    estimate: float
+    low: float
+    high: float
+    p: float
+    bound: bool
+    proxy: bool
+    status: str = ""
+    p_holm: float = math.nan
+
+    @property
+    def text(self) -> str:
+        """The result in a few characters: estimate and interval, with the unit."""
+        ratio = self.comparison.transform == "log_ratio"
+        unit = "times" if ratio else "points"
+        digits = ".2f"
+        if self.bound:
+            return f"> {self.estimate:{digits}} {unit} (bound)"
+        if math.isnan(self.low):
+            return f"{self.estimate:{digits}} {unit}"
+        return f"{self.estimate:{digits}} {unit} ({self.low:{digits}} to {self.high:{digits}})"
+
+
+def paired(a: Sequence[float], b: Sequence[float], transform: str) -> tuple[float, float, float, float]:
+    """Estimate, 95 % t interval and two-sided p of b against a, paired; "difference" b - a or "log_ratio" b / a.
+
+    The interval and p are NaN for fewer than two pairs; two pairs that agree to the last bit have no width.
+    """
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    d = np.log(y / x) if transform == "log_ratio" else y - x
+    back: Callable[[float], float] = math.exp if transform == "log_ratio" else float
+    mean = float(d.mean())
+    if len(d) < 2:
+        return back(mean), math.nan, math.nan, math.nan
+    error = float(d.std(ddof=1)) / math.sqrt(len(d))
+    half = float(stats.t.ppf(0.975, len(d) - 1)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, len(d) - 1)) if error else float(mean == 0)
+    return back(mean), back(mean - half), back(mean + half), p
+
+
+def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
+    """The verdict on one comparison, or None where no seed has both arms recorded."""
+    frame = results(experiment.name, experiment.scale)
+    a, b = (frame[frame["arm"] == arm].set_index("seed") for arm in (comparison.a, comparison.b))
+    seeds = [s for s in a.index if s in b.index]
+    if not seeds:
+        return None
+    a, b = a.loc[seeds], b.loc[seeds]
+    x, y = a[comparison.metric], b[comparison.metric]
+    bound = comparison.metric == "updates" and bool(y.isna().any() or x.isna().any())
+    if bound:
+        # a censored slow arm took at least its steps: each ratio is at least this; the smallest is safe to state
+        if x.isna().any():
+            return None
+        least = float((y.fillna(b["steps"]) / x).min())
+        values = (least, math.nan, math.nan, math.nan)
+    else:
+        values = paired(list(x), list(y), comparison.transform)
+    verdict = Verdict(comparison, experiment.name, experiment.scale, len(seeds), *values, bound, experiment.proxy)
+    return replace(verdict, status=status_of(verdict))
+
+
+def status_of(v: Verdict) -> str:
+    """The status of DESIGN's list, from the interval alone (or the bound); fewer than five seeds are inconclusive."""
+    c = v.comparison
+    good = "supported (proxy)" if v.proxy else "reproduced"
+    if v.n < FEWEST_SEEDS:
+        return "inconclusive"
+    low, high = (v.estimate, math.inf) if v.bound else (v.low, v.high)
+    if c.question == "size":
+        near = c.target / 1.5 <= low and high <= c.target * 1.5
+        return "contradicted" if not low <= c.target <= high else good if near else "inconclusive"
+    null = c.target if c.question == "at least" else 1.0 if c.transform == "log_ratio" else 0.0
+    if low > null:
+        return good
+    if high < null:
+        return "contradicted"
+    if c.question == "direction":
+        delta = c.smallest_effect
+        inside = (1 / delta < low and high < delta) if c.transform == "log_ratio" else (-delta < low and high < delta)
+        if inside:
+            return f"no effect ≥ {delta:g}"
+    return "inconclusive"
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p-values; NaN stays NaN and does not count."""
+    order = sorted((i for i, p in enumerate(ps) if not math.isnan(p)), key=lambda i: ps[i])
+    adjusted, running = [math.nan] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        running = max(running, min(1.0, (len(order) - rank) * ps[i]))
+        adjusted[i] = running
+    return adjusted
+
+
+def verdicts_of(name: str, scale: str) -> list[Verdict]:
+    """The verdicts on all comparisons of an experiment that have records, p adjusted over them."""
+    experiment = experiments.get(name, scale)
+    found = [v for c in experiment.comparisons if (v := compare(experiment, c))]
+    return [replace(v, p_holm=p) for v, p in zip(found, holm([v.p for v in found]), strict=True)]
+
+
+def verdicts(claim: str) -> list[Verdict]:
+    """All verdicts that bear on a claim, those of the largest scale first."""
+    found = [
+        v for e in experiments.DECLARED if any(c.claim == claim for c in e.comparisons)
+        for v in verdicts_of(e.name, e.scale) if v.comparison.claim == claim
+    ]  # fmt: skip
+    return sorted(found, key=lambda v: -experiments.SCALES.index(v.scale))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A user's own runs against the recorded ones
+
+
+def agreement(scale: str, runs_dir: Path | None = None) -> str:
+    """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment.
+
+    The first window is compared in its loss (rounding grows from there on), the end in the training error.
+    """
+    runs_dir = runs_dir or runs.default_runs_dir()
+    out = []
+    for name in experiments.names(scale):
+        pairs = []
+        for _, _, theirs in records_of(name, scale):
+            path = runs.record_path(runs_dir, theirs[0]["id"])
+            if path.exists() and runs.status(mine := runs.read_record(path)) != "unfinished":
+                pairs.append((mine, theirs))
+        if not pairs:
+            out.append(f"{name}: no run of yours has a recorded twin")
+            continue
+        first = max(abs(_first_loss(m) - _first_loss(t)) for m, t in pairs)
+        last = max(abs(running_error(m)[1][-1] - running_error(t)[1][-1]) for m, t in pairs)
+        out.append(
+            f"{name}: {len(pairs)} runs of yours have a recorded twin; first running loss differs by at most "
+            f"{first:.1e}, last running training error by at most {last:.2f} points"
+        )
+    return "\n".join(out)
+
+
+def _first_loss(lines: Record) -> float:
+    first = (runs.of_kind(lines, "window") or runs.of_kind(lines, "epoch"))[0]
+    return float(first["train_loss"])

@@ -1,0 +1,253 @@
+"""Every figure and table as a function of recorded runs: one style, a PNG and beside it the numbers drawn.
+
+A figure function gives a :class:`Drawing`: the matplotlib figure, the tidy frame of everything drawn in it,
+and its alt text. Notebooks show it with :func:`show`; ``paperlib figures`` writes it to ``figures/``.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paperlib import claims, evidence, experiments, runs
+from paperlib.errors import PaperlibError
+from paperlib.experiments import UNIT_STOPS
+
+FIGURES = runs.ROOT / "figures"
+
+# ---------------------------------------------------------------------------------------------------------
+# Style
+
+PALETTE = sns.color_palette("colorblind").as_hex()
+UNIT_COLOURS = {"relu": PALETTE[0], "tanh": PALETTE[3], "scaled": PALETTE[1], "sigmoid": PALETTE[4]}
+UNIT_NAMES = {"relu": "ReLU", "tanh": "tanh", "scaled": "scaled tanh", "sigmoid": "logistic sigmoid"}
+UNIT_DASHES = {"relu": "-", "tanh": "--", "scaled": "-.", "sigmoid": ":"}
+SCALE_NAMES = {
+    "sample": "Fashion-MNIST sample (proxy)",
+    "photos": "photo patches (proxy)",
+    "cifar10": "CIFAR-10 (JPEG copy)",
+    "tinyimagenet": "Tiny ImageNet (proxy)",
+    "ilsvrc2012": "ILSVRC-2012",
+}
+STYLE = {
+    "figure.dpi": 110, "savefig.dpi": 110, "figure.figsize": (7.2, 4.0), "figure.constrained_layout.use": True,
+    "font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.labelsize": 10,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+}  # fmt: skip
+
+
+def use_style() -> None:
+    """The look of all figures: colour-blind-safe, light grid, room for labels."""
+    mpl.rcParams.update(STYLE)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure in a notebook with a text for those who cannot see it, and close it."""
+    from IPython.display import display
+
+    display(Picture(figure, alt))
+    plt.close(figure)
+
+
+class Picture:
+    """A PNG for a notebook whose alt text travels with it."""
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        self.png, self.alt = png(figure), alt
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        return {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}, {
+            "image/png": {"alt": html.escape(self.alt)}
+        }
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes, without dates or versions in it, so that equal drawings are equal files."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@dataclass
+class Drawing:
+    """A figure, everything drawn in it as a tidy frame, and its alt text."""
+
+    figure: Figure
+    data: pd.DataFrame
+    alt: str
+
+    def show(self) -> None:
+        """Show it in a notebook."""
+        show(self.figure, self.alt)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Figure 1: training error against time, by unit and setting
+
+
+def curves(name: str, scale: str, arms: Sequence[str]) -> pd.DataFrame:
+    """Running training error of recorded runs: arm, seed, epoch (time), train_error (per cent)."""
+    rows = []
+    for arm, seed, lines in evidence.records_of(name, scale):
+        if arm in arms:
+            per_epoch = updates_per_epoch(lines)
+            for step, error in zip(*evidence.running_error(lines), strict=True):
+                rows.append({"arm": arm, "seed": seed, "epoch": step / per_epoch, "train_error": error})
+    return pd.DataFrame(rows, columns=["arm", "seed", "epoch", "train_error"])
+
+
+def updates_per_epoch(lines: list[runs.Line]) -> int:
+    """Updates in an epoch of a recorded run; of its first epoch line, or of the data's size where it has none."""
+    epochs = runs.of_kind(lines, "epoch")
+    if epochs:
+        return int(epochs[0]["step"]) // int(epochs[0]["epoch"])
+    sizes = {"sample": 10_000, "cifar10": 50_000}
+    return sizes[lines[0]["data"]["name"]] // runs.Run.from_config(lines[0]["config"]).recipe.optim.batch_size
+
+
+def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
+    """Error against epochs: thin lines for the seeds, one colour and dash a unit, the threshold marked."""
+    for arm, of_arm in frame.groupby("arm", sort=False):
+        unit = str(arm).split("/")[1]
+        for i, (_, seed) in enumerate(of_arm.groupby("seed")):
+            axes.plot(
+                seed["epoch"], seed["train_error"], color=UNIT_COLOURS[unit], ls=UNIT_DASHES[unit], lw=1.2, alpha=0.85,
+                label=UNIT_NAMES[unit] if i == 0 else None,
+            )  # fmt: skip
+    axes.axhline(threshold, color="#555555", lw=0.8)
+    axes.annotate(f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+                  textcoords="offset points", ha="right", fontsize=9, color="#555555")  # fmt: skip
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("training error (%)")
+    axes.set_ylim(0, 92)
+    axes.set_xlim(left=0)
+    axes.legend(loc="upper right")
+
+
+def fig1(scale: str = "cifar10") -> Drawing:
+    """Figure 1 of the paper: training error against epochs, in the setting of 2012 and in that of today."""
+    use_style()
+    settings = {"2012": "setting of 2012", "today": "setting of today"}
+    arms = [arm for arm in experiments.FIGURE1_ARMS]
+    frame = curves("relu", scale, arms)
+    threshold = UNIT_STOPS[scale].threshold or 0.0
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.8), sharey=True, width_ratios=(1.35, 1))
+    for axes, (setting, title) in zip(panels, settings.items(), strict=True):
+        draw_curves(axes, frame[frame["arm"].str.startswith(setting + "/")], threshold)
+        axes.set_title(f"{title}: {ratio_text(scale, setting)}")
+    panels[1].set_ylabel("")
+    counts = frame.groupby("arm")["seed"].nunique()
+    figure.suptitle(
+        f"Four-layer net on {SCALE_NAMES[scale]}, no regularisation; one line a seed", x=0.01, ha="left", fontsize=11
+    )
+    alt = (
+        f"Training error against epochs on {SCALE_NAMES[scale]}. "
+        + ". ".join(f"{title}: {ratio_text(scale, s)}" for s, title in settings.items())
+        + f". Runs: {', '.join(f'{arm} {n}' for arm, n in counts.items())}."
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+def ratio_text(scale: str, setting: str) -> str:
+    """ "tanh takes x times as long (low to high), n = 3", from the records."""
+    for v in evidence.verdicts_of("relu", scale):
+        if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
+            return f"tanh takes {v.text.replace(' times', '×')}, n = {v.n}"
+    return "no pair of runs recorded"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The table of claims as a picture
+
+STATUS_COLOURS = {
+    "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": PALETTE[9], "reproduced": PALETTE[0],
+    "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "erratum": PALETTE[1], "no effect": PALETTE[8],
+    "inconclusive": PALETTE[7], "cited": "#cfcfcf", "not run": "#f2f2f2",
+}  # fmt: skip
+
+
+def fig_claims() -> Drawing:
+    """The table of claims as a picture: one square a row, a line a section, coloured by status."""
+    use_style()
+    table = claims.rows()
+    frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
+    kinds = frame["status"].str.replace(r" ≥.*", "", regex=True)
+    sections = list(dict.fromkeys(frame["section"]))
+    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(sections) + 1.1))
+    for y, section in enumerate(sections):
+        for x, (claim_id, kind) in enumerate(
+            zip(frame["id"][frame["section"] == section], kinds[frame["section"] == section], strict=True)
+        ):
+            axes.add_patch(mpl.patches.FancyBboxPatch((x + 0.06, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.12",
+                           facecolor=STATUS_COLOURS[kind], edgecolor="#999999", lw=0.4))  # fmt: skip
+            dark = kind in {"exact", "implemented", "reproduced", "contradicted", "erratum"}
+            axes.text(
+                x + 0.5,
+                y + 0.52,
+                claim_id.split("-")[1],
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "#333333",
+            )
+    widest = int(frame.groupby("section").size().max())
+    axes.set(xlim=(0, widest), ylim=(len(sections), 0), yticks=np.arange(len(sections)) + 0.5, xticks=[])
+    axes.set_yticklabels([s if s == "abstract" else f"section {s}" for s in sections])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    seen = [k for k in STATUS_COLOURS if (kinds == k).any()]
+    handles = [
+        mpl.patches.Patch(facecolor=STATUS_COLOURS[k], edgecolor="#999999", lw=0.4, label=f"{k} ({(kinds == k).sum()})")
+        for k in seen
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+    alt = f"The {len(frame)} rows of the table of claims by section, coloured by status: " + ", ".join(
+        f"{(kinds == k).sum()} {k}" for k in seen
+    )
+    return Drawing(figure, frame, alt)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Writing them
+
+DRAWINGS: dict[str, Callable[[], Drawing]] = {"fig1": fig1, "claims": fig_claims}
+
+
+def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:
+    """Draw figures (all of them by default) into ``folder``: NAME.png and NAME.csv; gives the paths written."""
+    unknown = [n for n in names or [] if n not in DRAWINGS]
+    if unknown:
+        raise PaperlibError(f"there is no figure {unknown[0]!r}; the figures are {', '.join(DRAWINGS)}")
+    folder = folder or FIGURES
+    mpl.use("Agg")
+    written = []
+    for name in names or DRAWINGS:
+        drawing = DRAWINGS[name]()
+        for suffix, content in (
+            (".png", png(drawing.figure)),
+            (".csv", drawing.data.to_csv(index=False, lineterminator="\n").encode()),
+        ):
+            path = folder / (name + suffix)
+            folder.mkdir(parents=True, exist_ok=True)
+            runs.write_whole(path, content)
+            written.append(path)
+        plt.close(drawing.figure)
+    return written
