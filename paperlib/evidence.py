@@ -84,7 +84,7 @@ def running_error(lines: Record) -> tuple[list[float], list[float]]:
 
 
 def updates_to(lines: Record, threshold: float) -> float:
-    """Updates until the running training error first reaches ``threshold`` per cent, linearly interpolated; NaN if never.
+    """Updates until the running training error first reaches ``threshold`` per cent, interpolated; NaN if never.
 
     Before the first window the error is taken as that of guessing, so that the time is never below zero.
     """

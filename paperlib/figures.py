@@ -12,14 +12,17 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Patch
 
 from paperlib import claims, evidence, experiments, runs
 from paperlib.errors import PaperlibError
@@ -41,12 +44,12 @@ SCALE_NAMES = {
     "tinyimagenet": "Tiny ImageNet (proxy)",
     "ilsvrc2012": "ILSVRC-2012",
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 110, "figure.figsize": (7.2, 4.0), "figure.constrained_layout.use": True,
     "font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.labelsize": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e4e4",
     "grid.linewidth": 0.7, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
 }  # fmt: skip
 
 
@@ -138,7 +141,8 @@ def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
     axes.set_ylabel("training error (%)")
     axes.set_ylim(0, 92)
     axes.set_xlim(left=0)
-    axes.legend(loc="upper right")
+    if len(frame):
+        axes.legend(loc="upper right")
 
 
 def fig1(scale: str = "cifar10") -> Drawing:
@@ -195,8 +199,12 @@ def fig_claims() -> Drawing:
         for x, (claim_id, kind) in enumerate(
             zip(frame["id"][frame["section"] == section], kinds[frame["section"] == section], strict=True)
         ):
-            axes.add_patch(mpl.patches.FancyBboxPatch((x + 0.06, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.12",
-                           facecolor=STATUS_COLOURS[kind], edgecolor="#999999", lw=0.4))  # fmt: skip
+            axes.add_patch(
+                FancyBboxPatch(
+                    (x + 0.06, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.12",
+                    facecolor=STATUS_COLOURS[kind], edgecolor="#999999", lw=0.4,
+                )
+            )  # fmt: skip
             dark = kind in {"exact", "implemented", "reproduced", "contradicted", "erratum"}
             axes.text(
                 x + 0.5,
@@ -215,7 +223,7 @@ def fig_claims() -> Drawing:
     axes.tick_params(length=0)
     seen = [k for k in STATUS_COLOURS if (kinds == k).any()]
     handles = [
-        mpl.patches.Patch(facecolor=STATUS_COLOURS[k], edgecolor="#999999", lw=0.4, label=f"{k} ({(kinds == k).sum()})")
+        Patch(facecolor=STATUS_COLOURS[k], edgecolor="#999999", lw=0.4, label=f"{k} ({(kinds == k).sum()})")
         for k in seen
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)

@@ -86,10 +86,10 @@ def learning_rate(recipe: OptimRecipe, epoch: int, validation_errors: Sequence[f
     authors' eyes: divide by 10 when the best error of the last ``patience`` epochs is not below the best
     before them, count afresh after each drop, at most ``max_drops`` times (three in the paper).
     """
-    if recipe.drops == "plateau":
+    if isinstance(recipe.drops, str):  # "plateau"
         drops = len(plateau_drops(recipe, validation_errors[:epoch]))
     else:
-        drops = sum(epoch >= int(at) for at in recipe.drops)
+        drops = sum(epoch >= at for at in recipe.drops)
     return recipe.lr / 10**drops
 
 

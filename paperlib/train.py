@@ -23,10 +23,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from paperlib import runs
+from paperlib import evaluate, runs
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
+from paperlib.layers import set_step
 from paperlib.models import build
 from paperlib.optim import PaperSGD, learning_rate
 from paperlib.runs import Line, Run
@@ -107,7 +108,8 @@ def fit(
     """
     if data.fingerprint != run.data:
         raise PaperlibError(
-            f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, the run needs {run.data[:16]}"
+            f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, "
+            f"the run needs {run.data[:16]}"
         )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name})
@@ -121,7 +123,8 @@ def fit(
         for line in loop.updates(state, checkpoint_seconds, journal, progress, keep_going):
             journal.write(line)
         journal.checkpoint(loop.net, loop.optimiser, state)
-        journal.write(loop.end(state))
+        for line in loop.final(state):
+            journal.write(line)
         return Trained(loop.net, journal.lines)
 
 
@@ -130,10 +133,15 @@ class Loop:
 
     def __init__(self, run: Run, data: Dataset) -> None:
         self.run, self.data = run, data
+        if run.recipe.optim.drops == "plateau" and not run.stop.validation:
+            raise PaperlibError(
+                "dividing the rate when validation stalls needs held-out images: set the stop's validation"
+            )
         n = run.stop.train_images or len(data.train_images)
         if not 0 < run.recipe.optim.batch_size <= n - run.stop.validation:
             raise PaperlibError(
-                f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; take a smaller batch"
+                f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; "
+                "take a smaller batch"
             )
         self.images, self.labels = (
             data.train_images[: n - run.stop.validation],
@@ -146,7 +154,7 @@ class Loop:
             )
         else:
             self.check_images, self.check_labels = data.test_images, data.test_labels
-        self.net = build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)
         self.optimiser = PaperSGD(self.net, run.recipe.optim)
         self.augmenter = Augmenter(run.recipe.augment, run.sizes, self.images)
         # only whole batches: an epoch leaves out fewer than a batch of images, others each time
@@ -178,7 +186,7 @@ class Loop:
             state.epoch_sums.add(loss, wrong, len(rows))
             state.window_sums.add(loss, wrong, len(rows))
             if stop.window and state.step % stop.window == 0:
-                line = {"kind": "window", "step": state.step, **state.window_sums.means()}
+                line: Line = {"kind": "window", "step": state.step, **state.window_sums.means()}
                 state.window_sums = Sums()
                 yield line
                 if stop.threshold is not None and line["train_error"] <= stop.threshold:
@@ -211,6 +219,7 @@ class Loop:
     def update(self, rows: Tensor, lr: float, epoch: int, step: int) -> tuple[float, int]:
         """One update on the training images of ``rows``; gives the loss (nats) and the number of wrong answers."""
         self.net.train()
+        set_step(self.net, self.run.seed, step)  # keys the dropout masks
         inputs = self.augmenter.train_batch(self.images[rows], rows)
         labels = self.labels[rows]
         for parameter in self.net.parameters():
@@ -231,18 +240,21 @@ class Loop:
         )
         return round(100 * wrong / len(images), 4)
 
-    def end(self, state: State) -> Line:
-        """The last line of a record."""
-        return {
-            "kind": "end",
-            "status": state.ended,
-            "steps": state.step,
-            "weights_sha256": runs.weights_sha256(self.net.state_dict()),
-        }
+    def final(self, state: State) -> Iterator[Line]:
+        """The last lines of a record: the test errors of a net trained on crops, in one and in ten views; the end."""
+        digest = runs.weights_sha256(self.net.state_dict())
+        if state.ended == "done" and self.run.recipe.augment.crop:
+            for views in (1, 10):
+                scores = evaluate.predict(self.net, self.augmenter, self.data.test_images, views)
+                errors = {
+                    f"top{k}_error": round(evaluate.top_k_error(scores, self.data.test_labels, k), 4) for k in (1, 5)
+                }
+                yield {"kind": "test", "views": views, **errors, "n": len(scores), "weights_sha256": digest}
+        yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest}
 
 
 def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
-    """The order of the training images in an epoch, keyed by (seed, epoch); the plain order where the recipe has no shuffling."""
+    """The order of the training images in an epoch, keyed by (seed, epoch); as stored where nothing is shuffled."""
     if not run.recipe.augment.shuffle:
         return torch.arange(n)
     return torch.randperm(n, generator=generator(run.seed, "order", epoch))
@@ -252,11 +264,12 @@ class Journal:
     """Record and checkpoints of one run in its directory; without a directory the lines stay in memory."""
 
     def __init__(self, run: Run, directory: Path | None, about: dict[str, Any]) -> None:
-        self.run, self.directory, self.lines = run, directory, []
+        self.run, self.directory = run, directory
         data_name = about.pop("data_name")
         self.first: Line = {
             "kind": "run", "format": runs.FORMAT, "id": run.id, **about, "seed": run.seed, "config": run.config,
-            "data": {"name": data_name, "fingerprint": run.data}, "code": runs.code_version(), "env": runs.environment(),
+            "data": {"name": data_name, "fingerprint": run.data},
+            "code": runs.code_version(), "env": runs.environment(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         self.lines: list[Line] = []
@@ -283,13 +296,15 @@ class Journal:
             ) from None
         except OSError as error:
             raise PaperlibError(
-                f"cannot write into {self.directory}: {error.strerror or error}; choose another folder with PAPERLIB_RUNS"
+                f"cannot write into {self.directory}: {error.strerror or error}; "
+                "choose another folder with PAPERLIB_RUNS"
             ) from None
         if self.path.exists() and self.path.stat().st_size:
             lines = runs.read_record(self.path)
             if lines[0]["id"] != self.run.id:
                 raise PaperlibError(
-                    f"{self.path} is the record of another run ({lines[0]['id'][:12]}, not {self.run.id[:12]}); use another folder"
+                    f"{self.path} is the record of another run "
+                    f"({lines[0]['id'][:12]}, not {self.run.id[:12]}); use another folder"
                 )
             self.lines = lines
         return self
@@ -333,7 +348,8 @@ class Journal:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise PaperlibError(
-                f"cannot write {self.path}: {error.strerror or error}; make room and run again, nothing up to the last checkpoint is lost"
+                f"cannot write {self.path}: {error.strerror or error}; make room and run again, "
+                "nothing up to the last checkpoint is lost"
             ) from None
 
     def checkpoint(self, net: nn.Module, optimiser: PaperSGD, state: State) -> None:
