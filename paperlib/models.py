@@ -143,7 +143,12 @@ class Assembly:
             elif step == "norm":
                 self.norm(place)
             else:
-                self.layers[f"act{place}"] = ACTIVATIONS[self.model.activation]()
+                self.add(f"act{place}" if place <= 5 else f"act_conv{place}", ACTIVATIONS[self.model.activation]())
+
+    def add(self, name: str, layer: nn.Module) -> None:
+        """The next layer."""
+        assert name not in self.layers, name
+        self.layers[name] = layer
 
     def convolution(self, place: int, number: int) -> None:
         """Maps of conv ``number``, geometry of ``place``."""
@@ -155,9 +160,9 @@ class Assembly:
         if self.model.pool == "2x2_as_run" and place in (2, 5):
             pad -= 1
         if ceil and (self.side - kernel) % stride:
-            self.layers[f"edge{place}"] = PadToCeil(kernel, stride)
+            self.add(f"edge{place}", PadToCeil(kernel, stride))
         maps, groups = sizes.kernels[min(number, 5) - 1], 1 if number in self.reads_all else self.towers
-        self.layers[f"conv{number}"] = nn.Conv2d(self.maps, maps, kernel, stride, pad, groups=groups)
+        self.add(f"conv{number}", nn.Conv2d(self.maps, maps, kernel, stride, pad, groups=groups))
         self.maps, self.side = maps, output_side(self.side, kernel, stride, pad, ceil)
 
     def norm(self, place: int) -> None:
@@ -168,9 +173,9 @@ class Assembly:
         # a sum over all maps would let towers talk that never should
         across = m.lrn_across_towers and m.communication != "never"
         groups = 1 if across else self.towers
-        self.layers[f"norm{place}"] = LocalResponseNorm(m.lrn_n, m.lrn_k, m.lrn_alpha, m.lrn_beta, groups)
+        self.add(f"norm{place}", LocalResponseNorm(m.lrn_n, m.lrn_k, m.lrn_alpha, m.lrn_beta, groups))
         if m.spatial_norm and place == 2:
-            self.layers["spatial_norm2"] = SpatialResponseNorm()
+            self.add("spatial_norm2", SpatialResponseNorm())
 
     def pool(self, place: int) -> None:
         """Section 3.4: z=3, s=2; or z=2, s=2, padded or rounded up where that gives the side of the paper's pool.
@@ -184,12 +189,12 @@ class Assembly:
             pool = MaxPool(z=3, s=2, pad=pad)
         else:
             pool = pool_2x2(self.side, self.stated_side + (self.model.pool == "2x2_as_run" and place == 1))
-        self.layers[f"pool{place}"] = pool
+        self.add(f"pool{place}", pool)
         self.side = pool.output_side(self.side)
 
     def flatten(self) -> None:
         """Maps to a row of features; a tower's maps stay together."""
-        self.layers["flatten"] = nn.Flatten()
+        self.add("flatten", nn.Flatten())
         self.features = self.maps * self.side**2
 
     def hidden(self, number: int) -> None:
@@ -197,17 +202,17 @@ class Assembly:
         if f"fc{number}" in self.model.removed:
             return
         if self.model.communication == "never" and self.towers > 1:
-            self.layers[f"fc{number}"] = GroupedLinear(self.features, self.sizes.fc, self.towers)
+            self.add(f"fc{number}", GroupedLinear(self.features, self.sizes.fc, self.towers))
         else:
-            self.layers[f"fc{number}"] = nn.Linear(self.features, self.sizes.fc)
-        self.layers[f"act{number}"] = ACTIVATIONS[self.model.activation]()
+            self.add(f"fc{number}", nn.Linear(self.features, self.sizes.fc))
+        self.add(f"act{number}", ACTIVATIONS[self.model.activation]())
         if self.model.dropout:
-            self.layers[f"drop{number}"] = Dropout(self.model.dropout, self.model.dropout_form)
+            self.add(f"drop{number}", Dropout(self.model.dropout, self.model.dropout_form))
         self.features = self.sizes.fc
 
     def output(self, number: int) -> None:
         """One logit a class, from both towers; the softmax of section 3.5 belongs to the loss."""
-        self.layers[f"fc{number}"] = nn.Linear(self.features, self.sizes.classes)
+        self.add(f"fc{number}", nn.Linear(self.features, self.sizes.classes))
 
 
 def readers_of_both_towers(model: ModelRecipe, left: list[int]) -> set[int]:
