@@ -60,8 +60,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, result: An
     ("arguments", "words"),
     [
         (["bogus"], "No such command 'bogus'"),
-        (["--bogus"], "No such option: --bogus"),
-        (["check", "--bogus"], "No such option: --bogus"),
+        (["--bogus"], "--bogus"),
+        (["check", "--bogus"], "--bogus"),
         (["data"], "Missing command"),
         (["data", "fetch"], "NAME"),
         (["run", "relu"], "--scale"),
