@@ -1,0 +1,129 @@
+"""What the notebooks share: tables of claims and results, the source of a function, the scale of the live part.
+
+Everything shown here is computed from ``claims.toml``, ``paper.py`` and recorded runs, so that a notebook's words
+cannot disagree with the evidence.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from IPython.display import Markdown, display
+
+from paperlib import claims, evidence, experiments, figures, runs
+from paperlib.errors import PaperlibError
+from paperlib.figures import show
+
+__all__ = ["claim_table", "live_scale", "rate_table", "result_table", "say", "setup", "show", "source", "verdict_table"]
+
+
+def setup() -> None:
+    """One thread, so that a notebook's numbers do not depend on the machine's cores; the style of all figures."""
+    torch.set_num_threads(1)
+    figures.use_style()
+
+
+def say(text: str) -> None:
+    """Show a sentence that was computed, as text of the notebook."""
+    display(Markdown(text))
+
+
+def source(thing: Any) -> None:
+    """Print the source of a function or class of the library: what the notebook explains is what runs."""
+    print(inspect.getsource(thing).rstrip())
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; cells are turned into text, bars escaped."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def claim_table(*ids: str) -> None:
+    """What the paper claims: id, claim and what is known of it, in our words."""
+    rows = [(f"**{r.id}**", r.claim, entry["note"]) for r, entry in ((claims.row(i), entry_of(i)) for i in ids)]
+    say(markdown_table(("id", "the claim", "known or disputed"), rows))
+
+
+def entry_of(claim_id: str) -> dict[str, Any]:
+    """The row of claims.toml with this id."""
+    claims.row(claim_id)  # raises for an unknown one
+    return next(entry for entry in claims.entries() if entry["id"] == claim_id)
+
+
+def verdict_table(*ids: str) -> None:
+    """What became of claims: status, result with scale and number of seeds, and the reason."""
+    rows = []
+    for r in map(claims.row, ids):
+        proof = f" ({claims.evidence_of(r)})" if r.scale else ""
+        rows.append((f"**{r.id}**", f"**{r.status}**", (r.result or "–") + proof, r.reason))
+    say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
+
+
+def result_table(name: str, scale: str, metric: str = "updates", unit: str = "epochs") -> None:
+    """The recorded runs of an experiment, a row an arm: rate, seeds, how they ended, the metric (mean and each seed).
+
+    ``updates`` are shown as epochs; a censored run shows the time that it was given, with a ">".
+    """
+    experiment = experiments.get(name, scale)
+    frame = evidence.results(name, scale)
+    if frame.empty:
+        say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
+        return
+    per_epoch = {a: figures.updates_per_epoch(lines) for a, _, lines in evidence.records_of(name, scale)}
+    rows = []
+    for arm in dict.fromkeys(frame["arm"]):
+        shown, values, censored = [], [], ""
+        for run in frame[frame["arm"] == arm].to_dict("records"):
+            value, mark = float(run[metric]), ""
+            if metric == "updates":
+                mark = ">" if run["status"] == "censored" else ""
+                value = (float(run["steps"]) if mark else value) / per_epoch[arm]
+            shown.append("diverged" if run["status"] == "diverged" else f"{mark}{value:.2f}")
+            values.append(value)
+            censored = censored or mark
+        mean = "–" if "diverged" in shown else f"{censored}{sum(values) / len(values):.2f}"
+        rows.append((arm, f"{experiment.recipe(arm).optim.lr:g}", len(values), mean, ", ".join(shown)))
+    say(
+        f"Recorded, {figures.SCALE_NAMES[scale]}, {experiment.title}:\n\n"
+        + markdown_table(("arm", "learning rate", "seeds", f"mean {unit}", "each seed"), rows)
+    )
+
+
+def rate_table(scale: str) -> None:
+    """The recorded sweep of Figure 1: last running training error (%) of each learning rate, the chosen one bold."""
+    swept: dict[str, dict[str, str]] = {}
+    chosen = evidence.chosen_rates(scale)
+    for arm, _, lines in evidence.records_of("relu-rates", scale):
+        name, _, rate = arm.partition("@")
+        diverged = runs.status(lines) == "diverged"
+        text = "diverged" if diverged else f"{evidence.running_error(lines)[1][-1]:.1f}"
+        swept.setdefault(name, {})[rate] = f"**{text}**" if chosen[name] == float(rate) else text
+    rates = sorted({rate for errors in swept.values() for rate in errors}, key=float)
+    epochs = experiments.SWEEP_STOPS[scale].epochs
+    say(
+        f"Running training error (%) after {epochs} epochs by learning rate, one seed, "
+        f"{figures.SCALE_NAMES[scale]}:\n\n"
+        + markdown_table(("arm", *rates), [(arm, *(errors.get(r, "") for r in rates)) for arm, errors in swept.items()])
+    )
+
+
+def live_scale(minutes: dict[str, float]) -> str:
+    """The scale of a notebook's live part: ``PAPERLIB_SCALE``, "sample" by default.
+
+    ``minutes`` gives the scales that the notebook has, with the time each takes on one core. Where that is more
+    than five, ``PAPERLIB_YES=1`` must be set too: raises :class:`PaperlibError` with the estimate.
+    """
+    scale = os.environ.get("PAPERLIB_SCALE", "sample")
+    if scale not in minutes:
+        raise PaperlibError(f"this notebook has no scale {scale!r}; set PAPERLIB_SCALE to one of {', '.join(minutes)}")
+    if minutes[scale] > 5 and os.environ.get("PAPERLIB_YES") != "1":
+        raise PaperlibError(
+            f"at scale {scale} the live part takes about {minutes[scale]:.0f} minutes on one core; "
+            "set PAPERLIB_YES=1 to run it, or PAPERLIB_SCALE=sample"
+        )
+    return scale
