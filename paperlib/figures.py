@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from paperlib import claims, evidence, experiments, runs
+from paperlib import claims, evidence, experiments, paper, runs
 from paperlib.errors import PaperlibError
 from paperlib.experiments import UNIT_STOPS
 
@@ -177,6 +177,53 @@ def ratio_text(scale: str, setting: str) -> str:
     return "no pair of runs recorded"
 
 
+def relu_parts(scale: str = "sample") -> Drawing:
+    """How many times as long tanh takes as ReLU, in the setting of 2012, with one part of it changed, and today."""
+    use_style()
+    settings = {
+        "2012": "2012", "2012+bias": "2012, biases at the weights' rate", "2012+pixels": "2012, standardised pixels",
+        "2012+init": "2012, matched initial weights", "today": "today (all three)",
+    }  # fmt: skip
+    found = {
+        v.comparison.a.split("/")[0]: v
+        for name in ("relu", "relu-parts")
+        for v in evidence.verdicts_of(name, scale)
+        if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
+    }
+    rows = [
+        {"setting": s, "estimate": v.estimate, "low": v.low, "high": v.high, "n": v.n, "bound": v.bound}
+        for s in settings
+        if (v := found.get(s))
+    ]
+    frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
+    figure, axes = plt.subplots(figsize=(7.6, 2.9))
+    for y, row in enumerate(rows):
+        if row["bound"]:
+            axes.plot(row["estimate"], y, marker=">", ms=8, color=PALETTE[0])
+        else:
+            axes.plot([row["low"], row["high"]], [y, y], color=PALETTE[0], lw=2)
+            axes.plot(row["estimate"], y, "o", color=PALETTE[0])
+    axes.axvline(1, color="#555555", lw=0.8)
+    axes.axvline(paper.FIGURE1.times_faster, color=PALETTE[3], lw=0.9, ls="--")
+    axes.annotate("the paper", (paper.FIGURE1.times_faster, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
+                  textcoords="offset points", fontsize=9, color=PALETTE[3])  # fmt: skip
+    axes.set_xscale("log")
+    ticks = [0.25, 0.5, 1, 2, 3, 6, 10]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+    axes.set(
+        xlim=(0.22, 12),
+        ylim=(len(rows) - 0.5, -0.5),
+        xlabel="updates of tanh / updates of ReLU (95 % interval; ▸ lower bound)",
+    )
+    axes.set_yticks(range(len(rows)), [f"{settings[r['setting']]}, n = {r['n']}" for r in rows])
+    axes.set_title(f"Time to {UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
+    alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
+        f"{settings[r['setting']]} {'above ' if r['bound'] else ''}{r['estimate']:.2f}" for r in rows
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # The table of claims as a picture
 
@@ -236,7 +283,7 @@ def fig_claims() -> Drawing:
 # ---------------------------------------------------------------------------------------------------------
 # Writing them
 
-DRAWINGS: dict[str, Callable[[], Drawing]] = {"fig1": fig1, "claims": fig_claims}
+DRAWINGS: dict[str, Callable[[], Drawing]] = {"fig1": fig1, "relu_parts": relu_parts, "claims": fig_claims}
 
 
 def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:

@@ -18,7 +18,18 @@ from paperlib import claims, evidence, experiments, figures, runs
 from paperlib.errors import PaperlibError
 from paperlib.figures import show
 
-__all__ = ["claim_table", "live_scale", "rate_table", "result_table", "say", "setup", "show", "source", "verdict_table"]
+__all__ = [
+    "claim_table",
+    "live_scale",
+    "rate_table",
+    "ratio_table",
+    "result_table",
+    "say",
+    "setup",
+    "show",
+    "source",
+    "verdict_table",
+]
 
 
 def setup() -> None:
@@ -92,6 +103,22 @@ def result_table(name: str, scale: str, metric: str = "updates", unit: str = "ep
         f"Recorded, {figures.SCALE_NAMES[scale]}, {experiment.title}:\n\n"
         + markdown_table(("arm", "learning rate", "seeds", f"mean {unit}", "each seed"), rows)
     )
+
+
+def ratio_table(name: str, scale: str) -> None:
+    """The comparisons of an experiment: estimate with 95 % interval, adjusted p, number of seeds, status, claim."""
+    rows = []
+    for v in evidence.verdicts_of(name, scale):
+        c = v.comparison
+        question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
+        p = "–" if v.p_holm != v.p_holm else f"{v.p_holm:.2g}"
+        arms = f"{c.a} v. {c.b}"
+        rows.append((arms, question[c.question], v.text, p, v.n, f"**{v.status}**", c.claim or "–"))
+    if not rows:
+        say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
+        return
+    heads = ("arms", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
+    say(f"Compared, {figures.SCALE_NAMES[scale]}:\n\n" + markdown_table(heads, rows))
 
 
 def rate_table(scale: str) -> None:
