@@ -216,10 +216,10 @@ def relu_parts(scale: str = "sample") -> Drawing:
         ylim=(len(rows) - 0.5, -0.5),
         xlabel="updates of tanh / updates of ReLU (95 % interval; ▸ lower bound)",
     )
-    axes.set_yticks(range(len(rows)), [f"{settings[r['setting']]}, n = {r['n']}" for r in rows])
+    axes.set_yticks(range(len(rows)), [f"{settings[str(r['setting'])]}, n = {r['n']}" for r in rows])
     axes.set_title(f"Time to {UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
-        f"{settings[r['setting']]} {'above ' if r['bound'] else ''}{r['estimate']:.2f}" for r in rows
+        f"{settings[str(r['setting'])]} {'above ' if r['bound'] else ''}{r['estimate']:.2f}" for r in rows
     )
     return Drawing(figure, frame.round(4), alt)
 

@@ -19,17 +19,9 @@ from paperlib.errors import PaperlibError
 from paperlib.figures import show
 
 __all__ = [
-    "claim_table",
-    "live_scale",
-    "rate_table",
-    "ratio_table",
-    "result_table",
-    "say",
-    "setup",
-    "show",
-    "source",
-    "verdict_table",
-]
+    "claim_table", "live_scale", "rate_table", "ratio_table", "result_table",
+    "say", "setup", "show", "source", "verdict_table",
+]  # fmt: skip
 
 
 def setup() -> None:
