@@ -78,8 +78,7 @@ def run(
 
 def is_finished(runs_dir: Path, run_id: str) -> bool:
     """Whether a record of this id stands in ``runs_dir`` and is complete."""
-    path = runs.record_path(runs_dir, run_id)
-    return path.exists() and path.stat().st_size > 0 and runs.status(runs.read_record(path)) != "unfinished"
+    return runs.finished(runs.record_path(runs_dir, run_id))
 
 
 def train_one(job: Job, dataset: data.Dataset, *, progress: bool = False, parent: int | None = None) -> str:

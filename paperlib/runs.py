@@ -129,13 +129,26 @@ def read_record(path: Path) -> list[Line]:
 
 
 def _whole_lines(path: Path) -> Iterator[Line]:
-    for number, text in enumerate(path.read_text().splitlines(keepends=True), 1):
+    for number, text in enumerate(path.read_text(errors="replace").splitlines(keepends=True), 1):
         if not text.endswith("\n"):
             return  # a line that a killed process left unfinished
         try:
-            yield json.loads(text)
+            line = json.loads(text)
         except json.JSONDecodeError:
             raise PaperlibError(f"line {number} of {path} is not JSON; delete the file and run again") from None
+        if not isinstance(line, dict) or "kind" not in line:
+            raise PaperlibError(f"line {number} of {path} has no kind; delete the file and run again")
+        yield line
+
+
+def begun(path: Path) -> bool:
+    """Whether a record stands there with at least its first line whole."""
+    return path.exists() and b"\n" in path.read_bytes()
+
+
+def finished(path: Path) -> bool:
+    """Whether a record stands there and says how its run ended."""
+    return begun(path) and status(read_record(path)) != "unfinished"
 
 
 def of_kind(lines: list[Line], kind: str) -> list[Line]:
@@ -206,9 +219,17 @@ def save_checkpoint(directory: Path, run_id: str, step: int, tensors: dict[str, 
         ) from None
     content = {"format": FORMAT, "run": run_id, "step": step, "sha256": digest, "state": state}
     write_whole(stem.with_suffix(".json"), json.dumps(content).encode())
-    for old in sorted(directory.glob("step-*.json"))[:-2]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    kept = {path.stem for path in sorted(directory.glob("step-*.json"))[-2:]}
+    for path in directory.glob("step-*"):
+        if path.name.split(".")[0] not in kept:  # also what a killed process left without its JSON
+            path.unlink()
+
+
+def drop_checkpoints(directory: Path, after: int) -> None:
+    """Delete the checkpoints of later steps than ``after``: they are damaged, or do not fit the record."""
+    for path in directory.glob("step-*"):
+        if int(path.name[5:13]) > after:
+            path.unlink()
 
 
 def load_checkpoint(directory: Path, run_id: str) -> tuple[int, dict[str, Tensor], Line] | None:

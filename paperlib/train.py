@@ -117,6 +117,10 @@ def fit(
         if journal.finished:
             net = build(run.recipe.model, run.sizes, run.seed)
             journal.restore(net, None)
+            if runs.weights_sha256(net.state_dict()) != runs.of_kind(journal.lines, "end")[-1]["weights_sha256"]:
+                raise PaperlibError(
+                    f"{directory} has the record of a finished run and not its weights; delete it to train again"
+                )
             return Trained(net, journal.lines)
         loop = Loop(run, data)
         state = journal.restore(loop.net, loop.optimiser)
@@ -138,6 +142,8 @@ class Loop:
                 "dividing the rate when validation stalls needs held-out images: set the stop's validation"
             )
         n = run.stop.train_images or len(data.train_images)
+        if n > len(data.train_images):
+            raise PaperlibError(f"{data.title} has {len(data.train_images)} training images, the run asks for {n}")
         if not 0 < run.recipe.optim.batch_size <= n - run.stop.validation:
             raise PaperlibError(
                 f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; "
@@ -299,15 +305,24 @@ class Journal:
                 f"cannot write into {self.directory}: {error.strerror or error}; "
                 "choose another folder with PAPERLIB_RUNS"
             ) from None
-        if self.path.exists() and self.path.stat().st_size:
-            lines = runs.read_record(self.path)
-            if lines[0]["id"] != self.run.id:
-                raise PaperlibError(
-                    f"{self.path} is the record of another run "
-                    f"({lines[0]['id'][:12]}, not {self.run.id[:12]}); use another folder"
-                )
-            self.lines = lines
+        try:
+            self.lines = self.lines_so_far()
+        except BaseException:  # nobody calls __exit__ where __enter__ fails
+            self.lock.release()
+            raise
         return self
+
+    def lines_so_far(self) -> list[Line]:
+        """The record as it stands, empty where there is none."""
+        if not runs.begun(self.path):
+            return []
+        lines = runs.read_record(self.path)
+        if lines[0].get("id") != self.run.id:
+            raise PaperlibError(
+                f"{self.path} is the record of another run "
+                f"({str(lines[0].get('id'))[:12]}, not {self.run.id[:12]}); use another folder"
+            )
+        return lines
 
     def __exit__(self, *_: object) -> None:
         if self.directory is not None:
@@ -316,6 +331,10 @@ class Journal:
     def restore(self, net: nn.Module, optimiser: PaperSGD | None) -> State:
         """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it."""
         found = runs.load_checkpoint(self.directory, self.run.id) if self.directory else None
+        if found and not self.finished and self.size() < found[2]["record_bytes"]:
+            found = None  # somebody deleted the record: only a new start gives a whole one
+        if not self.finished and self.directory:
+            runs.drop_checkpoints(self.directory, after=found[0] if found else -1)
         if found is None:
             if not self.finished:
                 self.rewrite(b"")
@@ -332,6 +351,10 @@ class Journal:
             self.rewrite(self.path.read_bytes()[: state.record_bytes])
             self.lines = runs.read_record(self.path)
         return state
+
+    def size(self) -> int:
+        """Bytes of the record."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def rewrite(self, content: bytes) -> None:
         if self.directory is not None:
