@@ -190,19 +190,14 @@ def relu_parts(scale: str = "sample") -> Drawing:
         for v in evidence.verdicts_of(name, scale)
         if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
     }
-    rows = [
-        {"setting": s, "estimate": v.estimate, "low": v.low, "high": v.high, "n": v.n, "bound": v.bound}
-        for s in settings
-        if (v := found.get(s))
-    ]
+    shown = [(s, found[s]) for s in settings if s in found]
+    rows = [{"setting": s, **{k: getattr(v, k) for k in ("estimate", "low", "high", "n", "bound")}} for s, v in shown]
     frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
     figure, axes = plt.subplots(figsize=(7.6, 2.9))
-    for y, row in enumerate(rows):
-        if row["bound"]:
-            axes.plot(row["estimate"], y, marker=">", ms=8, color=PALETTE[0])
-        else:
-            axes.plot([row["low"], row["high"]], [y, y], color=PALETTE[0], lw=2)
-            axes.plot(row["estimate"], y, "o", color=PALETTE[0])
+    for y, (_, v) in enumerate(shown):
+        if not v.bound:
+            axes.plot([v.low, v.high], [y, y], color=PALETTE[0], lw=2)
+        axes.plot(v.estimate, y, ">" if v.bound else "o", ms=7, color=PALETTE[0])
     axes.axvline(1, color="#555555", lw=0.8)
     axes.axvline(paper.FIGURE1.times_faster, color=PALETTE[3], lw=0.9, ls="--")
     axes.annotate("the paper", (paper.FIGURE1.times_faster, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
@@ -213,13 +208,13 @@ def relu_parts(scale: str = "sample") -> Drawing:
     axes.minorticks_off()
     axes.set(
         xlim=(0.22, 12),
-        ylim=(len(rows) - 0.5, -0.5),
+        ylim=(len(shown) - 0.5, -0.5),
         xlabel="updates of tanh / updates of ReLU (95 % interval; ▸ lower bound)",
     )
-    axes.set_yticks(range(len(rows)), [f"{settings[str(r['setting'])]}, n = {r['n']}" for r in rows])
+    axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.n}" for s, v in shown])
     axes.set_title(f"Time to {UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
-        f"{settings[str(r['setting'])]} {'above ' if r['bound'] else ''}{r['estimate']:.2f}" for r in rows
+        f"{settings[s]} {'above ' if v.bound else ''}{v.estimate:.2f}" for s, v in shown
     )
     return Drawing(figure, frame.round(4), alt)
 
