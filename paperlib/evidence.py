@@ -233,7 +233,7 @@ def status_of(v: Verdict) -> str:
     low, high = (v.estimate, math.inf) if v.bound else (v.low, v.high)
     if c.question == "size":
         near = c.target / 1.5 <= low and high <= c.target * 1.5
-        return "contradicted" if not low <= c.target <= high else good if near else "inconclusive"
+        return good if near else "contradicted" if not low <= c.target <= high else "inconclusive"
     null = c.target if c.question == "at least" else 1.0 if c.transform == "log_ratio" else 0.0
     if low > null:
         return good
@@ -288,20 +288,23 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
         pairs = []
         for _, _, theirs in records_of(name, scale):
             path = runs.record_path(runs_dir, theirs[0]["id"])
-            if path.exists() and runs.status(mine := runs.read_record(path)) != "unfinished":
-                pairs.append((mine, theirs))
+            if runs.finished(path):
+                pairs.append((runs.read_record(path), theirs))
         if not pairs:
             out.append(f"{name}: no run of yours has a recorded twin")
             continue
-        first = max(abs(_first_loss(m) - _first_loss(t)) for m, t in pairs)
-        last = max(abs(running_error(m)[1][-1] - running_error(t)[1][-1]) for m, t in pairs)
+        # a run that diverged within its first window has nothing to compare but how it ended
+        both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
+        first = max((abs(m[0]["train_loss"] - t[0]["train_loss"]) for m, t in both), default=0.0)
+        last = max((abs(m[-1]["train_error"] - t[-1]["train_error"]) for m, t in both), default=0.0)
+        otherwise = sum(runs.status(m) != runs.status(t) for m, t in pairs)
         out.append(
             f"{name}: {len(pairs)} runs of yours have a recorded twin; first running loss differs by at most "
             f"{first:.1e}, last running training error by at most {last:.2f} points"
+            + (f"; {otherwise} ended in another way" if otherwise else "")
         )
     return "\n".join(out)
 
 
-def _first_loss(lines: Record) -> float:
-    first = (runs.of_kind(lines, "window") or runs.of_kind(lines, "epoch"))[0]
-    return float(first["train_loss"])
+def _means(lines: Record) -> list[Line]:
+    return runs.of_kind(lines, "window") or runs.of_kind(lines, "epoch")

@@ -18,7 +18,6 @@ from typing import Any
 
 from paperlib.errors import PaperlibError
 
-
 T = typing.TypeVar("T")
 
 
@@ -150,6 +149,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augment.mirror": ("horizontal", "none", "vertical", "both"),
     "augment.mean": ("place", "centre"),
     "augment.colour_scale": ("eigenvalue", "std"),
+    "optim.drops": ("plateau",),  # or epochs
 }
 
 
@@ -233,6 +233,12 @@ def _checked(kind: type, name: str, leaf: str, value: Any) -> Any:
     is_bool_for_number = isinstance(value, bool) and bool not in origins
     if is_bool_for_number or not isinstance(value, origins):
         raise RecipeError(f"{name} takes {hint if len(origins) > 1 else origins[0].__name__}, not {value!r}")
-    if name in CHOICES and value not in CHOICES[name]:
+    if isinstance(value, tuple):
+        element = next(typing.get_args(t)[0] for t in allowed if typing.get_origin(t) is tuple)
+        if any(type(v) is not element for v in value):
+            raise RecipeError(f"{name} takes values of type {element.__name__}, not {value!r}")
+    if isinstance(value, str) and value not in CHOICES.get(name, (value,)):
         raise RecipeError(f"{name} takes one of {', '.join(CHOICES[name])}, not {value!r}")
+    if name == "optim.freeze_conv1" and len(value) not in (0, 2):
+        raise RecipeError(f"{name} takes two epochs, of the small rate and of none, or nothing, not {value!r}")
     return value
