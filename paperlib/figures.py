@@ -287,17 +287,28 @@ def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
     if unknown:
         raise PaperlibError(f"there is no figure {unknown[0]!r}; the figures are {', '.join(DRAWINGS)}")
     folder = folder or FIGURES
+    before = mpl.get_backend(auto_select=False)  # a notebook's own, or none yet
     mpl.use("Agg")
-    written = []
-    for name in names or DRAWINGS:
-        drawing = DRAWINGS[name]()
+    try:
+        with mpl.rc_context():
+            return [path for name in names or DRAWINGS for path in write(name, folder)]
+    finally:
+        if before:
+            mpl.use(before)
+
+
+def write(name: str, folder: Path) -> list[Path]:
+    """Draw one figure and write its PNG and CSV."""
+    drawing, written = DRAWINGS[name](), []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         for suffix, content in (
             (".png", png(drawing.figure)),
             (".csv", drawing.data.to_csv(index=False, lineterminator="\n").encode()),
         ):
             path = folder / (name + suffix)
-            folder.mkdir(parents=True, exist_ok=True)
             runs.write_whole(path, content)
             written.append(path)
+    finally:
         plt.close(drawing.figure)
     return written
