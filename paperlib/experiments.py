@@ -140,7 +140,7 @@ UNIT_SIZES = {
     "sample": Sizes(side=28, crop=28, channels=1, classes=10, kernels=(16, 16, 32), fc=32),
 }
 UNIT_STOPS = {
-    "cifar10": Stop(epochs=60, threshold=25.0, window=100),
+    "cifar10": Stop(epochs=40, threshold=25.0, window=100),
     # 12 % is out of reach of half the kernels in 12 epochs (first looks, one seed); 20 % takes several
     "sample": Stop(epochs=12, threshold=20.0, window=26),
 }
@@ -149,9 +149,9 @@ SWEEP_STOPS = {"cifar10": Stop(epochs=3, window=100), "sample": Stop(epochs=4, w
 SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
     "cifar10": {
         "2012/relu": (0.0003, 0.001, 0.003),
-        "2012/tanh": (0.0003, 0.001, 0.003, 0.01),
-        "today/relu": (0.003, 0.01, 0.03),
-        "today/tanh": (0.003, 0.01, 0.03),
+        "2012/tanh": (0.0003, 0.001, 0.003, 0.01, 0.03),
+        "today/relu": (0.003, 0.01, 0.03, 0.1),
+        "today/tanh": (0.003, 0.01, 0.03, 0.1),
         "2012/scaled": (0.001, 0.003, 0.01),
         "2012/sigmoid": (0.003, 0.01, 0.03),
     },
