@@ -19,7 +19,7 @@ env: .venv/.stamp
 # the sample's experiments into runs/, the notebooks into build/; nothing that git tracks changes
 reproduce: env
 	$(BIN)/paperlib check
-	$(BIN)/paperlib run --all --scale sample --jobs $(JOBS)
+	$(BIN)/paperlib run --all --scale sample --seeds 1 --jobs $(JOBS)
 	$(BIN)/python tools/notebooks.py --to build/notebooks --jobs $(JOBS)
 	$(BIN)/paperlib figures
 	$(BIN)/paperlib claims
@@ -36,9 +36,10 @@ test: env
 figures: env
 	$(BIN)/paperlib figures
 
-# for maintainers: executes the notebooks in place, which changes the committed outputs
+# for maintainers: executes the notebooks in place, which changes the committed outputs, and writes README's tables
 notebooks: env
-	$(BIN)/python tools/notebooks.py --jobs $(JOBS)
+	$(BIN)/python tools/notebooks.py --jobs $(JOBS) --costs data/recorded/notebooks.csv
+	$(BIN)/python tools/readme.py
 
 # what can be made again; runs/, data/cache/ and .venv/ stay
 clean:

@@ -170,10 +170,13 @@ def as_json(table: Sequence[Row]) -> str:
     return json.dumps([asdict(r) for r in table], indent=1, ensure_ascii=False)
 
 
-def as_markdown(table: Sequence[Row]) -> str:
-    """The table of the README."""
-    lines = ["| id | claim | status | scale, seeds | result | notebook |", "|---|---|---|---|---|---|"]
+def as_markdown(table: Sequence[Row], longest: int | None = None) -> str:
+    """The table in Markdown; results and reasons cut to ``longest`` characters, where given."""
+    lines = ["| id | claim | status | scale, seeds | result, or reason | notebook |", "|---|---|---|---|---|---|"]
     for r in table:
-        cells = (r.id, r.claim, r.status, evidence_of(r), r.result or r.reason, r.notebook)
+        result = r.result or r.reason
+        if longest is not None:
+            result = shorten(result, longest, placeholder=" …")
+        cells = (r.id, r.claim, r.status, evidence_of(r), result, r.notebook)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)

@@ -67,7 +67,7 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10
 def run(
     scale: Scale,
     experiment: Annotated[str | None, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Run every experiment that this scale has.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Run every experiment of this scale but the sweeps.")] = False,
     arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each a process of one thread.")] = 1,
@@ -84,7 +84,9 @@ def run(
     from paperlib import experiments, runner
 
     _check_scale(scale)
-    names = experiments.names(scale) if experiment is None else [experiment]
+    # a sweep chose settings that stand in code now: --all leaves it out
+    there = [n for n in experiments.names(scale) if not experiments.get(n, scale).sweep]
+    names = there if experiment is None else [experiment]
     if not names:
         raise PaperlibError(f"no experiment is declared at scale {scale}; there are some at scale sample")
     for name in names:

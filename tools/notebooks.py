@@ -63,6 +63,7 @@ def execute(source: Path, target: Path, timeout: int) -> Outcome:
     client = NotebookClient(
         notebook,
         timeout=timeout,
+        startup_timeout=180,
         kernel_name="python3",
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=40"],
@@ -111,6 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where the executed ones go; in place without it")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, each with one thread (2)")
     parser.add_argument("--timeout", type=int, default=1200, metavar="SECONDS", help="of one cell (1200)")
+    parser.add_argument(
+        "--costs", type=Path, metavar="FILE", help="write seconds and memory of each as CSV"
+    )
     options = parser.parse_args(arguments)
     paths = find(options.names)
     # a process for each, so that the memory of its kernel can be read off when it has ended
@@ -123,6 +127,9 @@ def main(arguments: list[str] | None = None) -> int:
         for future in waiting:
             outcomes.append(future.result())
             print(outcomes[-1], flush=True)
+    if options.costs:
+        rows = [f"{outcome.name},{outcome.seconds:.0f},{outcome.gigabytes:.1f}" for outcome in outcomes]
+        options.costs.write_text("\n".join(["notebook,seconds,gigabytes", *rows, ""]))
     return int(any(outcome.error for outcome in outcomes))
 
 
