@@ -1,0 +1,86 @@
+"""Write the generated parts of README.md, between <!-- name --> and <!-- /name -->: nothing there is typed by hand.
+
+    python tools/readme.py            rewrite them
+    python tools/readme.py --check    exit 1 where they are not current
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from paperlib import claims, evidence, figures
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+COSTS = ROOT / "data" / "recorded" / "notebooks.csv"
+
+
+def tally() -> str:
+    """How many claims have each status, in one sentence."""
+    table = claims.rows()
+    counts = ", ".join(f"{n} {status}" for status, n in claims.tally(table).items())
+    return f"Of {len(table)} rows: {counts}."
+
+
+def table() -> str:
+    """The table of claims, results cut to a line or two; notebook 00 has them whole."""
+    return claims.as_markdown(claims.rows(), longest=160)
+
+
+def costs() -> str:
+    """What each notebook takes, as `make notebooks` measured it."""
+    with COSTS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = ["| notebook | seconds | memory (GB) |", "|---|---|---|"]
+    lines += [f"| [{r['notebook']}](notebooks/{r['notebook']}) | {r['seconds']} | {r['gigabytes']} |" for r in rows]
+    return "\n".join(lines)
+
+
+def figure1() -> str:
+    """What Figure 1 came to, a sentence a scale."""
+    sentences = []
+    for scale in ("cifar10", "sample"):
+        for v in evidence.verdicts_of("relu", scale):
+            if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh"):
+                setting = v.comparison.a.split("/")[0]
+                sentences.append(
+                    f"- {figures.SCALE_NAMES[scale]}, setting of {setting}: tanh takes {v.text} as many updates "
+                    f"as ReLU, n = {v.n} ({v.status})."
+                )
+    return "\n".join(sentences) or "- nothing recorded yet"
+
+
+PARTS: dict[str, Callable[[], str]] = {"tally": tally, "claims": table, "costs": costs, "figure1": figure1}
+
+
+def render(text: str) -> str:
+    """README's text with every generated part current. Raises ValueError where a mark is missing."""
+    for name, part in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        if len(pattern.findall(text)) != 1:
+            raise ValueError(f"README.md must have exactly one part <!-- {name} --> … <!-- /{name} -->")
+        content = part()
+        text = pattern.sub(lambda found, content=content: found[1] + content + found[2], text)
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 where README is (now) current, 1 where --check finds that it is not."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    options = parser.parse_args(arguments)
+    old = README.read_text()
+    new = render(old)
+    if options.check:
+        return int(new != old)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
