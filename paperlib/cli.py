@@ -67,7 +67,7 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10
 def run(
     scale: Scale,
     experiment: Annotated[str | None, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Run every experiment of this scale but the sweeps.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every experiment of this scale but sweeps.")] = False,
     arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each a process of one thread.")] = 1,

@@ -169,13 +169,21 @@ SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
         "2012+bias/relu": (0.001, 0.003, 0.01),
         "2012+bias/tanh": (0.003, 0.01, 0.03, 0.1),
         "2012/relu/19pct": (0.001, 0.003, 0.01),
-        "2012/tanh/19pct": (0.003, 0.01, 0.03, 0.1),
+        "2012/tanh/19pct": (0.003, 0.01, 0.03, 0.1, 0.3),
     },
 }
 """Rates tried, a factor of about three (where nothing was known, ten) apart; extended until the best of an arm
 has a worse or diverged neighbour on both sides. ``paperlib.evidence.choose_rate`` has the rule."""
 
-RATES: dict[str, dict[str, float]] = {"cifar10": {}, "sample": {}}
+RATES: dict[str, dict[str, float]] = {
+    "cifar10": {"2012/relu": 0.001, "2012/tanh": 0.01, "today/relu": 0.03},
+    "sample": {
+        "2012/relu": 0.003, "2012/tanh": 0.03, "today/relu": 0.03, "today/tanh": 0.1,
+        "2012/scaled": 0.03, "2012/sigmoid": 0.3,
+        "2012+pixels/relu": 0.03, "2012+pixels/tanh": 0.1, "2012+init/relu": 0.001, "2012+init/tanh": 0.1,
+        "2012+bias/relu": 0.003, "2012+bias/tanh": 0.03,
+    },
+}  # fmt: skip
 """Scale -> arm -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
 
