@@ -228,9 +228,9 @@ def status_of(v: Verdict) -> str:
     """The status of DESIGN's list, from the interval alone (or the bound); fewer than five seeds are inconclusive."""
     c = v.comparison
     good = "supported (proxy)" if v.proxy else "reproduced"
-    if v.n < FEWEST_SEEDS:
-        return "inconclusive"
     low, high = (v.estimate, math.inf) if v.bound else (v.low, v.high)
+    if v.n < FEWEST_SEEDS or math.isnan(low):  # no interval: a seed without the metric
+        return "inconclusive"
     if c.question == "size":
         near = c.target / 1.5 <= low and high <= c.target * 1.5
         return good if near else "contradicted" if not low <= c.target <= high else "inconclusive"
