@@ -140,7 +140,7 @@ UNIT_SIZES = {
     "sample": Sizes(side=28, crop=28, channels=1, classes=10, kernels=(16, 16, 32), fc=32),
 }
 UNIT_STOPS = {
-    "cifar10": Stop(epochs=40, threshold=25.0, window=100),
+    "cifar10": Stop(epochs=30, threshold=25.0, window=100),
     # 12 % is out of reach of half the kernels in 12 epochs (first looks, one seed); 20 % takes several
     "sample": Stop(epochs=12, threshold=20.0, window=26),
 }
@@ -153,7 +153,7 @@ SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
         "today/relu": (0.003, 0.01, 0.03, 0.1),
         "today/tanh": (0.003, 0.01, 0.03, 0.1),
         "2012/scaled": (0.001, 0.003, 0.01),
-        "2012/sigmoid": (0.003, 0.01, 0.03),
+        "2012/sigmoid": (0.003, 0.01, 0.03, 0.1),
     },
     "sample": {
         "2012/relu": (0.001, 0.003, 0.01),
@@ -176,7 +176,7 @@ SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
 has a worse or diverged neighbour on both sides. ``paperlib.evidence.choose_rate`` has the rule."""
 
 RATES: dict[str, dict[str, float]] = {
-    "cifar10": {"2012/relu": 0.001, "2012/tanh": 0.01, "today/relu": 0.03, "today/tanh": 0.03},
+    "cifar10": {"2012/relu": 0.001, "2012/tanh": 0.01, "today/relu": 0.03, "today/tanh": 0.03, "2012/scaled": 0.003},
     "sample": {
         "2012/relu": 0.003, "2012/tanh": 0.03, "today/relu": 0.03, "today/tanh": 0.1,
         "2012/scaled": 0.03, "2012/sigmoid": 0.3,
