@@ -25,7 +25,8 @@ from paperlib.models import ACTIVATIONS
 def predict(net: nn.Module, augmenter: Augmenter, images: Tensor, views: int = 1, batch_size: int = 500) -> Tensor:
     """Class probabilities (N, classes) of uint8 images (N, C, side, side): softmax of the centre view, or of ten.
 
-    ``batch_size`` views go through the net at a time. The ten views' *probabilities* are averaged, not their logits (section 4.1; ``layer.cu``:1804 of the 2012 source).
+    ``batch_size`` views go through the net at a time. The ten views' *probabilities* are averaged, not their logits
+    (section 4.1; ``layer.cu``:1804 of the 2012 source).
     """
     if views not in (1, 10):
         raise PaperlibError(f"a net is tested on 1 view (the centre) or on 10, not on {views}")
@@ -91,8 +92,8 @@ def ensemble(probabilities: Sequence[Tensor], weights: Sequence[float] | None = 
 # ---------------------------------------------------------------------------------------------------------
 # Features and neighbours (section 6.1, Figure 4)
 
-CHUNK = 2**23
-"""So many distances are held at a time: 64 MB."""
+CHUNK = 2**22
+"""So many distances, or numbers of the bank, are held in float64 at a time: 32 MB."""
 
 
 @torch.inference_mode()
@@ -152,10 +153,14 @@ def squared_distances(query: Tensor, bank: Tensor) -> Tensor:
 
 
 def in_chunks(query: Tensor, bank: Tensor) -> Iterator[Tensor]:
-    """:func:`squared_distances` for some queries at a time; images are flattened."""
-    flat, against = query.flatten(1), bank.flatten(1).double()
-    for chunk in flat.split(max(1, CHUNK // max(1, len(against)))):
-        yield squared_distances(chunk, against)
+    """:func:`squared_distances` for some queries at a time; images are flattened.
+
+    The bank stays in its own type (bytes, for pixels): only a part of it is widened at a time.
+    """
+    query, bank = query.flatten(1), bank.flatten(1)
+    parts = bank.split(max(1, CHUNK // bank.shape[1]))
+    for chunk in query.split(max(1, CHUNK // len(bank))):
+        yield torch.cat([squared_distances(chunk, part) for part in parts], 1)
 
 
 def neighbours(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest
 from torch import Tensor
 
 from paperlib.augment import Augmenter, Draws, centre, colour_shift, crop, mirror, mirror_vertical, positions, ten_views
@@ -420,6 +421,18 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
     for other in (other_epoch, other_seed):
         assert sum(torch.equal(x, y) for x, y in zip(whole, other, strict=True)) == 0
     torch.random.set_rng_state(state)
+
+
+def test_the_numbers_have_the_distributions_they_claim():
+    """Standard normal α, uniform places and mirrors, by the test of Kolmogorov and Smirnov; columns uncorrelated."""
+    draws = Draws.of_epoch(0, 0, 20_000)
+    for column in draws.alphas.T:
+        assert kstest(column.numpy(), "norm").pvalue > 1e-3
+    for column in torch.cat([draws.places, draws.mirrors], 1).T:
+        assert kstest(column.numpy(), "uniform").pvalue > 1e-3
+    together = torch.cat([draws.places, draws.mirrors, draws.alphas], 1)
+    off_diagonal = torch.corrcoef(together.T) - torch.eye(7)
+    assert off_diagonal.abs().max() < 5 / math.sqrt(20_000)
 
 
 def test_drawing_leaves_the_global_generator_alone():
