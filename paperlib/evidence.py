@@ -156,7 +156,8 @@ def chosen_rates(scale: str) -> dict[str, float | None]:
 @dataclass(frozen=True)
 class Verdict:
     """What the records say of one comparison. ``low`` and ``high`` are the 95 % interval of ``estimate``;
-    ``bound`` says that at least one seed was censored, so that ``estimate`` is a lower bound and there is no interval.
+    ``bound`` is "lower" where the run of b was censored for at least one seed, "upper" where that of a was: then
+    ``estimate`` is only a bound, and there is no interval. It is "" where no run was censored.
     """
 
     comparison: Comparison
@@ -167,7 +168,7 @@ class Verdict:
     low: float
     high: float
     p: float
-    bound: bool
+    bound: str
     proxy: bool
     status: str = ""
     p_holm: float = math.nan
@@ -179,7 +180,7 @@ class Verdict:
         unit = "times" if ratio else "points"
         digits = ".2f"
         if self.bound:
-            return f"> {self.estimate:{digits}} {unit} (bound)"
+            return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:{digits}} {unit} (bound)"
         if math.isnan(self.low):
             return f"{self.estimate:{digits}} {unit}"
         return f"{self.estimate:{digits}} {unit} ({self.low:{digits}} to {self.high:{digits}})"
@@ -211,15 +212,15 @@ def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
         return None
     a, b = a.loc[seeds], b.loc[seeds]
     x, y = a[comparison.metric], b[comparison.metric]
-    bound = comparison.metric == "updates" and bool(y.isna().any() or x.isna().any())
-    if bound:
-        # a censored slow arm took at least its steps: each ratio is at least this; the smallest is safe to state
-        if x.isna().any():
-            return None
-        least = float((y.fillna(b["steps"]) / x).min())
-        values = (least, math.nan, math.nan, math.nan)
-    else:
-        values = paired(list(x), list(y), comparison.transform)
+    values, bound = paired(list(x), list(y), comparison.transform), ""
+    if comparison.metric == "updates" and (x.isna().any() or y.isna().any()):
+        if x.isna().any() and y.isna().any():
+            return None  # neither side is bounded
+        # a censored run takes at least its steps, a diverged one for ever; the weakest of the seeds' bounds is safe
+        bound = "lower" if y.isna().any() else "upper"
+        least_a, least_b = (f["steps"].where(f["status"] != "diverged", math.inf) for f in (a, b))
+        ratios = y.fillna(least_b) / x.fillna(least_a)
+        values = (float(ratios.min() if bound == "lower" else ratios.max()), math.nan, math.nan, math.nan)
     verdict = Verdict(comparison, experiment.name, experiment.scale, len(seeds), *values, bound, experiment.proxy)
     return replace(verdict, status=status_of(verdict))
 
@@ -228,7 +229,7 @@ def status_of(v: Verdict) -> str:
     """The status of DESIGN's list, from the interval alone (or the bound); fewer than five seeds are inconclusive."""
     c = v.comparison
     good = "supported (proxy)" if v.proxy else "reproduced"
-    low, high = (v.estimate, math.inf) if v.bound else (v.low, v.high)
+    low, high = {"lower": (v.estimate, math.inf), "upper": (0.0, v.estimate)}.get(v.bound, (v.low, v.high))
     if v.n < FEWEST_SEEDS or math.isnan(low):  # no interval: a seed without the metric
         return "inconclusive"
     if c.question == "size":

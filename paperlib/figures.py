@@ -152,10 +152,10 @@ def fig1(scale: str = "cifar10") -> Drawing:
     arms = [arm for arm in experiments.FIGURE1_ARMS]
     frame = curves("relu", scale, arms)
     threshold = UNIT_STOPS[scale].threshold or 0.0
-    figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.8), sharey=True, width_ratios=(1.35, 1))
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharey=True, width_ratios=(1.25, 1))
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
         draw_curves(axes, frame[frame["arm"].str.startswith(setting + "/")], threshold)
-        axes.set_title(f"{title}: {ratio_text(scale, setting)}")
+        axes.set_title(f"{title}\n{ratio_text(scale, setting)}")
     panels[1].set_ylabel("")
     counts = frame.groupby("arm")["seed"].nunique()
     figure.suptitle(
@@ -197,7 +197,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
     for y, (_, v) in enumerate(shown):
         if not v.bound:
             axes.plot([v.low, v.high], [y, y], color=PALETTE[0], lw=2)
-        axes.plot(v.estimate, y, ">" if v.bound else "o", ms=7, color=PALETTE[0])
+        axes.plot(v.estimate, y, {"lower": ">", "upper": "<"}.get(v.bound, "o"), ms=7, color=PALETTE[0])
     axes.axvline(1, color="#555555", lw=0.8)
     axes.axvline(paper.FIGURE1.times_faster, color=PALETTE[3], lw=0.9, ls="--")
     axes.annotate("the paper", (paper.FIGURE1.times_faster, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
@@ -209,12 +209,12 @@ def relu_parts(scale: str = "sample") -> Drawing:
     axes.set(
         xlim=(0.22, 12),
         ylim=(len(shown) - 0.5, -0.5),
-        xlabel="updates of tanh / updates of ReLU (95 % interval; ▸ lower bound)",
+        xlabel="updates of tanh / updates of ReLU (95 % interval; triangle: bound)",
     )
     axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.n}" for s, v in shown])
     axes.set_title(f"Time to {UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
-        f"{settings[s]} {'above ' if v.bound else ''}{v.estimate:.2f}" for s, v in shown
+        f"{settings[s]}: {v.text}" for s, v in shown
     )
     return Drawing(figure, frame.round(4), alt)
 
