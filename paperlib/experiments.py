@@ -181,6 +181,8 @@ RATES: dict[str, dict[str, float]] = {
         "2012/relu": 0.003, "2012/tanh": 0.03, "today/relu": 0.03, "today/tanh": 0.1,
         "2012/scaled": 0.03, "2012/sigmoid": 0.3,
         "2012+pixels/relu": 0.03, "2012+pixels/tanh": 0.1, "2012+init/relu": 0.001, "2012+init/tanh": 0.1,
+        "2012/relu/19pct": 0.003,
+        "2012/tanh/19pct": 0.1,
         "2012+bias/relu": 0.003, "2012+bias/tanh": 0.03,
     },
 }  # fmt: skip
