@@ -1,0 +1,169 @@
+"""A tiny data set, tiny nets and made-up records: every path of training and evidence in a fraction of a second."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paperlib import runs, train
+from paperlib.data import Dataset
+from paperlib.experiments import Experiment
+from paperlib.recipe import Recipe, Sizes, Stop
+from paperlib.runs import Line, Run
+
+FINGERPRINT = "sha256:tiny"
+BATCH = 16
+
+SIZES = Sizes(side=10, crop=8, classes=6, kernels=(4, 4, 8), fc=8)
+"""The four-layer nets on 8×8 of 10×10 colour pixels."""
+
+TOWERS = Sizes(
+    side=10, crop=8, classes=6, kernels=(4, 4, 4, 4, 4), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1),
+    pads=(1, 1, 1, 1, 1), pool_pads=(1, 1, 1), fc=8,
+)  # fmt: skip
+"""The two-tower net on the same; sides 8, 4, 2, 1."""
+
+PLAIN = Recipe().but(
+    **{
+        "model.net": "80sec", "model.lrn": False, "model.dropout": 0.0, "model.init": "he",
+        "augment.pixels": "standardised", "augment.crop": False, "augment.mirror": "none", "augment.colour": 0.0,
+        "optim.lr": 0.05, "optim.batch_size": BATCH, "optim.weight_decay": 0.0, "optim.drops": (),
+    }
+)  # fmt: skip
+"""Nothing random but the initial weights and the order."""
+
+EVERYTHING = Recipe.source2012().but(
+    **{
+        "model.init": "gain_matched", "augment.share": 4, "augment.shuffle": True,
+        "optim.lr": 0.001, "optim.batch_size": BATCH, "optim.drops": (2,), "optim.freeze_conv1": (1, 2),
+    }
+)  # fmt: skip
+"""All that is random: crops, mirrors, colour noise, dropout; two normalisations; a drop; conv1 slow, then frozen."""
+
+
+def dataset(n: int = 96, test: int = 24, fingerprint: str = FINGERPRINT) -> Dataset:
+    """Colour noise on a pattern for each of six classes: uint8 (n, 3, 10, 10); learnt in some tens of updates."""
+    g = torch.Generator().manual_seed(2012)
+    patterns = torch.randint(0, 160, (6, 3, 10, 10), generator=g)
+    labels = torch.randint(0, 6, (n + test,), generator=g)
+    images = (patterns[labels] + torch.randint(0, 96, (n + test, 3, 10, 10), generator=g)).to(torch.uint8)
+    return Dataset(
+        "tiny", "Tiny patterns", images[:n], labels[:n], images[n:], labels[n:], tuple("abcdef"), fingerprint
+    )
+
+
+def plain(epochs: int = 3, seed: int = 0, **stop: Any) -> Run:
+    """Six updates an epoch on :func:`dataset`, a window of four, so that windows lie across the ends of epochs."""
+    return Run(PLAIN, SIZES, Stop(epochs=epochs, **{"window": 4, **stop}), FINGERPRINT, seed)
+
+
+def everything(epochs: int = 3, seed: int = 0, **stop: Any) -> Run:
+    """The same with all that is random."""
+    return Run(EVERYTHING, TOWERS, Stop(epochs=epochs, **{"window": 4, **stop}), FINGERPRINT, seed)
+
+
+def for_updates(n: int) -> Callable[[], bool]:
+    """A ``keep_going`` that asks to stop after ``n`` updates."""
+    count = itertools.count()
+    return lambda: next(count) < n
+
+
+# ------------------------------------------------------------------------------------------ other processes
+
+
+def processes() -> multiprocessing.context.ForkServerContext:
+    """Processes that start in a moment, forked off a small one that has imported torch and holds nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["paperlib.runner"])
+    return context
+
+
+def fit_in_child(run: Run, directory: Path, sabotage: Callable[[], None] | None = None) -> None:
+    """Train on the tiny data with a checkpoint after every update; for a process that will be killed."""
+    torch.set_num_threads(1)
+    if sabotage:
+        sabotage()
+    train.fit(run, dataset(), directory, checkpoint_seconds=0.0)
+
+
+def lines_written(path: Path) -> int:
+    """Whole lines of a file, 0 where there is none yet."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """The process kills itself (SIGKILL) at the ``call``-th call of a function: in its middle, or as it has ended."""
+
+    function: str
+    call: int
+    before: bool
+
+    def __call__(self) -> None:
+        holder, name = self.function.split(".")
+        place = {"runs": runs, "Path": Path, "Journal": train.Journal, "Loop": train.Loop}[holder]
+        original, calls = getattr(place, name), itertools.count(1)
+
+        def deadly(*args: Any, **named: Any) -> Any:
+            now = next(calls) == self.call
+            if now and self.before:
+                if self.function == "runs.save_file":
+                    args[1].write_bytes(b"half of the tensors")
+                if self.function == "Journal.write":
+                    with args[0].path.open("a") as file:
+                        file.write(json.dumps(args[1])[:25])
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = original(*args, **named)
+            if now:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(place, name, deadly)
+
+
+# ------------------------------------------------------------------------------------------ made-up records
+
+
+def record(
+    run: Run,
+    errors: Sequence[float],
+    status: str = "done",
+    *,
+    losses: Sequence[float] | None = None,
+    epochs: Sequence[Line] = (),
+    about: dict[str, Any] | None = None,
+) -> list[Line]:
+    """A record with these running training errors (per cent), one a window of the run."""
+    width = run.stop.window
+    lines: list[Line] = [
+        {"kind": "run", "format": 1, "id": run.id, **(about or {}), "seed": run.seed, "config": run.config,
+         "data": {"name": "sample", "fingerprint": run.data}, "code": {}, "env": {}, "started": "2012-09-30T00:00:00"}
+    ]  # fmt: skip
+    for i, error in enumerate(errors):
+        loss = losses[i] if losses else error / 50
+        lines.append({"kind": "window", "step": width * (i + 1), "train_loss": loss, "train_error": error})
+    lines += epochs
+    lines.append({"kind": "end", "status": status, "steps": width * len(errors), "weights_sha256": "0" * 64})
+    return lines
+
+
+def write(path: Path, lines: list[Line]) -> Path:
+    """As JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def store(folder: Path, experiment: Experiment, arm: str, lines: list[Line]) -> Path:
+    """Put a record where evidence looks for it."""
+    name = f"{arm.replace('/', '-')}-seed{lines[0]['seed']}.jsonl"
+    return write(folder / experiment.name / experiment.scale / name, lines)
