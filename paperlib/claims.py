@@ -109,7 +109,7 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
         "status": together(here),
         "scale": scale,
         "seeds": min(v.n for v in here),
-        "setting": ", ".join(dict.fromkeys(v.experiment for v in here)),
+        "setting": ", ".join(dict.fromkeys(v.experiment + (", a proxy" if v.proxy else "") for v in here)),
         "result": result,
         "reason": "; ".join(
             [entry["note"]]
@@ -139,8 +139,9 @@ def tally(table: Sequence[Row]) -> dict[str, int]:
 
 
 def evidence_of(r: Row) -> str:
-    """Scale and seeds, which never go without each other."""
-    return f"{r.scale}, n = {r.seeds}" if r.scale else ""
+    """Scale and seeds, which never go without each other, and the word proxy where it is one."""
+    proxy = " (proxy)" if r.setting.endswith("a proxy") else ""
+    return f"{r.scale}{proxy}, n = {r.seeds}" if r.scale else ""
 
 
 def as_text(table: Sequence[Row], width: int = 160) -> str:

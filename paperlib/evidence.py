@@ -48,6 +48,7 @@ def recorded() -> dict[str, Record]:
 def forget() -> None:
     """Read the records again at the next question; for processes that add some."""
     _read_all.cache_clear()
+    _results.cache_clear()
 
 
 def stale() -> list[str]:
@@ -65,6 +66,11 @@ def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
 
 def results(name: str, scale: str) -> pd.DataFrame:
     """One row a recorded run: arm, seed, how it ended, and every metric (errors in per cent, times in updates)."""
+    return _results(RECORDED, name, scale).copy()
+
+
+@cache
+def _results(folder: Path, name: str, scale: str) -> pd.DataFrame:
     rows = [
         {"arm": arm, "seed": seed, "status": runs.status(lines), **{m: f(lines) for m, f in METRICS.items()}}
         for arm, seed, lines in records_of(name, scale)
@@ -186,10 +192,13 @@ class Verdict:
         return f"{self.estimate:{digits}} {unit} ({self.low:{digits}} to {self.high:{digits}})"
 
 
-def paired(a: Sequence[float], b: Sequence[float], transform: str) -> tuple[float, float, float, float]:
+def paired(
+    a: Sequence[float], b: Sequence[float], transform: str, null: float | None = None
+) -> tuple[float, float, float, float]:
     """Estimate, 95 % t interval and two-sided p of b against a, paired; "difference" b - a or "log_ratio" b / a.
 
-    The interval and p are NaN for fewer than two pairs; two pairs that agree to the last bit have no width.
+    p is against ``null``, by default no difference, or the ratio 1. The interval and p are NaN for fewer than two
+    pairs; two pairs that agree to the last bit have no width.
     """
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     d = np.log(y / x) if transform == "log_ratio" else y - x
@@ -199,7 +208,8 @@ def paired(a: Sequence[float], b: Sequence[float], transform: str) -> tuple[floa
         return back(mean), math.nan, math.nan, math.nan
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
     half = float(stats.t.ppf(0.975, len(d) - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, len(d) - 1)) if error else float(mean == 0)
+    away = mean - (0.0 if null is None else math.log(null) if transform == "log_ratio" else null)
+    p = float(2 * stats.t.sf(abs(away) / error, len(d) - 1)) if error else float(away == 0)
     return back(mean), back(mean - half), back(mean + half), p
 
 
@@ -212,7 +222,8 @@ def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
         return None
     a, b = a.loc[seeds], b.loc[seeds]
     x, y = a[comparison.metric], b[comparison.metric]
-    values, bound = paired(list(x), list(y), comparison.transform), ""
+    null = None if comparison.question == "direction" else comparison.target
+    values, bound = paired(list(x), list(y), comparison.transform, null), ""
     if comparison.metric == "updates" and (x.isna().any() or y.isna().any()):
         if x.isna().any() and y.isna().any():
             return None  # neither side is bounded
@@ -259,10 +270,15 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def verdicts_of(name: str, scale: str) -> list[Verdict]:
-    """The verdicts on all comparisons of an experiment that have records, p adjusted over them."""
+    """The verdicts on all comparisons of an experiment that have records.
+
+    p is adjusted over the tests of the experiment; one test that answers two claims counts once.
+    """
     experiment = experiments.get(name, scale)
     found = [v for c in experiment.comparisons if (v := compare(experiment, c))]
-    return [replace(v, p_holm=p) for v, p in zip(found, holm([v.p for v in found]), strict=True)]
+    tests = {replace(v.comparison, claim=""): v.p for v in found}
+    adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
+    return [replace(v, p_holm=adjusted[replace(v.comparison, claim="")]) for v in found]
 
 
 def verdicts(claim: str) -> list[Verdict]:

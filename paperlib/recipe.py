@@ -11,6 +11,7 @@ A recipe says *what* is trained; how large it is stands in :class:`Sizes`, and w
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from dataclasses import dataclass, field, fields, replace
@@ -221,11 +222,14 @@ def from_dict(kind: type[T], data: dict[str, Any]) -> T:
     return kind(**{name: _checked(kind, name, name, value) for name, value in data.items()})
 
 
+_hints = functools.cache(typing.get_type_hints)  # slow, and asked for once a field of every record
+
+
 def _checked(kind: type, name: str, leaf: str, value: Any) -> Any:
     """``value`` in the field's type (lists become tuples, ints become floats), or a RecipeError in one sentence."""
     if isinstance(value, list):
         value = tuple(value)
-    hint = typing.get_type_hints(kind)[leaf]
+    hint = _hints(kind)[leaf]
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     origins = tuple(typing.get_origin(t) or t for t in allowed)
     if float in origins and isinstance(value, int) and not isinstance(value, bool):
