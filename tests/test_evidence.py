@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -22,6 +22,8 @@ from paperlib.evidence import Verdict
 from paperlib.experiments import Comparison, Experiment
 from paperlib.recipe import Stop
 from paperlib.runs import Line
+
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 SIZES = replace(tiny.SIZES, classes=10)
 FASTER = Comparison("S9-a", "fast", "slow", "updates", "log_ratio", smallest_effect=1.1)
@@ -133,6 +135,7 @@ def test_updates_to_a_threshold_by_hand(errors: list[float], threshold: float, t
     assert evidence.updates_to(lines, threshold) == pytest.approx(time, nan_ok=True)
 
 
+@unhurried
 @given(st.lists(st.floats(0, 89), min_size=1, max_size=12), st.floats(0.5, 88), st.floats(0.5, 88))
 def test_a_lower_threshold_takes_longer(errors: list[float], one: float, two: float) -> None:
     lines = tiny.record(MADE_UP.run("fast", 0, "x"), errors)
@@ -200,6 +203,7 @@ def test_a_paired_interval_by_hand() -> None:
 numbers = st.lists(st.tuples(st.floats(1, 1000), st.floats(1, 1000)), min_size=2, max_size=9)
 
 
+@unhurried
 @given(numbers, st.sampled_from(["difference", "log_ratio"]))
 def test_paired_statistics_are_those_of_scipy(pairs: list[tuple[float, float]], transform: str) -> None:
     a, b = (np.array(side) for side in zip(*pairs, strict=True))
@@ -383,6 +387,7 @@ def test_the_status_of_a_verdict(v: Verdict, status: str) -> None:
     assert evidence.status_of(v) == status
 
 
+@unhurried
 @given(st.floats(0.1, 10), st.floats(0.1, 10), st.sampled_from([{}, SIX, TWO, POINTS]))
 def test_a_wider_interval_never_says_the_opposite(one: float, two: float, of: dict[str, Any]) -> None:
     low, high = sorted((one, two))
