@@ -211,7 +211,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
     axes.minorticks_off()
     axes.set(
         xlim=(0.22, 12),
-        ylim=(len(shown) - 0.5, -0.5),
+        ylim=(max(len(shown), 1) - 0.5, -0.5),
         xlabel="updates of tanh / updates of ReLU (95 % interval; triangle: bound)",
     )
     axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.n}" for s, v in shown])
