@@ -1,0 +1,228 @@
+"""The table of claims: all rows there, statuses computed, and the README's copy current."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import readme
+
+from paperlib import arithmetic, claims, evidence
+from paperlib.claims import Row
+from paperlib.errors import PaperlibError
+from paperlib.evidence import Verdict
+from paperlib.experiments import SCALES, Comparison
+
+ROOT = Path(__file__).resolve().parent.parent
+
+KEYS = [
+    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "status", "reason", "notebook",
+]  # fmt: skip
+PLAIN_STATUSES = {
+    "exact", "rounding", "erratum", "implemented", "reproduced", "supported (proxy)", "contradicted", "inconclusive",
+    "cited", "not run",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table() -> list[Row]:
+    return claims.rows()
+
+
+# ------------------------------------------------------------------------------------------ the rows
+
+
+def test_all_claims_are_there(table: list[Row]) -> None:
+    """87 claims of the paper, some split where their halves have different fates."""
+    ids = [row.id for row in table]
+    assert len(ids) == len(set(ids)) == len(claims.entries()) >= 102
+    assert all(re.fullmatch(r"S\d(\.\d)?-[a-z]+(\.\d)?", one) for one in ids)
+    assert len({one.split("-")[0] + "-" + one.split("-")[1].split(".")[0] for one in ids}) == 87
+    for row in table:
+        section = "0" if row.section == "abstract" else row.section
+        assert row.id.startswith(f"S{section}-") and row.claim.endswith(".")
+
+
+def test_statuses_are_those_of_the_vocabulary(table: list[Row]) -> None:
+    for row in table:
+        assert row.status in PLAIN_STATUSES or re.fullmatch(r"no effect ≥ [\d.]+", row.status), row.id
+
+
+def test_a_number_never_goes_without_its_scale_and_seeds(table: list[Row]) -> None:
+    measured = {"reproduced", "supported (proxy)", "contradicted", "inconclusive"}
+    for row in table:
+        assert (row.scale is None) == (row.seeds == 0) and row.scale in (None, *SCALES)
+        assert (row.scale is not None) == (row.status in measured or row.status.startswith("no effect")), row.id
+        assert row.result or row.reason
+        assert row.status != "not run" or row.reason
+
+
+@pytest.mark.parametrize(
+    ("claim_id", "status"),
+    [
+        ("S1-d.1", "erratum"),
+        ("S2-a.2", "erratum"),
+        ("S3.5-h", "erratum"),
+        ("S4.1-b", "erratum"),
+        ("S0-d", "rounding"),
+        ("S0-b", "not run"),
+        ("S3-a", "exact"),
+    ],
+)
+def test_rows_whose_fate_is_known(claim_id: str, status: str, table: list[Row]) -> None:
+    """Errata of the paper, a rounding, and what nobody can run here."""
+    (row,) = (row for row in table if row.id == claim_id)
+    assert row.status == status == claims.row(claim_id).status
+
+
+def test_status_follows_fate(table: list[Row]) -> None:
+    for entry, row in zip(claims.entries(), table, strict=True):
+        match entry["fate"]:
+            case "arithmetic":
+                outcome = getattr(arithmetic, entry["function"])()
+                assert (row.status, row.result, row.reason) == (outcome.status, outcome.value, outcome.detail)
+            case "implemented":
+                assert row.status == "implemented" and row.result.split(", ") == entry["test"]
+            case "cited":
+                assert (row.status, row.result) == ("cited", entry["source"])
+            case "not run":
+                assert (row.status, row.reason) == ("not run", entry["reason"])
+            case fate:
+                assert fate == "experiment" and row.status not in ("exact", "implemented", "cited")
+
+
+def test_sections_in_the_papers_order(table: list[Row]) -> None:
+    sections = list(dict.fromkeys(row.section for row in table))
+    assert sections[0] == "abstract" and sections[1:] == sorted(sections[1:])
+    for section in sections:
+        assert claims.rows(section) == [row for row in table if row.section == section]
+
+
+def test_unknown_sections_and_claims_are_named() -> None:
+    with pytest.raises(PaperlibError, match=r"no section '9\.9'; the sections are abstract, 1, "):
+        claims.rows("9.9")
+    with pytest.raises(PaperlibError, match="no claim 'S9-z'"):
+        claims.row("S9-z")
+
+
+# ------------------------------------------------------------------------------------------ from runs to a status
+
+
+def verdict(status: str, scale: str = "sample", n: int = 5, a: str = "2012/relu", b: str = "2012/tanh") -> Verdict:
+    comparison = Comparison("S9-a", a, b, "updates", "log_ratio", smallest_effect=1.1)
+    return Verdict(comparison, "relu", scale, n, 2.5, 2.0, 3.0, 0.01, "", scale == "sample", status)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "one"),
+    [
+        (["reproduced"], "reproduced"),
+        (["reproduced", "reproduced"], "reproduced"),
+        (["no effect ≥ 1.1", "no effect ≥ 1.1"], "no effect ≥ 1.1"),
+        (["reproduced", "contradicted"], "contradicted"),
+        (["inconclusive", "contradicted", "reproduced"], "contradicted"),
+        (["reproduced", "inconclusive"], "inconclusive"),
+        (["supported (proxy)", "no effect ≥ 1.1"], "inconclusive"),
+        (["contradicted", "contradicted"], "contradicted"),
+    ],
+)
+def test_several_comparisons_make_one_status(statuses: list[str], one: str) -> None:
+    found = [verdict(status) for status in statuses]
+    assert claims.together(found) == claims.together(found[::-1]) == one
+
+
+ENTRY = {
+    "id": "S9-a", "section": "9", "claim": "It is faster.", "kind": "SPD", "needs": ["C10", "TIN"],
+    "notebook": "02_relu", "fate": "experiment", "experiments": ["relu"], "note": "Known.",
+}  # fmt: skip
+
+
+def row_of(found: list[Verdict], monkeypatch: pytest.MonkeyPatch) -> Row:
+    monkeypatch.setattr(evidence, "verdicts", lambda claim: found if claim == "S9-a" else [])
+    return claims.row_of(ENTRY)
+
+
+def test_the_largest_scale_with_records_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        verdict("reproduced", "cifar10", n=6), verdict("reproduced", "cifar10", n=5, b="2012/sigmoid"),
+        verdict("contradicted", "sample", n=9),
+    ]  # fmt: skip
+    row = row_of(found, monkeypatch)
+    assert (row.status, row.scale, row.seeds, row.setting) == ("reproduced", "cifar10", 5, "relu")
+    interval = "2.50 times (2.00 to 3.00)"
+    assert row.result == f"2012/relu v. 2012/tanh: {interval}; 2012/relu v. 2012/sigmoid: {interval}"
+    assert row.reason == f"Known.; at scale sample, n = 9: 2012/relu v. 2012/tanh {interval}, contradicted"
+    assert row.needs == "C10, TIN"
+
+
+def test_without_records_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = row_of([], monkeypatch)
+    assert (row.status, row.scale, row.seeds, row.result) == ("not run", None, 0, "")
+    assert row.reason == "no run of experiment relu is recorded yet"
+
+
+# ------------------------------------------------------------------------------------------ as text
+
+
+def test_json_has_the_keys_that_were_promised(table: list[Row]) -> None:
+    objects = json.loads(claims.as_json(table))
+    assert len(objects) == len(table)
+    for made, row in zip(objects, table, strict=True):
+        assert list(made) == KEYS
+        assert all(made[key] == getattr(row, key) for key in KEYS)
+        assert type(made["seeds"]) is int and (made["scale"] is None or made["scale"] in SCALES)
+
+
+@pytest.mark.parametrize("width", [40, 100, 160, 1000])
+def test_a_line_a_claim_for_a_terminal(width: int, table: list[Row]) -> None:
+    head, *lines = claims.as_text(table, width).splitlines()
+    assert head.startswith("id") and len(lines) == len(table) + 2
+    for line, row in zip(lines, table, strict=False):
+        assert line.startswith(row.id + " ") and row.status in line
+        assert len(line) <= max(width, 110)
+    counts = {status: int(n) for n, status in re.findall(r"(\d+) ([^,]+)", lines[-1].split(": ")[1])}
+    assert lines[-1].startswith(f"{len(table)} rows: ") and sum(counts.values()) == len(table)
+    assert counts["cited"] == sum(row.status == "cited" for row in table)
+
+
+def made_up(**changes: Any) -> Row:
+    return replace(claims.row("S0-c"), **changes)
+
+
+def test_markdown_keeps_its_cells(table: list[Row]) -> None:
+    lines = claims.as_markdown(table).splitlines()
+    assert len(lines) == len(table) + 2
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+    odd = made_up(claim="a | b", result="two\nlines", scale="sample", seeds=3)
+    assert claims.as_markdown([odd]).splitlines()[-1] == (
+        f"| S0-c | a \\| b | {odd.status} | sample, n = 3 | two lines | 06_architecture |"
+    )
+    assert claims.as_markdown([made_up(result="", reason="because")]).splitlines()[-1].split(" | ")[4] == "because"
+
+
+def test_markdown_can_be_cut() -> None:
+    cut = claims.as_markdown([made_up(result="word " * 50)], longest=30).splitlines()[-1].split(" | ")[4]
+    assert cut == "word word word word word …" and len(cut) <= 30
+
+
+def test_the_tally(table: list[Row]) -> None:
+    tally = claims.tally(table)
+    assert sum(tally.values()) == len(table) and list(tally.values()) == sorted(tally.values(), reverse=True)
+    assert all(n == [row.status for row in table].count(status) for status, n in tally.items())
+
+
+# ------------------------------------------------------------------------------------------ the README
+
+
+def test_the_table_of_the_readme_is_current(table: list[Row]) -> None:
+    found = re.findall(r"<!-- claims -->\n(.*?)\n<!-- /claims -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found == [claims.as_markdown(table, longest=160)], "python tools/readme.py brings it up to date"
+
+
+def test_everything_generated_in_the_readme_is_current() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert readme.render(text) == text, "python tools/readme.py brings it up to date"

@@ -1,0 +1,192 @@
+"""Figures: the numbers drawn are the committed ones, the alt text travels with the picture, nothing else changes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from IPython.core.formatters import DisplayFormatter
+from PIL import Image
+
+from paperlib import claims, evidence, experiments, figures, runs
+from paperlib.errors import PaperlibError
+from paperlib.figures import DRAWINGS, Picture
+from paperlib.recipe import Stop
+from paperlib.runs import Run
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Each test begins and ends without open figures, in the style of before."""
+    with mpl.rc_context():
+        mpl.use("Agg")
+        plt.close("all")
+        yield
+        plt.close("all")
+
+
+# ------------------------------------------------------------------------------------------ what is committed
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_redrawn_from_the_records_it_has_the_numbers_of_the_committed_one(name: str, tmp_path: Path) -> None:
+    picture, numbers = figures.draw([name], tmp_path / "new" / "folder")
+    assert (picture.name, numbers.name) == (f"{name}.png", f"{name}.csv")
+    made, committed = pd.read_csv(numbers), pd.read_csv(figures.FIGURES / numbers.name)
+    assert list(made) == list(committed) and len(made) == len(committed) and len(made) > 0
+    for column in made:
+        if pd.api.types.is_numeric_dtype(made[column]):
+            np.testing.assert_allclose(made[column], committed[column], rtol=1e-9, atol=1e-9, equal_nan=True)
+        else:
+            assert list(made[column]) == list(committed[column])
+    for path in (picture, figures.FIGURES / picture.name):
+        assert path.read_bytes().startswith(PNG)
+        with Image.open(path) as image:
+            assert min(image.size) > 200 and not {"Software", "Creation Time"} & set(image.info)
+
+
+def test_nothing_else_is_committed_and_nothing_is_missing() -> None:
+    names = {path.name for path in figures.FIGURES.iterdir() if not path.name.startswith(".")}
+    assert names == {f"{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "csv")}
+
+
+# ------------------------------------------------------------------------------------------ drawing
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_figure_has_alt_text_labels_and_numbers(name: str) -> None:
+    drawing = DRAWINGS[name]()
+    assert len(drawing.alt.split()) >= 8 and not re.search(r"\bnan\b", drawing.alt) and len(drawing.data)
+    if name != "claims":  # a picture of a table has no axes
+        for axes in drawing.figure.axes:
+            assert axes.get_xlabel()
+        assert any(axes.get_ylabel() or axes.get_yticklabels() for axes in drawing.figure.axes)
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_figure_can_be_drawn_before_anything_is_recorded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RECORDED", tmp_path / "nothing")
+    picture, numbers = figures.draw([name], tmp_path)
+    assert picture.read_bytes().startswith(PNG) and numbers.read_text().count("\n") >= 1
+
+
+def test_equal_drawings_are_equal_files(tmp_path: Path) -> None:
+    one, two = (figures.draw(["claims"], tmp_path / folder) for folder in ("one", "two"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+def test_drawing_leaves_the_callers_settings_alone(tmp_path: Path) -> None:
+    mpl.use("svg")
+    mpl.rcParams["font.size"] = 13.0
+    mine, before = plt.figure(), dict(mpl.rcParams)
+    figures.draw(["claims"], tmp_path)
+    assert mpl.get_backend() == "svg"
+    assert {k: v for k, v in dict(mpl.rcParams).items() if v != before[k]} == {}
+    assert plt.get_fignums() == [mine.number]
+    plt.plot([1, 2], [3, 4])
+
+
+def test_figures_are_closed_and_settings_restored_where_writing_fails(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    size = mpl.rcParams["font.size"] = 13.0
+    with pytest.raises(OSError):
+        figures.draw(["claims"], tmp_path / "file")
+    assert plt.get_fignums() == [] and mpl.rcParams["font.size"] == size
+
+
+def test_an_unknown_figure_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(PaperlibError, match="no figure 'fig99'; the figures are fig1, "):
+        figures.draw(["claims", "fig99"], tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_all_figures_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(figures, "write", lambda name, folder: drawn.append(name) or [folder / name])
+    assert figures.draw(folder=tmp_path) == [tmp_path / name for name in DRAWINGS]
+    assert drawn == list(DRAWINGS)
+    monkeypatch.setattr(figures, "FIGURES", tmp_path / "default")
+    assert figures.draw(["claims"]) == [tmp_path / "default" / "claims"]
+
+
+# ------------------------------------------------------------------------------------------ showing
+
+
+def test_a_picture_takes_its_alt_text_along() -> None:
+    """Through IPython's own formatter, as a notebook stores it."""
+    figure, _ = plt.subplots()
+    picture = Picture(figure, 'A line that "rises" < 3')
+    stored, metadata = DisplayFormatter().format(picture)
+    assert base64.b64decode(stored["image/png"]).startswith(PNG)
+    with Image.open(io.BytesIO(base64.b64decode(stored["image/png"]))) as image:
+        assert image.size[0] > 200
+    assert stored["text/plain"] == 'A line that "rises" < 3' == repr(picture)
+    assert metadata["image/png"]["alt"] == "A line that &quot;rises&quot; &lt; 3"
+    assert "image/svg+xml" not in stored
+
+
+def test_show_displays_once_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    figure, _ = plt.subplots()
+    figures.show(figure, "Nothing yet")
+    assert [picture.alt for picture in shown] == ["Nothing yet"] and plt.get_fignums() == []
+    figures.Drawing(plt.figure(), pd.DataFrame(), "Another").show()
+    assert shown[-1].alt == "Another" and plt.get_fignums() == []
+
+
+# ------------------------------------------------------------------------------------------ what is drawn
+
+
+def test_curves_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 26 updates at their middle; 78 updates an epoch of 10,000 images in batches of 128."""
+    experiment = experiments.get("relu", "sample")
+    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
+    fingerprint = experiments.FINGERPRINTS["sample"]["embedded"]
+    epoch = {"kind": "epoch", "epoch": 1, "step": 78, "train_loss": 1.0, "train_error": 50.0, "test_error": 40.0}
+    for arm, seed, epochs in (("2012/relu", 0, [epoch]), ("2012/tanh", 0, []), ("today/relu", 0, [])):
+        run = experiment.run(arm, seed, fingerprint)
+        tiny.store(tmp_path, experiment, arm, tiny.record(run, [80.0, 40.0, 20.0], "reached", epochs=epochs))
+    evidence.forget()
+    frame = figures.curves("relu", "sample", ["2012/relu", "2012/tanh"])
+    assert list(frame["arm"]) == ["2012/relu"] * 3 + ["2012/tanh"] * 3
+    assert list(frame["train_error"]) == [80.0, 40.0, 20.0] * 2
+    assert list(frame["epoch"]) == pytest.approx([13 / 78, 39 / 78, 65 / 78] * 2)  # with an epoch's line or without
+    drawing = figures.fig1("sample")
+    left, right = drawing.figure.axes
+    assert [len(axes.get_lines()) for axes in (left, right)] == [3, 2]  # curves, and the threshold
+    assert "n = 1" in drawing.alt and "tanh takes 1.00" in drawing.alt
+    evidence.forget()
+
+
+def test_updates_an_epoch_of_what_ended_in_the_first() -> None:
+    run = Run(tiny.PLAIN.but(**{"optim.batch_size": 100}), tiny.SIZES, Stop(window=10), "x", 0)
+    lines = tiny.record(run, [80.0])
+    assert figures.updates_per_epoch(lines) == 100
+    lines[0]["data"]["name"] = "cifar10"
+    assert figures.updates_per_epoch(lines) == 500
+
+
+def test_every_status_has_a_colour_and_every_unit_a_name() -> None:
+    for row in claims.rows():
+        assert re.sub(r" ≥.*", "", row.status) in figures.STATUS_COLOURS
+    for status in ("reproduced", "supported (proxy)", "contradicted", "no effect", "inconclusive"):
+        assert status in figures.STATUS_COLOURS
+    assert set(figures.UNIT_COLOURS) == set(figures.UNIT_NAMES) == set(figures.UNIT_DASHES) == set(experiments.UNITS)
+    assert set(figures.SCALE_NAMES) == set(experiments.SCALES)
+    assert len({*figures.UNIT_DASHES.values()}) == len({*figures.UNIT_COLOURS.values()}) == 4
+    assert runs.ROOT / "figures" == figures.FIGURES
