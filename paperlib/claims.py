@@ -144,11 +144,19 @@ def evidence_of(r: Row) -> str:
     return f"{r.scale}{proxy}, n = {r.seeds}" if r.scale else ""
 
 
+def result_of(r: Row) -> str:
+    """The result in words: where tests are the evidence, what they are named for; their full names are in the JSON."""
+    if r.status != "implemented":
+        return r.result
+    names = [test.rpartition("::test_")[2].replace("_", " ") for test in r.result.split(", ")]
+    return f"tests: {'; '.join(names)}"
+
+
 def as_text(table: Sequence[Row], width: int = 160) -> str:
     """A plain table for a terminal, a line a claim, cut to ``width`` characters."""
     heads = ("id", "section", "status", "scale, seeds", "notebook", "claim / setting: result")
     cells = [
-        (r.id, r.section, r.status, evidence_of(r), r.notebook, f"{r.claim} / {r.setting}: {r.result or r.reason}")
+        (r.id, r.section, r.status, evidence_of(r), r.notebook, f"{r.claim} / {r.setting}: {result_of(r) or r.reason}")
         for r in table
     ]
     widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads) - 1)]
@@ -175,7 +183,7 @@ def as_markdown(table: Sequence[Row], longest: int | None = None) -> str:
     """The table in Markdown; results and reasons cut to ``longest`` characters, where given."""
     lines = ["| id | claim | status | scale, seeds | result, or reason | notebook |", "|---|---|---|---|---|---|"]
     for r in table:
-        result = r.result or r.reason
+        result = result_of(r) or r.reason
         if longest is not None:
             result = shorten(result, longest, placeholder=" …")
         cells = (r.id, r.claim, r.status, evidence_of(r), result, r.notebook)

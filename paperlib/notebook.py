@@ -63,7 +63,7 @@ def verdict_table(*ids: str) -> None:
     rows = []
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
-        rows.append((f"**{r.id}**", f"**{r.status}**", (r.result or "–") + proof, r.reason))
+        rows.append((f"**{r.id}**", f"**{r.status}**", (claims.result_of(r) or "–") + proof, r.reason))
     say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
 
 
