@@ -97,9 +97,7 @@ CHUNK = 2**22
 
 
 @torch.inference_mode()
-def features(
-    net: nn.Module, augmenter: Augmenter, images: Tensor, layer: str = "fc7", batch_size: int = 500
-) -> Tensor:
+def features(net: nn.Module, augmenter: Augmenter, images: Tensor, layer: str = "fc7", batch_size: int = 500) -> Tensor:
     """Activities (N, D) of ``layer`` on the centre view, after its nonlinearity and before dropout.
 
     ``fc7`` is the paper's "last, 4096-dimensional hidden layer". ``layer`` names a module of the net; one with

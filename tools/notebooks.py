@@ -112,9 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where the executed ones go; in place without it")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, each with one thread (2)")
     parser.add_argument("--timeout", type=int, default=1200, metavar="SECONDS", help="of one cell (1200)")
-    parser.add_argument(
-        "--costs", type=Path, metavar="FILE", help="write seconds and memory of each as CSV"
-    )
+    parser.add_argument("--costs", type=Path, metavar="FILE", help="write seconds and memory of each as CSV")
     options = parser.parse_args(arguments)
     paths = find(options.names)
     # a process for each, so that the memory of its kernel can be read off when it has ended

@@ -1,7 +1,7 @@
 """Write the generated parts of README.md, between <!-- name --> and <!-- /name -->: nothing there is typed by hand.
 
-    python tools/readme.py            rewrite them
-    python tools/readme.py --check    exit 1 where they are not current
+python tools/readme.py            rewrite them
+python tools/readme.py --check    exit 1 where they are not current
 """
 
 from __future__ import annotations
