@@ -237,11 +237,17 @@ def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
 
 
 def status_of(v: Verdict) -> str:
-    """The status of DESIGN's list, from the interval alone (or the bound); fewer than five seeds are inconclusive."""
+    """The status of DESIGN's list, from the interval alone (or the bound).
+
+    Fewer than five seeds are inconclusive, and so is the size of an effect at a proxy's scale, which can show a
+    direction and not the paper's number.
+    """
     c = v.comparison
     good = "supported (proxy)" if v.proxy else "reproduced"
     low, high = {"lower": (v.estimate, math.inf), "upper": (0.0, v.estimate)}.get(v.bound, (v.low, v.high))
     if v.n < FEWEST_SEEDS or math.isnan(low):  # no interval: a seed without the metric
+        return "inconclusive"
+    if v.proxy and c.question != "direction":
         return "inconclusive"
     if c.question == "size":
         near = c.target / 1.5 <= low and high <= c.target * 1.5

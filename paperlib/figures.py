@@ -138,8 +138,8 @@ def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
                 label=UNIT_NAMES[unit] if i == 0 else None,
             )  # fmt: skip
     axes.axhline(threshold, color="#555555", lw=0.8)
-    axes.annotate(f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-                  textcoords="offset points", ha="right", fontsize=9, color="#555555")  # fmt: skip
+    axes.annotate(f"{threshold:g} %", (0, threshold), xycoords=("axes fraction", "data"), xytext=(4, -11),
+                  textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
     axes.set_xlabel("epochs")
     axes.set_ylabel("training error (%)")
     axes.set_ylim(0, 92)

@@ -359,7 +359,9 @@ TWO = {"question": "at least", "target": 2.0}
         (verdict(-0.6, 0.4, **POINTS), "inconclusive"),
         # size
         (verdict(5.0, 7.0, **SIX), "reproduced"),
-        (verdict(5.0, 7.0, **SIX, proxy=True), "supported (proxy)"),
+        (verdict(5.0, 7.0, **SIX, proxy=True), "inconclusive"),  # a proxy cannot decide a size, either way
+        (verdict(2.1, 2.9, **SIX, proxy=True), "inconclusive"),
+        (verdict(1.2, 1.8, **TWO, proxy=True), "inconclusive"),
         (verdict(4.5, 5.5, **SIX), "reproduced"),  # six give or take a factor of 1.5, surely
         (verdict(2.1, 2.9, **SIX), "contradicted"),
         (verdict(3.0, 5.0, **SIX), "contradicted"),
