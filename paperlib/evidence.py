@@ -6,6 +6,7 @@ Only records under ``data/recorded/`` count as evidence; a user's own ``runs/`` 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,11 +30,38 @@ Record = list[Line]
 # Reading records
 
 
+CHECKSUMS = "SHA256SUMS"
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, as ``sha256sum`` prints it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_checksums(folder: Path) -> dict[str, str] | None:
+    """Record (path below ``folder``) -> checksum; None where the folder has no list."""
+    if not (folder / CHECKSUMS).exists():
+        return None
+    lines = (folder / CHECKSUMS).read_text().splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def write_checksums(folder: Path) -> None:
+    """List the checksums of all records below ``folder``; `sha256sum -c` reads the list."""
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(folder.glob("*/*/*.jsonl"))]
+    runs.write_whole(folder / CHECKSUMS, "".join(lines).encode())
+
+
 @cache
 def _read_all(folder: Path) -> dict[str, Record]:
     records: dict[str, Record] = {}
+    sums = read_checksums(folder)
     for path in sorted(folder.glob("*/*/*.jsonl")):
+        if sums is not None and sums.get(path.relative_to(folder).as_posix()) != sha256(path):
+            raise PaperlibError(f"{path} is not the record that its checksum in {CHECKSUMS} names; restore it from git")
         lines = runs.read_record(path)
+        if runs.status(lines) == "unfinished":
+            raise PaperlibError(f"{path} is the record of a run that did not finish; restore it from git or remove it")
         if lines[0]["id"] in records:
             raise PaperlibError(f"{path} holds a run that is recorded elsewhere too; keep one of the two")
         records[lines[0]["id"]] = lines

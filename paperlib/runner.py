@@ -153,5 +153,7 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         shutil.copyfile(runs.record_path(runs_dir, run_id), part)
         part.replace(target)
         written.append(target)
+    if written:
+        evidence.write_checksums(evidence.RECORDED)
     evidence.forget()
     return written

@@ -114,6 +114,13 @@ def _cpu() -> str:
 # Records
 
 
+NEEDED: dict[str, tuple[str, ...]] = {
+    "run": ("id", "config"), "window": ("step", "train_loss", "train_error"), "epoch": ("epoch", "step", "train_error"),
+    "test": ("views", "top1_error"), "ensemble": ("members", "top1_error"), "end": ("status", "steps"),
+}  # fmt: skip
+"""What a line of each kind cannot do without."""
+
+
 def read_record(path: Path) -> list[Line]:
     """The lines of a record. Raises :class:`PaperlibError` where the file is no record."""
     lines = list(_whole_lines(path))
@@ -125,6 +132,11 @@ def read_record(path: Path) -> list[Line]:
         raise PaperlibError(
             f"{path} has record format {lines[0].get('format')}, this version reads {FORMAT}; update paperlib"
         )
+    for number, line in enumerate(lines, 1):
+        missing = [key for key in NEEDED.get(line["kind"], ()) if key not in line]
+        if missing or line["kind"] not in NEEDED:
+            what = f"lacks {missing[0]!r}" if missing else f"has the unknown kind {line['kind']!r}"
+            raise PaperlibError(f"line {number} of {path} {what}; restore the file, or delete it and run again")
     return lines
 
 

@@ -440,3 +440,47 @@ def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, mon
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
     tiny.write(tmp_path / "runs" / theirs[0]["id"] / "record.jsonl", theirs)
     assert "recorded twin; first" in evidence.agreement("sample")
+
+
+# ------------------------------------------------------------------------------------------ evidence that was altered
+
+
+def test_the_checksums_list_every_recorded_run() -> None:
+    sums = evidence.read_checksums(evidence.RECORDED)
+    there = {p.relative_to(evidence.RECORDED).as_posix() for p in evidence.RECORDED.glob("*/*/*.jsonl")}
+    assert sums is not None and set(sums) == there
+
+
+@pytest.mark.parametrize("damage", ["a digit", "cut", "not listed"])
+def test_an_altered_record_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    source = evidence.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
+    copy = tmp_path / "relu" / "sample" / source.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(source.read_bytes())
+    evidence.write_checksums(tmp_path)
+    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
+    assert len(evidence.recorded()) == 1
+    evidence.forget()
+    text = copy.read_text()
+    changed = {
+        "a digit": text.replace("28.0349", "8.0349"),
+        "cut": "".join(text.splitlines(True)[:6]),
+        "not listed": text,
+    }
+    copy.write_text(changed[damage])
+    if damage == "not listed":
+        (tmp_path / evidence.CHECKSUMS).write_text("")
+    with pytest.raises(PaperlibError, match="checksum"):
+        evidence.recorded()
+    evidence.forget()
+
+
+def test_an_unfinished_run_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = evidence.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
+    copy = tmp_path / "relu" / "sample" / source.name
+    copy.parent.mkdir(parents=True)
+    copy.write_text("".join(source.read_text().splitlines(True)[:6]))
+    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
+    with pytest.raises(PaperlibError, match="did not finish"):
+        evidence.recorded()
+    evidence.forget()

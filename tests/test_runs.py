@@ -325,3 +325,18 @@ def test_the_hash_of_weights_sees_values_and_not_strides() -> None:
     other[0, 0, 0, 0] = torch.nextafter(other[0, 0, 0, 0], torch.tensor(9.0))
     hashes = [{"w": w}, {"w": other}, {"v": w}, {"w": w.double()}, {"w": w.reshape(4, 12)}, {"w": w, "x": w}]
     assert len({runs.weights_sha256(tensors) for tensors in hashes}) == 6
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"kind": "window", "step": 1, "train_loss": 1.0}', "lacks 'train_error'"),
+        ('{"kind": "windox", "step": 1}', "unknown kind 'windox'"),
+        ('{"kind": "end", "statuz": "done", "steps": 1}', "lacks 'status'"),
+    ],
+)
+def test_a_line_without_what_it_needs_is_named(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"kind": "run", "format": 1, "id": "x", "config": {}}\n' + line + "\n")
+    with pytest.raises(PaperlibError, match=f"line 2 of .* {said}"):
+        runs.read_record(path)
