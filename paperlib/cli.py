@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        return _fail("Interrupted: the same command goes on where it stopped.", 130)
+        return _fail("Interrupted: the same command goes on from the last checkpoints.", 130)
     return int(code or 0)
 
 
