@@ -103,8 +103,11 @@ def record(
     """Promote an experiment's finished runs to data/recorded/ (for maintainers)."""
     from paperlib import runner
 
-    for path in runner.record(experiment, scale):
+    written = runner.record(experiment, scale)
+    for path in written:
         typer.echo(os.path.relpath(path))
+    if not written:
+        typer.echo(f"{experiment}, {scale}: no finished run that is not recorded already")
 
 
 @app.command()

@@ -176,7 +176,10 @@ SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
 has a worse or diverged neighbour on both sides. ``paperlib.evidence.choose_rate`` has the rule."""
 
 RATES: dict[str, dict[str, float]] = {
-    "cifar10": {"2012/relu": 0.001, "2012/tanh": 0.01, "today/relu": 0.03, "today/tanh": 0.03, "2012/scaled": 0.003, "2012/sigmoid": 0.3},
+    "cifar10": {
+        "2012/relu": 0.001, "2012/tanh": 0.01, "today/relu": 0.03, "today/tanh": 0.03,
+        "2012/scaled": 0.003, "2012/sigmoid": 0.3,
+    },
     "sample": {
         "2012/relu": 0.003, "2012/tanh": 0.03, "today/relu": 0.03, "today/tanh": 0.1,
         "2012/scaled": 0.03, "2012/sigmoid": 0.3,
