@@ -138,6 +138,11 @@ def _time(lines: Record) -> float:
     return math.nan if threshold is None else updates_to(lines, threshold)
 
 
+def _first_loss(lines: Record) -> float:
+    epochs = runs.of_kind(lines, "epoch")
+    return float(epochs[0]["train_loss"]) if epochs else math.nan
+
+
 def _last(kind: str, key: str) -> Callable[[Record], float]:
     def read(lines: Record) -> float:
         found = [line[key] for line in runs.of_kind(lines, kind) if key in line]
@@ -151,6 +156,7 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "steps": _last("end", "steps"),  # that the run took in all: a bound where it was censored
     "train_error": _last("epoch", "train_error"),
     "train_loss": _last("epoch", "train_loss"),
+    "first_loss": _first_loss,  # mean over the first epoch, in nats: how fast learning begins
     "test_error": _last("epoch", "test_error"),
     "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
 }

@@ -15,7 +15,7 @@ from typing import Any
 from paperlib import paper
 from paperlib.data import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.models import CIFAR_SIZES
+from paperlib.models import CIFAR_SIZES, SAMPLE_SIZES, VGG_SAMPLE_SIZES
 from paperlib.recipe import Recipe, Sizes, Stop
 from paperlib.runs import Run
 
@@ -170,6 +170,8 @@ SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
         "2012+bias/tanh": (0.003, 0.01, 0.03, 0.1),
         "2012/relu/19pct": (0.001, 0.003, 0.01),
         "2012/tanh/19pct": (0.003, 0.01, 0.03, 0.1, 0.3),
+        "xavier/relu": (0.01, 0.03, 0.1, 0.3),
+        "xavier/tanh": (0.01, 0.03, 0.1, 0.3),
     },
 }
 """Rates tried, a factor of about three (where nothing was known, ten) apart; extended until the best of an arm
@@ -187,6 +189,7 @@ RATES: dict[str, dict[str, float]] = {
         "2012/relu/19pct": 0.003,
         "2012/tanh/19pct": 0.1,
         "2012+bias/relu": 0.003, "2012+bias/tanh": 0.03,
+        "xavier/relu": 0.03, "xavier/tanh": 0.1,
     },
 }  # fmt: skip
 """Scale -> arm -> the rate that the recorded sweep chose; a test derives them again from the records."""
@@ -253,11 +256,116 @@ RELU_19PCT = Experiment(
     comparisons=(faster("S3.1-d", "2012", "tanh", "19pct", question="at least", target=SEVERAL),),
 )  # fmt: skip
 
+RELU_XAVIER = Experiment(
+    "relu-xavier", "sample", "Figure 1 with one rule of initial weights for all units", PLAIN, UNIT_SIZES["sample"],
+    UNIT_STOPS["sample"], with_rates(("xavier/relu", "xavier/tanh"), "sample"), seeds=(0, 1, 2, 3, 4),
+    comparisons=(faster("", "xavier", "tanh"),),
+)  # fmt: skip
+
 PARTS = ("pixels", "init", "bias")
 RELU_PARTS = Experiment(
     "relu-parts", "sample", "Figure 1: which part of the 2012 setting decides", PLAIN, UNIT_SIZES["sample"],
     UNIT_STOPS["sample"], with_rates([f"2012+{part}/{unit}" for part in PARTS for unit in ("relu", "tanh")], "sample"),
     seeds=(0, 1, 2, 3, 4), comparisons=tuple(faster("", f"2012+{part}", "tanh") for part in PARTS),
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------
+# Sections 3.2 to 7 on the sample: each arm changes one thing of one baseline
+
+BASELINE = Recipe.source2012().but(
+    **{
+        "model.init": "gain_matched", "augment.colour": 0.0, "optim.lr": 0.01, "optim.drops": (4,),
+        "optim.freeze_conv1": (),
+    }
+)  # fmt: skip
+"""What the authors ran, on a small net whose signals have the sizes of theirs; six epochs, the rate divided by 10
+for the last two. Grey images have no colour to vary."""
+BASELINE_STOP = Stop(epochs=6, window=26)
+FIVE = (0, 1, 2, 3, 4)
+
+PLAIN_STACK = BASELINE.but(**{"model.net": "vgg_stack", "model.init": "he", "augment.pixels": "standardised"})
+"""The deeper stack of 3x3 convolutions: too deep for the initial weights of section 5, as its authors found."""
+
+NET_SWEPT: dict[str, tuple[float, ...]] = {
+    "baseline": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "vgg": (0.003, 0.01, 0.03, 0.1),
+}
+NET_RATES = {"baseline": 0.03, "vgg": 0.03}
+"""Net -> the rate that the recorded sweep chose; a test derives them again from the records."""
+
+
+def net_sweep(name: str, recipe: Recipe, sizes: Sizes) -> Experiment:
+    """The sweep for one of the two nets; four epochs, one rate throughout, a seed of its own."""
+    arms = {f"{name}@{rate:g}": {"optim.lr": rate, "optim.drops": ()} for rate in NET_SWEPT[name]}
+    title = f"Learning rates for the net {name}"
+    stop = Stop(epochs=4, window=26)
+    return Experiment(f"{name}-rates", "sample", title, recipe, sizes, stop, arms, seeds=(100,), sweep=True)
+
+
+def against_baseline(name: str, title: str, arms: dict[str, Changes], *comparisons: Comparison) -> Experiment:
+    """The baseline and some ablations of it, at five seeds."""
+    base = BASELINE.but(**{"optim.lr": NET_RATES["baseline"]})
+    arms = {"baseline": {}, **arms}
+    return Experiment(name, "sample", title, base, SAMPLE_SIZES, BASELINE_STOP, arms, FIVE, comparisons=comparisons)
+
+
+def lower(claim: str, a: str, b: str, metric: str = "test_error", smallest_effect: float = 0.5) -> Comparison:
+    """Arm ``a`` has less of something, by default test error, than arm ``b``; half a point is of interest."""
+    return Comparison(claim, a, b, metric, smallest_effect=smallest_effect)
+
+
+LRN = against_baseline(
+    "lrn", "with and without response normalisation", {"no lrn": {"model.lrn": False}},
+    lower("S3.3-c.1", "baseline", "no lrn"),
+)  # fmt: skip
+LRN_VGG = Experiment(
+    "lrn-vgg", "sample", "response normalisation in a stack of 3×3 convolutions",
+    PLAIN_STACK.but(**{"optim.lr": NET_RATES["vgg"]}), VGG_SAMPLE_SIZES, BASELINE_STOP,
+    {"A-LRN": {}, "A": {"model.lrn": False}}, FIVE, comparisons=(lower("", "A-LRN", "A"),),
+)  # fmt: skip
+POOL = against_baseline(
+    "pool", "overlapping and other pooling",
+    {"2x2": {"model.pool": "2x2"}, "2x2 as run": {"model.pool": "2x2_as_run"}},
+    lower("S3.4-b.1", "baseline", "2x2"), lower("", "baseline", "2x2 as run"),
+    lower("S3.4-c", "baseline", "2x2", "gap"),
+)  # fmt: skip
+DROPOUT = against_baseline(
+    "dropout", "with and without dropout",
+    {"no dropout": {"model.dropout": 0.0}, "inverted": {"model.dropout_form": "inverted"}},
+    lower("S4.2-d", "baseline", "no dropout", "gap"), lower("", "baseline", "no dropout"),
+    lower("", "baseline", "inverted"),
+)  # fmt: skip
+AUGMENT = against_baseline(
+    "augment", "crops and reflections",
+    {
+        "neither": {"augment.crop": False, "augment.mirror": "none"}, "crops only": {"augment.mirror": "none"},
+        "vertical": {"augment.mirror": "vertical"}, "both mirrors": {"augment.mirror": "both"},
+    },
+    lower("S4.1-c", "baseline", "neither", "gap"), lower("", "baseline", "neither"),
+    lower("", "baseline", "crops only"), lower("", "crops only", "vertical"), lower("", "baseline", "both mirrors"),
+)  # fmt: skip
+UPDATE = against_baseline(
+    "update", "weight decay and biases",
+    {"no decay": {"optim.weight_decay": 0.0}, "biases 0": {"model.bias_one": 0.0}},
+    lower("S5-b", "baseline", "no decay", "train_error"), lower("S5-e.2", "baseline", "biases 0", "first_loss", 0.05),
+)  # fmt: skip
+TOWERS = against_baseline(
+    "towers", "one tower, and where two read each other",
+    {
+        "one tower": {"model.net": "one_tower"}, "conv4": {"model.communication": "conv4"},
+        "never": {"model.communication": "never"},
+    },
+    lower("S3.2-c.1", "baseline", "one tower"), lower("", "baseline", "conv4"), lower("", "baseline", "never"),
+)  # fmt: skip
+CONVOLUTIONS = tuple(f"conv{number}" for number in range(1, 6))
+DEPTH = against_baseline(
+    "depth", "a layer removed or added, and a wider net",
+    {
+        **{f"no {layer}": {"model.removed": (layer,)} for layer in CONVOLUTIONS},
+        "conv6 added": {"model.extra_conv": 1}, "half as wide": {"model.width": 0.5},
+    },
+    *(lower(claim, "baseline", f"no {layer}") for claim in ("S1-d.2", "S7-a.1") for layer in CONVOLUTIONS),
+    lower("S7-c", "baseline", "half as wide"), lower("", "conv6 added", "baseline"),
 )  # fmt: skip
 
 DECLARED: list[Experiment] = [
@@ -267,6 +375,17 @@ DECLARED: list[Experiment] = [
     figure1("sample", FIGURE1_ARMS, (0, 1, 2, 3, 4), {}),
     RELU_PARTS,
     RELU_19PCT,
+    RELU_XAVIER,
+    net_sweep("baseline", BASELINE, SAMPLE_SIZES),
+    net_sweep("vgg", PLAIN_STACK, VGG_SAMPLE_SIZES),
+    LRN,
+    LRN_VGG,
+    POOL,
+    DROPOUT,
+    AUGMENT,
+    UPDATE,
+    TOWERS,
+    DEPTH,
 ]
 
 EXPERIMENTS: dict[tuple[str, str], Experiment] = {(e.name, e.scale): e for e in DECLARED}

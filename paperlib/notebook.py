@@ -105,11 +105,13 @@ def ratio_table(name: str, scale: str) -> None:
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
         p = "–" if v.p_holm != v.p_holm else f"{v.p_holm:.2g}"
         arms = f"{c.a} v. {c.b}"
-        rows.append((arms, question[c.question], v.text, p, v.n, f"**{v.status}**", c.claim or "–"))
+        rows.append(
+            (arms, c.metric.replace("_", " "), question[c.question], v.text, p, v.n, f"**{v.status}**", c.claim or "–")
+        )
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return
-    heads = ("arms", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
+    heads = ("arms", "of", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
     say(f"Compared, {figures.SCALE_NAMES[scale]}:\n\n" + markdown_table(heads, rows))
 
 

@@ -484,3 +484,9 @@ def test_an_unfinished_run_is_no_evidence(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(PaperlibError, match="did not finish"):
         evidence.recorded()
     evidence.forget()
+
+
+def test_the_first_loss_is_that_of_the_first_epoch_and_nothing_without_one() -> None:
+    epochs = [{"kind": "epoch", "epoch": i, "train_loss": loss} for i, loss in ((1, 2.5), (2, 1.5))]
+    assert evidence.METRICS["first_loss"](epochs) == 2.5 and evidence.METRICS["train_loss"](epochs) == 1.5
+    assert math.isnan(evidence.METRICS["first_loss"]([{"kind": "end", "steps": 3}]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from paperlib import claims, evidence, experiments, runs
 from paperlib.data import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.experiments import DECLARED, PLAIN, RATES, SWEPT, Experiment
+from paperlib.experiments import DECLARED, NET_RATES, NET_SWEPT, PLAIN, RATES, SWEPT, Experiment
 from paperlib.recipe import Recipe, field_names
 from paperlib.runs import Run
 
@@ -215,3 +216,13 @@ def test_the_learning_rates_are_those_that_the_recorded_sweeps_choose(scale: str
     # a rate is chosen among all those of its arm, not among those that happen to be recorded
     recorded = {arm for arm, _, _ in evidence.records_of("relu-rates", scale)}
     assert {f"{arm}@{rate:g}" for arm in RATES[scale] for rate in SWEPT[scale][arm]} <= recorded
+
+
+@pytest.mark.parametrize("net", list(NET_RATES))
+def test_the_rates_of_the_nets_are_those_that_their_sweeps_choose(net: str) -> None:
+    errors = {}
+    for arm, _, lines in evidence.records_of(f"{net}-rates", "sample"):
+        diverged = runs.status(lines) == "diverged"
+        errors[float(arm.partition("@")[2])] = math.nan if diverged else evidence.running_error(lines)[1][-1]
+    assert set(errors) == set(NET_SWEPT[net]), "a rate is chosen among all those of its net"
+    assert evidence.choose_rate(errors) == NET_RATES[net]
