@@ -217,7 +217,7 @@ class Verdict:
     def text(self) -> str:
         """The result in a few characters: estimate and interval, with the unit."""
         ratio = self.comparison.transform == "log_ratio"
-        unit = "times" if ratio else "points"
+        unit = "times" if ratio else "nats" if self.comparison.metric.endswith("loss") else "points"
         digits = ".2f"
         if self.bound:
             return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:{digits}} {unit} (bound)"

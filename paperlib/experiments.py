@@ -332,7 +332,7 @@ POOL = against_baseline(
 DROPOUT = against_baseline(
     "dropout", "with and without dropout",
     {"no dropout": {"model.dropout": 0.0}, "inverted": {"model.dropout_form": "inverted"}},
-    lower("S4.2-d", "baseline", "no dropout", "gap"), lower("", "baseline", "no dropout"),
+    lower("", "baseline", "no dropout", "gap"), lower("", "baseline", "no dropout"),
     lower("", "baseline", "inverted"),
 )  # fmt: skip
 AUGMENT = against_baseline(
@@ -341,7 +341,7 @@ AUGMENT = against_baseline(
         "neither": {"augment.crop": False, "augment.mirror": "none"}, "crops only": {"augment.mirror": "none"},
         "vertical": {"augment.mirror": "vertical"}, "both mirrors": {"augment.mirror": "both"},
     },
-    lower("S4.1-c", "baseline", "neither", "gap"), lower("", "baseline", "neither"),
+    lower("", "baseline", "neither"), lower("", "baseline", "neither", "gap"),
     lower("", "baseline", "crops only"), lower("", "crops only", "vertical"), lower("", "baseline", "both mirrors"),
 )  # fmt: skip
 UPDATE = against_baseline(
