@@ -138,26 +138,23 @@ def _time(lines: Record) -> float:
     return math.nan if threshold is None else updates_to(lines, threshold)
 
 
-def _first_loss(lines: Record) -> float:
-    epochs = runs.of_kind(lines, "epoch")
-    return float(epochs[0]["train_loss"]) if epochs else math.nan
+def _one(kind: str, key: str, which: int = -1) -> Callable[[Record], float]:
+    """The value of ``key`` in the last line of a kind that has it, or in another; NaN where none has."""
 
-
-def _last(kind: str, key: str) -> Callable[[Record], float]:
     def read(lines: Record) -> float:
         found = [line[key] for line in runs.of_kind(lines, kind) if key in line]
-        return float(found[-1]) if found else math.nan
+        return float(found[which]) if found else math.nan
 
     return read
 
 
 METRICS: dict[str, Callable[[Record], float]] = {
     "updates": _time,  # to the threshold; NaN where it was not reached
-    "steps": _last("end", "steps"),  # that the run took in all: a bound where it was censored
-    "train_error": _last("epoch", "train_error"),
-    "train_loss": _last("epoch", "train_loss"),
-    "first_loss": _first_loss,  # mean over the first epoch, in nats: how fast learning begins
-    "test_error": _last("epoch", "test_error"),
+    "steps": _one("end", "steps"),  # that the run took in all: a bound where it was censored
+    "train_error": _one("epoch", "train_error"),
+    "train_loss": _one("epoch", "train_loss"),
+    "first_loss": _one("epoch", "train_loss", 0),  # mean over the first epoch, in nats: how fast learning begins
+    "test_error": _one("epoch", "test_error"),
     "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
 }
 
@@ -179,14 +176,19 @@ def choose_rate(errors: dict[float, float]) -> float | None:
     return best if rates[0] < best < rates[-1] else None
 
 
-def chosen_rates(scale: str) -> dict[str, float | None]:
-    """Arm -> the rate that the recorded sweep of Figure 1 chooses at a scale, None where it cannot tell yet."""
-    swept: dict[str, dict[float, float]] = {}
-    for arm, _, lines in records_of("relu-rates", scale):
-        name, _, rate = arm.partition("@")
+def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]:
+    """Arm -> rate -> last running training error (%; NaN: diverged) of a recorded sweep, Figure 1's by default."""
+    errors: dict[str, dict[float, float]] = {}
+    for tried, _, lines in records_of(name, scale):
+        arm, _, rate = tried.partition("@")
         diverged = runs.status(lines) == "diverged"
-        swept.setdefault(name, {})[float(rate)] = math.nan if diverged else running_error(lines)[1][-1]
-    return {arm: choose_rate(errors) for arm, errors in swept.items()}
+        errors.setdefault(arm, {})[float(rate)] = math.nan if diverged else running_error(lines)[1][-1]
+    return errors
+
+
+def chosen_rates(scale: str, name: str = "relu-rates") -> dict[str, float | None]:
+    """Arm -> the rate that a recorded sweep, by default Figure 1's, chooses, None where it cannot tell yet."""
+    return {arm: choose_rate(errors) for arm, errors in swept(scale, name).items()}
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -195,24 +195,22 @@ RATES: dict[str, dict[str, float]] = {
 """Scale -> arm -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
 
+def sweep(
+    name: str, scale: str, title: str, base: Recipe, sizes: Sizes, stop: Stop,
+    arms: dict[str, Changes], rates: dict[str, tuple[float, ...]],
+) -> Experiment:  # fmt: skip
+    """Each arm at each of its rates, as "arm@rate", to choose one; the seed is used for nothing else."""
+    tried = {f"{arm}@{rate:g}": {**arms[arm], "optim.lr": rate} for arm in arms for rate in rates[arm]}
+    return Experiment(name, scale, title, base, sizes, stop, tried, seeds=(100,), sweep=True)
+
+
 def rate_sweep(scale: str) -> Experiment:
-    """The sweep that chooses the learning rates of Figure 1 at one scale; its seed is used for nothing else."""
-    arms = {
-        f"{arm}@{rate:g}": {**unit_arm(arm, scale), "optim.lr": rate}
-        for arm, rates in SWEPT[scale].items()
-        for rate in rates
-    }
-    return Experiment(
-        "relu-rates",
-        scale,
-        "Learning rates for Figure 1",
-        PLAIN,
-        UNIT_SIZES[scale],
-        SWEEP_STOPS[scale],
-        arms,
-        seeds=(100,),
-        sweep=True,
-    )
+    """The sweep that chooses the learning rates of Figure 1 at one scale."""
+    arms = {arm: unit_arm(arm, scale) for arm in SWEPT[scale]}
+    return sweep(
+        "relu-rates", scale, "Learning rates for Figure 1", PLAIN, UNIT_SIZES[scale], SWEEP_STOPS[scale],
+        arms, SWEPT[scale],
+    )  # fmt: skip
 
 
 SEVERAL = 2.0
@@ -249,16 +247,17 @@ def figure1(
     )  # fmt: skip
 
 
+FIVE = (0, 1, 2, 3, 4)
 FIGURE1_ARMS = ("2012/relu", "2012/tanh", "today/relu", "today/tanh", "2012/scaled", "2012/sigmoid")
 RELU_19PCT = Experiment(
     "relu-19pct", "sample", "Figure 1 on a second four-layer net", PLAIN, UNIT_SIZES["sample"], UNIT_STOPS["sample"],
-    with_rates(("2012/relu/19pct", "2012/tanh/19pct"), "sample"), seeds=(0, 1, 2, 3, 4),
+    with_rates(("2012/relu/19pct", "2012/tanh/19pct"), "sample"), FIVE,
     comparisons=(faster("S3.1-d", "2012", "tanh", "19pct", question="at least", target=SEVERAL),),
 )  # fmt: skip
 
 RELU_XAVIER = Experiment(
     "relu-xavier", "sample", "Figure 1 with one rule of initial weights for all units", PLAIN, UNIT_SIZES["sample"],
-    UNIT_STOPS["sample"], with_rates(("xavier/relu", "xavier/tanh"), "sample"), seeds=(0, 1, 2, 3, 4),
+    UNIT_STOPS["sample"], with_rates(("xavier/relu", "xavier/tanh"), "sample"), FIVE,
     comparisons=(faster("", "xavier", "tanh"),),
 )  # fmt: skip
 
@@ -266,25 +265,11 @@ PARTS = ("pixels", "init", "bias")
 RELU_PARTS = Experiment(
     "relu-parts", "sample", "Figure 1: which part of the 2012 setting decides", PLAIN, UNIT_SIZES["sample"],
     UNIT_STOPS["sample"], with_rates([f"2012+{part}/{unit}" for part in PARTS for unit in ("relu", "tanh")], "sample"),
-    seeds=(0, 1, 2, 3, 4), comparisons=tuple(faster("", f"2012+{part}", "tanh") for part in PARTS),
+    FIVE, comparisons=tuple(faster("", f"2012+{part}", "tanh") for part in PARTS),
 )  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------
 # Sections 3.2 to 7 on the sample: each arm changes one thing of one baseline
-
-BASELINE = Recipe.source2012().but(
-    **{
-        "model.init": "gain_matched", "augment.colour": 0.0, "optim.lr": 0.01, "optim.drops": (4,),
-        "optim.freeze_conv1": (),
-    }
-)  # fmt: skip
-"""What the authors ran, on a small net whose signals have the sizes of theirs; six epochs, the rate divided by 10
-for the last two. Grey images have no colour to vary."""
-BASELINE_STOP = Stop(epochs=6, window=26)
-FIVE = (0, 1, 2, 3, 4)
-
-PLAIN_STACK = BASELINE.but(**{"model.net": "vgg_stack", "model.init": "he", "augment.pixels": "standardised"})
-"""The deeper stack of 3x3 convolutions: too deep for the initial weights of section 5, as its authors found."""
 
 NET_SWEPT: dict[str, tuple[float, ...]] = {
     "baseline": (0.001, 0.003, 0.01, 0.03, 0.1),
@@ -293,20 +278,36 @@ NET_SWEPT: dict[str, tuple[float, ...]] = {
 NET_RATES = {"baseline": 0.03, "vgg": 0.03}
 """Net -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
+BASELINE = Recipe.source2012().but(
+    **{
+        "model.init": "gain_matched", "augment.colour": 0.0, "optim.lr": NET_RATES["baseline"], "optim.drops": (4,),
+        "optim.freeze_conv1": (),
+    }
+)  # fmt: skip
+"""What the authors ran, on a small net whose signals have the sizes of theirs; six epochs, the rate divided by 10
+for the last two. Grey images have no colour to vary."""
+BASELINE_STOP = Stop(epochs=6, window=26)
+
+VGG_STACK = BASELINE.but(
+    **{
+        "model.net": "vgg_stack", "model.init": "he", "augment.pixels": "standardised", "optim.lr": NET_RATES["vgg"],
+    }
+)  # fmt: skip
+"""The deeper stack of 3x3 convolutions: too deep for the initial weights of section 5, as its authors found."""
+
 
 def net_sweep(name: str, recipe: Recipe, sizes: Sizes) -> Experiment:
-    """The sweep for one of the two nets; four epochs, one rate throughout, a seed of its own."""
-    arms = {f"{name}@{rate:g}": {"optim.lr": rate, "optim.drops": ()} for rate in NET_SWEPT[name]}
-    title = f"Learning rates for the net {name}"
-    stop = Stop(epochs=4, window=26)
-    return Experiment(f"{name}-rates", "sample", title, recipe, sizes, stop, arms, seeds=(100,), sweep=True)
+    """The sweep for one of the two nets; four epochs, one rate throughout."""
+    return sweep(
+        f"{name}-rates", "sample", f"Learning rates for the net {name}", recipe, sizes, SWEEP_STOPS["sample"],
+        {name: {"optim.drops": ()}}, NET_SWEPT,
+    )  # fmt: skip
 
 
 def against_baseline(name: str, title: str, arms: dict[str, Changes], *comparisons: Comparison) -> Experiment:
     """The baseline and some ablations of it, at five seeds."""
-    base = BASELINE.but(**{"optim.lr": NET_RATES["baseline"]})
     arms = {"baseline": {}, **arms}
-    return Experiment(name, "sample", title, base, SAMPLE_SIZES, BASELINE_STOP, arms, FIVE, comparisons=comparisons)
+    return Experiment(name, "sample", title, BASELINE, SAMPLE_SIZES, BASELINE_STOP, arms, FIVE, comparisons=comparisons)
 
 
 def lower(claim: str, a: str, b: str, metric: str = "test_error", smallest_effect: float = 0.5) -> Comparison:
@@ -320,7 +321,7 @@ LRN = against_baseline(
 )  # fmt: skip
 LRN_VGG = Experiment(
     "lrn-vgg", "sample", "response normalisation in a stack of 3×3 convolutions",
-    PLAIN_STACK.but(**{"optim.lr": NET_RATES["vgg"]}), VGG_SAMPLE_SIZES, BASELINE_STOP,
+    VGG_STACK, VGG_SAMPLE_SIZES, BASELINE_STOP,
     {"A-LRN": {}, "A": {"model.lrn": False}}, FIVE, comparisons=(lower("", "A-LRN", "A"),),
 )  # fmt: skip
 POOL = against_baseline(
@@ -372,12 +373,12 @@ DECLARED: list[Experiment] = [
     rate_sweep("cifar10"),
     rate_sweep("sample"),
     figure1("cifar10", FIGURE1_ARMS, (0, 1, 2), {"2012/scaled": (0,), "2012/sigmoid": (0,)}),
-    figure1("sample", FIGURE1_ARMS, (0, 1, 2, 3, 4), {}),
+    figure1("sample", FIGURE1_ARMS, FIVE, {}),
     RELU_PARTS,
     RELU_19PCT,
     RELU_XAVIER,
     net_sweep("baseline", BASELINE, SAMPLE_SIZES),
-    net_sweep("vgg", PLAIN_STACK, VGG_SAMPLE_SIZES),
+    net_sweep("vgg", VGG_STACK, VGG_SAMPLE_SIZES),
     LRN,
     LRN_VGG,
     POOL,

@@ -7,6 +7,7 @@ cannot disagree with the evidence.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from IPython.display import Markdown, display
 
-from paperlib import claims, evidence, experiments, figures, runs
+from paperlib import claims, evidence, experiments, figures
 from paperlib.errors import PaperlibError
 from paperlib.figures import show
 
@@ -117,19 +118,22 @@ def ratio_table(name: str, scale: str) -> None:
 
 def rate_table(scale: str) -> None:
     """The recorded sweep of Figure 1: last running training error (%) of each learning rate, the chosen one bold."""
-    swept: dict[str, dict[str, str]] = {}
-    chosen = evidence.chosen_rates(scale)
-    for arm, _, lines in evidence.records_of("relu-rates", scale):
-        name, _, rate = arm.partition("@")
-        diverged = runs.status(lines) == "diverged"
-        text = "diverged" if diverged else f"{evidence.running_error(lines)[1][-1]:.1f}"
-        swept.setdefault(name, {})[rate] = f"**{text}**" if chosen[name] == float(rate) else text
-    rates = sorted({rate for errors in swept.values() for rate in errors}, key=float)
+    swept, chosen = evidence.swept(scale), evidence.chosen_rates(scale)
+    rates = sorted({rate for errors in swept.values() for rate in errors})
+
+    def cell(arm: str, rate: float) -> str:
+        if rate not in swept[arm]:
+            return ""
+        text = "diverged" if math.isnan(swept[arm][rate]) else f"{swept[arm][rate]:.1f}"
+        return f"**{text}**" if rate == chosen[arm] else text
+
     epochs = experiments.SWEEP_STOPS[scale].epochs
     say(
         f"Running training error (%) after {epochs} epochs by learning rate, one seed, "
         f"{figures.SCALE_NAMES[scale]}:\n\n"
-        + markdown_table(("arm", *rates), [(arm, *(errors.get(r, "") for r in rates)) for arm, errors in swept.items()])
+        + markdown_table(
+            ("arm", *(f"{rate:g}" for rate in rates)), [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]
+        )
     )
 
 

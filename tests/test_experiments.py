@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -220,9 +219,6 @@ def test_the_learning_rates_are_those_that_the_recorded_sweeps_choose(scale: str
 
 @pytest.mark.parametrize("net", list(NET_RATES))
 def test_the_rates_of_the_nets_are_those_that_their_sweeps_choose(net: str) -> None:
-    errors = {}
-    for arm, _, lines in evidence.records_of(f"{net}-rates", "sample"):
-        diverged = runs.status(lines) == "diverged"
-        errors[float(arm.partition("@")[2])] = math.nan if diverged else evidence.running_error(lines)[1][-1]
+    errors = evidence.swept("sample", f"{net}-rates")[net]
     assert set(errors) == set(NET_SWEPT[net]), "a rate is chosen among all those of its net"
     assert evidence.choose_rate(errors) == NET_RATES[net]
