@@ -104,7 +104,7 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     scale = found[0].scale
     here = [v for v in found if v.scale == scale]
     elsewhere = [v for v in found if v.scale != scale]
-    result = "; ".join(f"{v.comparison.a} v. {v.comparison.b}: {v.text}" for v in here)
+    result = "; ".join(f"{v.comparison.arms}: {v.text}" for v in here)
     return {
         "status": together(here),
         "scale": scale,
@@ -113,10 +113,7 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
         "result": result,
         "reason": "; ".join(
             [entry["note"]]
-            + [
-                f"at scale {v.scale}, n = {v.n}: {v.comparison.a} v. {v.comparison.b} {v.text}, {v.status}"
-                for v in elsewhere
-            ]
+            + [f"at scale {v.scale}, n = {v.n}: {v.comparison.arms} {v.text}, {v.status}" for v in elsewhere]
         ).strip("; "),
     }
 

@@ -22,7 +22,7 @@ import logging
 import os
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -94,6 +94,18 @@ class Dataset:
         c, h, w = self.train_images.shape[1:]
         numbers = f"{len(self.train_images):,} train and {len(self.test_images):,} test images"
         return f"<{self.title}: {numbers}, {c} × {h} × {w}, {len(self.classes)} classes>"
+
+    def only(self, classes: Sequence[int]) -> Dataset:
+        """The images of some classes, in the same order; the labels are the places of the classes in ``classes``."""
+        if len(set(classes)) != len(classes) or not all(0 <= c < len(self.classes) for c in classes):
+            raise DataError(f"{self.title} has the classes 0 to {len(self.classes) - 1}, each to be named once at most")
+        place = torch.full((len(self.classes),), -1).index_put((torch.tensor(classes),), torch.arange(len(classes)))
+        parts = {}
+        for part in ("train", "test"):
+            labels = place[getattr(self, f"{part}_labels")]
+            parts[f"{part}_images"] = getattr(self, f"{part}_images")[labels >= 0]
+            parts[f"{part}_labels"] = labels[labels >= 0]
+        return replace(self, **parts, classes=tuple(self.classes[c] for c in classes))
 
 
 def data_root(root: str | Path | None = None) -> Path:

@@ -6,6 +6,7 @@ cent. A net gives logits; dropout is off while it is evaluated, and its mode is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +88,18 @@ def ensemble(probabilities: Sequence[Tensor], weights: Sequence[float] | None = 
     mean = sum(share * p.double() for share, p in zip((w / w.sum()).tolist(), probabilities, strict=True))
     assert isinstance(mean, Tensor)
     return mean.to(probabilities[0].dtype)
+
+
+class Average(nn.Module):
+    """Several nets as one: its softmax is the mean of theirs, so that views and features are read as of any net."""
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logarithm of the mean probabilities: (B, classes)."""
+        return torch.stack([net(x).log_softmax(1) for net in self.nets]).logsumexp(0) - math.log(len(self.nets))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -222,9 +235,13 @@ def colour_gap_by_chance(kernels: Tensor, generator: torch.Generator, splits: in
     The p-value of a permutation test of "specialised" (S6.1-b): two towers always differ somehow.
     """
     index = colour_index(kernels)
-    half = len(index) // 2
-    orders = torch.rand(splits, len(index), generator=generator).argsort(1)
-    means = index[orders].unflatten(1, (2, half)).mean(2)
     low, high = tower_colour(kernels).sort().values
-    as_far = (means[:, 0] - means[:, 1]).abs() >= (high - low) * (1 - 1e-9)  # the sums' last bits are not a difference
+    as_far = gaps_by_chance(index, generator, splits) >= (high - low) * (1 - 1e-9)  # last bits are not a difference
     return (1 + int(as_far.sum())) / (1 + splits)
+
+
+def gaps_by_chance(index: Tensor, generator: torch.Generator, splits: int = 10_000) -> Tensor:
+    """How far the means of two random halves of ``index`` (K,) lie apart, for so many halvings: (splits,)."""
+    orders = torch.rand(splits, len(index), generator=generator).argsort(1)
+    means = index[orders].unflatten(1, (2, len(index) // 2)).mean(2)
+    return (means[:, 0] - means[:, 1]).abs()

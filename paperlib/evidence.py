@@ -46,9 +46,16 @@ def read_checksums(folder: Path) -> dict[str, str] | None:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
+def place_of(first: Line) -> Path:
+    """Where the record with this first line stands below :data:`RECORDED`."""
+    name = f"{first['arm'].replace('/', '-').replace(' ', '_')}-seed{first['seed']}.jsonl"
+    return RECORDED / first["experiment"] / first["scale"] / name
+
+
 def write_checksums(folder: Path) -> None:
     """List the checksums of all records below ``folder``; `sha256sum -c` reads the list."""
-    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(folder.glob("*/*/*.jsonl"))]
+    kept = sorted([*folder.glob("*/*/*.jsonl"), *folder.glob("*/*/*.safetensors")])
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept]
     runs.write_whole(folder / CHECKSUMS, "".join(lines).encode())
 
 
@@ -148,6 +155,25 @@ def _one(kind: str, key: str, which: int = -1) -> Callable[[Record], float]:
     return read
 
 
+def _views(lines: Record, views: int) -> float:
+    """Top-1 test error in so many views; NaN where it is not recorded."""
+    found = [line["top1_error"] for line in runs.of_kind(lines, "test") if line["views"] == views]
+    return float(found[0]) if found else math.nan
+
+
+def _converged(lines: Record) -> float:
+    """Updates to the first epoch whose test error is within a point of the run's lowest; NaN if it never learnt.
+
+    The paper does not say what "converge" means; this is our definition, for runs at a constant rate (S4.2-c).
+    """
+    found = [line for line in runs.of_kind(lines, "epoch") if "test_error" in line]
+    classes = Run.from_config(lines[0]["config"]).sizes.classes
+    lowest = min((line["test_error"] for line in found), default=math.inf)
+    if lowest > 0.8 * 100 * (1 - 1 / classes):  # hardly better than guessing
+        return math.nan
+    return float(next(line["step"] for line in found if line["test_error"] <= lowest + 1))
+
+
 METRICS: dict[str, Callable[[Record], float]] = {
     "updates": _time,  # to the threshold; NaN where it was not reached
     "steps": _one("end", "steps"),  # that the run took in all: a bound where it was censored
@@ -155,6 +181,12 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "train_loss": _one("epoch", "train_loss"),
     "first_loss": _one("epoch", "train_loss", 0),  # mean over the first epoch, in nats: how fast learning begins
     "test_error": _one("epoch", "test_error"),
+    "converged": lambda lines: _converged(lines),
+    "neighbours_gain": lambda lines: _one("look", "label_agreement")(lines) - _one("look", "pixel_agreement")(lines),
+    "far_in_pixels": lambda lines: _one("look", "far_in_pixels")(lines) - 50.0,  # above 0: most of them are
+    "colour_gap": lambda lines: _one("look", "colour_gap")(lines) - _one("look", "colour_gap_by_chance")(lines),
+    "ten_views_gain": lambda lines: _views(lines, 1) - _views(lines, 10),  # centre view minus ten, top-1
+    "ensemble_gain": lambda lines: _one("ensemble", "mean_top1_error")(lines) - _one("ensemble", "top1_error")(lines),
     "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
 }
 
@@ -252,12 +284,14 @@ def paired(
 def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
     """The verdict on one comparison, or None where no seed has both arms recorded."""
     frame = results(experiment.name, experiment.scale)
-    a, b = (frame[frame["arm"] == arm].set_index("seed") for arm in (comparison.a, comparison.b))
+    a, b = (frame[frame["arm"] == arm].set_index("seed") for arm in (comparison.a, comparison.b or comparison.a))
     seeds = [s for s in a.index if s in b.index]
     if not seeds:
         return None
     a, b = a.loc[seeds], b.loc[seeds]
     x, y = a[comparison.metric], b[comparison.metric]
+    if not comparison.b:
+        x = x * 0.0  # NaN stays NaN
     null = None if comparison.question == "direction" else comparison.target
     values, bound = paired(list(x), list(y), comparison.transform, null), ""
     if comparison.metric == "updates" and (x.isna().any() or y.isna().any()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paperlib import paper
@@ -23,12 +23,23 @@ SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
 Changes = dict[str, Any]
 
 
+def fields_of(changes: Changes, *parts: str) -> Changes:
+    """Those of the changes whose dotted names begin with one of ``parts``."""
+    return {name: value for name, value in changes.items() if name.partition(".")[0] in parts}
+
+
+def leaves(changes: Changes, part: str) -> Changes:
+    """The changes to one part, without its name: "stop.epochs" becomes "epochs"."""
+    return {name.partition(".")[2]: value for name, value in fields_of(changes, part).items()}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Arm ``a`` against arm ``b``, for one claim: paired over the seeds.
 
     ``transform`` "difference" is metric(b) - metric(a); "log_ratio" is metric(b) / metric(a), for times.
-    Positive (a ratio above 1) means that the claim's direction holds. The question is the "direction" (with
+    Positive (a ratio above 1) means that the claim's direction holds. Without ``b``, the metric of ``a`` is itself
+    such a difference, and held against 0. The question is the "direction" (with
     ``smallest_effect``, in the metric's units or as a ratio, the smallest that would be of interest), the "size"
     (is it ``target``, give or take a factor of 1.5?) or "at least" (is it ``target`` or more?). A comparison
     that no claim of the paper makes has the claim "".
@@ -43,10 +54,20 @@ class Comparison:
     smallest_effect: float = 0.0
     target: float = 0.0
 
+    @property
+    def arms(self) -> str:
+        """Who is compared: "a v. b", or "a"."""
+        return f"{self.a} v. {self.b}" if self.b else self.a
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest."""
+    """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest.
+
+    What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
+    to the base that make the run from whose weights it starts, "members" the number of nets that it averages.
+    ``keep`` lists arms whose final weights are recorded too.
+    """
 
     name: str
     scale: str
@@ -60,14 +81,19 @@ class Experiment:
     comparisons: tuple[Comparison, ...] = ()
     proxy: bool = True  # not in the form the paper has the claim in
     sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
+    keep: tuple[str, ...] = ()
 
-    def recipe(self, arm: str) -> Recipe:
-        """The full recipe of an arm."""
+    def changes(self, arm: str) -> Changes:
+        """What an arm changes, by dotted field."""
         if arm not in self.arms:
             raise PaperlibError(
                 f"experiment {self.name} has no arm {arm!r} at scale {self.scale}; its arms are {', '.join(self.arms)}"
             )
-        return self.base.but(**self.arms[arm])
+        return self.arms[arm]
+
+    def recipe(self, arm: str) -> Recipe:
+        """The full recipe of an arm."""
+        return self.base.but(**fields_of(self.changes(arm), "model", "augment", "optim"))
 
     def planned_seeds(self, arm: str) -> tuple[int, ...]:
         """The seeds declared for an arm."""
@@ -75,7 +101,20 @@ class Experiment:
 
     def run(self, arm: str, seed: int, fingerprint: str) -> Run:
         """One run of this experiment on the copy of its data with ``fingerprint``."""
-        return Run(self.recipe(arm), self.sizes, self.stop, fingerprint, seed)
+        return self.changed(self.changes(arm), fingerprint, seed)
+
+    def changed(self, changes: Changes, fingerprint: str, seed: int) -> Run:
+        """The base with ``changes``, as a run."""
+        start = changes.get("start")
+        return Run(
+            self.base.but(**fields_of(changes, "model", "augment", "optim")),
+            replace(self.sizes, **leaves(changes, "sizes")),
+            replace(self.stop, **leaves(changes, "stop")),
+            fingerprint,
+            seed,
+            start=None if start is None else self.changed(start, fingerprint, seed),
+            members=changes.get("members", 1),
+        )
 
     def cells(self) -> Iterator[tuple[str, int]]:
         """All declared (arm, seed), seeds outermost, so that a broken-off campaign is balanced over the arms."""
@@ -144,7 +183,9 @@ UNIT_STOPS = {
     # 12 % is out of reach of half the kernels in 12 epochs (first looks, one seed); 20 % takes several
     "sample": Stop(epochs=12, threshold=20.0, window=26),
 }
-SWEEP_STOPS = {"cifar10": Stop(epochs=3, window=100), "sample": Stop(epochs=4, window=26)}
+SWEEP_STOPS = {
+    "cifar10": Stop(epochs=3, window=100), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
+}  # fmt: skip
 
 SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
     "cifar10": {
@@ -274,8 +315,12 @@ RELU_PARTS = Experiment(
 NET_SWEPT: dict[str, tuple[float, ...]] = {
     "baseline": (0.001, 0.003, 0.01, 0.03, 0.1),
     "vgg": (0.003, 0.01, 0.03, 0.1),
+    "tanh": (0.003, 0.01, 0.03, 0.1),
+    "mlp": (0.003, 0.01, 0.03, 0.1),
+    "no-dropout": (0.003, 0.01, 0.03, 0.1),
+    "photos": (0.003, 0.01, 0.03, 0.1),
 }
-NET_RATES = {"baseline": 0.03, "vgg": 0.03}
+NET_RATES = {"baseline": 0.03, "vgg": 0.03, "tanh": 0.03, "mlp": 0.03, "no-dropout": 0.03, "photos": 0.03}
 """Net -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
 BASELINE = Recipe.source2012().but(
@@ -296,11 +341,19 @@ VGG_STACK = BASELINE.but(
 """The deeper stack of 3x3 convolutions: too deep for the initial weights of section 5, as its authors found."""
 
 
-def net_sweep(name: str, recipe: Recipe, sizes: Sizes) -> Experiment:
-    """The sweep for one of the two nets; four epochs, one rate throughout."""
+PHOTO_SIZES = replace(SAMPLE_SIZES, side=32, channels=3, classes=8)
+PHOTO_BASELINE = BASELINE.but(**{"augment.colour": 0.1, "optim.lr": NET_RATES["photos"], "optim.drops": (12,)})
+"""The baseline on colour patches, and with the colour noise of section 4.1 as the authors ran it."""
+PHOTO_STOP = Stop(epochs=16, window=25)
+
+
+def net_sweep(
+    name: str, changes: Changes, recipe: Recipe = BASELINE, sizes: Sizes = SAMPLE_SIZES, scale: str = "sample"
+) -> Experiment:
+    """The sweep for one net, by default a change of the baseline: a few epochs, one rate throughout."""
     return sweep(
-        f"{name}-rates", "sample", f"Learning rates for the net {name}", recipe, sizes, SWEEP_STOPS["sample"],
-        {name: {"optim.drops": ()}}, NET_SWEPT,
+        f"{name}-rates", scale, f"Learning rates for the net {name}", recipe, sizes, SWEEP_STOPS[scale],
+        {name: {**changes, "optim.drops": ()}}, NET_SWEPT,
     )  # fmt: skip
 
 
@@ -369,6 +422,97 @@ DEPTH = against_baseline(
     lower("S7-c", "baseline", "half as wide"), lower("", "conv6 added", "baseline"),
 )  # fmt: skip
 
+# ---------------------------------------------------------------------------------------------------------
+# Nets without one of the four ideas of section 3, in the order that the paper gives them
+
+ORDER = against_baseline(
+    "order", "the four ideas of section 3, each taken out",
+    {
+        "tanh": {"model.activation": "tanh", "optim.lr": NET_RATES["tanh"]}, "one tower": {"model.net": "one_tower"},
+        "no lrn": {"model.lrn": False}, "2x2": {"model.pool": "2x2"},
+    },
+    lower("", "baseline", "tanh"),
+    *(lower("S3-b.2", a, b) for a, b in (("one tower", "tanh"), ("no lrn", "one tower"), ("2x2", "no lrn"))),
+)  # fmt: skip
+"""The more an idea is worth, the more the net without it errs: "the most important first" (S3-b.2)."""
+
+# ---------------------------------------------------------------------------------------------------------
+# Section 1: error against the size of the training set, with and without convolutions, at equal updates
+
+EPOCHS_OF = {640: 94, 1280: 47, 2560: 24, 5120: 12, 10_000: 6}
+"""Training images -> epochs: 468 to 480 updates each, of which the last third at a tenth of the rate."""
+
+
+def size_arms() -> dict[str, Changes]:
+    """ "conv 640", "mlp 640" and so on: a net and the number of its training images."""
+    nets = {"conv": {}, "mlp": {"model.net": "mlp", "optim.lr": NET_RATES["mlp"]}}
+    return {
+        f"{net} {n}": {
+            **changes, "stop.train_images": n, "stop.epochs": epochs, "optim.drops": (epochs * 2 // 3,),
+        }
+        for net, changes in nets.items() for n, epochs in EPOCHS_OF.items()
+    }  # fmt: skip
+
+
+SIZE = Experiment(
+    "size", "sample", "training sets of several sizes, with and without convolutions", BASELINE, SAMPLE_SIZES,
+    BASELINE_STOP, size_arms(), FIVE,
+    comparisons=(
+        *(lower("", f"conv {n}", f"mlp {n}") for n in EPOCHS_OF),
+        *(lower("", f"{net} 10000", f"{net} 640") for net in ("conv", "mlp")),
+    ),
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------
+# Section 4.2: how long until it converges, each net at its own rate, which stays as it is
+
+CONVERGE = Experiment(
+    "converge", "sample", "updates until the test error has come down, with and without dropout",
+    BASELINE.but(**{"optim.drops": ()}), SAMPLE_SIZES, Stop(epochs=24, window=26),
+    {"dropout": {}, "no dropout": {"model.dropout": 0.0, "optim.lr": NET_RATES["no-dropout"]}}, FIVE,
+    comparisons=(
+        Comparison("S4.2-c", "no dropout", "dropout", "converged", "log_ratio", smallest_effect=1.1),
+        Comparison("S4.2-c", "no dropout", "dropout", "converged", "log_ratio", "size", 1.1, target=2.0),
+    ),
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------
+# Section 6: ten views, averages of nets, pre-training; and what the trained nets have learnt
+
+NET = replace(
+    against_baseline(
+        "net", "the baseline itself: ten views and neighbours", {},
+        Comparison("S6-b.1", "baseline", "", "ten_views_gain", smallest_effect=0.5),
+        Comparison("S6.1-d", "baseline", "", "neighbours_gain", smallest_effect=1.0),
+        Comparison("S6.1-e", "baseline", "", "far_in_pixels", smallest_effect=1.0),
+    ),
+    keep=("baseline",),
+)  # fmt: skip
+ENSEMBLE = Experiment(
+    "ensemble", "sample", "averages of five nets that differ in their seeds alone", BASELINE, SAMPLE_SIZES,
+    BASELINE_STOP, {"five nets": {"members": 5}}, FIVE,
+    comparisons=(Comparison("S6-e.1", "five nets", "", "ensemble_gain", smallest_effect=0.5),),
+)  # fmt: skip
+TARGET_CLASSES, OTHER_CLASSES = (0, 2, 4, 6, 8), (1, 3, 5, 7, 9)
+"""T-shirts, pullovers, coats, shirts and bags, which nets confuse; and the others, which they hardly do."""
+PRETRAIN = Experiment(
+    "pretrain", "sample", "a net with a sixth convolution, from scratch and pre-trained on other classes",
+    BASELINE.but(**{"model.extra_conv": 1}), replace(SAMPLE_SIZES, classes=5),
+    replace(BASELINE_STOP, classes=TARGET_CLASSES),
+    {"from scratch": {}, "pre-trained": {"start": {"stop.classes": OTHER_CLASSES}}}, FIVE,
+    comparisons=(lower("S6-f", "pre-trained", "from scratch"),),
+)  # fmt: skip
+COLOUR = Experiment(
+    "colour", "photos", "colour noise, and what each tower learns of colour", PHOTO_BASELINE, PHOTO_SIZES, PHOTO_STOP,
+    {"baseline": {}, "no noise": {"augment.colour": 0.0}, "as in the text": {"augment.colour_scale": "eigenvalue"}},
+    FIVE,
+    comparisons=(
+        lower("S4.1-g.1", "baseline", "no noise"), lower("", "baseline", "as in the text"),
+        Comparison("S6.1-b", "baseline", "", "colour_gap", smallest_effect=0.05),
+    ),
+    keep=("baseline",),
+)  # fmt: skip
+
 DECLARED: list[Experiment] = [
     rate_sweep("cifar10"),
     rate_sweep("sample"),
@@ -377,8 +521,12 @@ DECLARED: list[Experiment] = [
     RELU_PARTS,
     RELU_19PCT,
     RELU_XAVIER,
-    net_sweep("baseline", BASELINE, SAMPLE_SIZES),
-    net_sweep("vgg", VGG_STACK, VGG_SAMPLE_SIZES),
+    net_sweep("baseline", {}),
+    net_sweep("vgg", {}, VGG_STACK, VGG_SAMPLE_SIZES),
+    net_sweep("tanh", {"model.activation": "tanh"}),
+    net_sweep("mlp", {"model.net": "mlp"}),
+    net_sweep("no-dropout", {"model.dropout": 0.0}),
+    net_sweep("photos", {}, PHOTO_BASELINE, PHOTO_SIZES, "photos"),
     LRN,
     LRN_VGG,
     POOL,
@@ -387,6 +535,13 @@ DECLARED: list[Experiment] = [
     UPDATE,
     TOWERS,
     DEPTH,
+    ORDER,
+    SIZE,
+    CONVERGE,
+    NET,
+    ENSEMBLE,
+    PRETRAIN,
+    COLOUR,
 ]
 
 EXPERIMENTS: dict[tuple[str, str], Experiment] = {(e.name, e.scale): e for e in DECLARED}

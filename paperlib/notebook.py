@@ -105,9 +105,17 @@ def ratio_table(name: str, scale: str) -> None:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
         p = "–" if v.p_holm != v.p_holm else f"{v.p_holm:.2g}"
-        arms = f"{c.a} v. {c.b}"
         rows.append(
-            (arms, c.metric.replace("_", " "), question[c.question], v.text, p, v.n, f"**{v.status}**", c.claim or "–")
+            (
+                c.arms,
+                c.metric.replace("_", " "),
+                question[c.question],
+                v.text,
+                p,
+                v.n,
+                f"**{v.status}**",
+                c.claim or "–",
+            )
         )
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")

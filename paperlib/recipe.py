@@ -179,7 +179,8 @@ class Stop:
 
     The running error is the mean over ``window`` updates; ``window`` 0 keeps epochs only.
     ``validation`` images of the training set are held out for the schedule (0: none).
-    ``train_images`` uses only the first so many training images (0: all of them).
+    ``train_images`` uses only the first so many training images (0: all of them). ``classes`` uses only the images
+    of these classes, in training and test, with their places in the tuple as labels ((): all of them).
     """
 
     epochs: int = 90
@@ -187,6 +188,7 @@ class Stop:
     window: int = 0
     validation: int = 0
     train_images: int = 0
+    classes: tuple[int, ...] = ()
 
 
 def field_names() -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
-import shutil
 import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from paperlib import data, evidence, experiments, runs, train
+from paperlib import data, evidence, experiments, runs, train, weights
 from paperlib.errors import PaperlibError
 from paperlib.experiments import Experiment
 from paperlib.runs import Run
@@ -143,15 +143,23 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
     for run_id, (arm, seed, _) in experiment.ids().items():
         if run_id in known or not is_finished(runs_dir, run_id):
             continue
-        target = evidence.RECORDED / name / scale / f"{arm.replace('/', '-')}-seed{seed}.jsonl"
+        source = runs.record_path(runs_dir, run_id)
+        # a run may have been trained for another experiment first; it is recorded where it is needed
+        lines = runs.read_record(source)
+        lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
+        target = evidence.place_of(lines[0])
         if target.exists():
             raise PaperlibError(
                 f"{target} holds another run ({runs.read_record(target)[0]['id'][:12]}); remove it first if it is stale"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        shutil.copyfile(runs.record_path(runs_dir, run_id), part)
-        part.replace(target)
+        if arm in experiment.keep:
+            dataset = data.load(scale)
+            one = experiment.run(arm, seed, dataset.fingerprint)
+            net = train.fit(one, dataset, source.parent).net
+            lines.insert(-1, weights.keep(net, one, dataset, target.with_suffix(".safetensors")))
+            written.append(target.with_suffix(".safetensors"))
+        runs.write_whole(target, "".join(json.dumps(line) + "\n" for line in lines).encode())
         written.append(target)
     if written:
         evidence.write_checksums(evidence.RECORDED)

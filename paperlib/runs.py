@@ -1,7 +1,8 @@
 """A run: its identity, its record as JSON lines, and its checkpoints.
 
-A run is a pure function of (recipe, sizes, stopping rule, data fingerprint, seed). Its id is the sha256 of
-their canonical JSON, in which fields at their default are left out. Same id, same run.
+A run is a pure function of (recipe, sizes, stopping rule, data fingerprint, seed) and, where it builds on others, of
+what it starts from and of how many nets it is the average. Its id is the sha256 of their canonical JSON, in which
+fields at their default are left out. Same id, same run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,27 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """One training, fully described; ``data`` is the fingerprint of the data set."""
+    """One training, fully described; ``data`` is the fingerprint of the data set.
+
+    With ``start`` its weights begin as that run's ended, but for the output layer (section 6, "fine-tuning"). With
+    ``members`` above 1 it is the average of so many nets, each a run of its own (section 6, "5 CNNs").
+    """
 
     recipe: Recipe
     sizes: Sizes
     stop: Stop
     data: str
     seed: int
+    start: Run | None = None
+    members: int = 1
 
     @property
     def config(self) -> dict[str, Any]:
         """The canonical description, plain data, without fields at their default."""
-        return {
+        further: dict[str, Any] = {"start": self.start.config} if self.start else {}
+        if self.members != 1:
+            further["members"] = self.members
+        return further | {
             "recipe": to_dict(self.recipe),
             "sizes": to_dict(self.sizes),
             "stop": to_dict(self.stop),
@@ -65,7 +75,13 @@ class Run:
             from_dict(Stop, config["stop"]),
             config["data"],
             config["seed"],
+            cls.from_config(config["start"]) if "start" in config else None,
+            config.get("members", 1),
         )
+
+    def alone(self) -> list[Run]:
+        """The runs of the single nets of an average: no two averages of other seeds share one."""
+        return [replace(self, members=1, seed=self.members * self.seed + k) for k in range(self.members)]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -117,6 +133,7 @@ def _cpu() -> str:
 NEEDED: dict[str, tuple[str, ...]] = {
     "run": ("id", "config"), "window": ("step", "train_loss", "train_error"), "epoch": ("epoch", "step", "train_error"),
     "test": ("views", "top1_error"), "ensemble": ("members", "top1_error"), "end": ("status", "steps"),
+    "look": ("weights", "label_agreement"),
 }  # fmt: skip
 """What a line of each kind cannot do without."""
 

@@ -11,7 +11,7 @@ import ctypes
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,7 +113,19 @@ def fit(
         )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name})
+
+    def other(built_upon: Run) -> nn.Module:
+        """The net of another run, trained beside this one's directory where that is not done."""
+        beside = directory.parent / built_upon.id if directory else None
+        part = {**(about or {}), "arm": f"part of {(about or {}).get('arm', 'a run')}"}
+        return fit(
+            built_upon, data, beside, about=part, progress=progress,
+            checkpoint_seconds=checkpoint_seconds, keep_going=keep_going,
+        ).net  # fmt: skip
+
     with journal:
+        if run.members > 1:
+            return average(run, data, journal, [other(one) for one in run.alone()])
         if journal.finished:
             net = build(run.recipe.model, run.sizes, run.seed)
             journal.restore(net, None)
@@ -124,6 +136,8 @@ def fit(
             return Trained(net, journal.lines)
         loop = Loop(run, data)
         state = journal.restore(loop.net, loop.optimiser)
+        if run.start and not state.step:
+            take_over(loop.net, other(run.start))
         for line in loop.updates(state, checkpoint_seconds, journal, progress, keep_going):
             journal.write(line)
         journal.checkpoint(loop.net, loop.optimiser, state)
@@ -132,10 +146,44 @@ def fit(
         return Trained(loop.net, journal.lines)
 
 
+def average(run: Run, data: Dataset, journal: Journal, nets: Sequence[nn.Module]) -> Trained:
+    """The average of trained nets in the place of a training: its record compares it with its members, in ten views."""
+    net = evaluate.Average(nets)
+    if not journal.finished:
+        members = run.alone()
+        loop = Loop(members[0], data)  # for what an image goes through on its way into the net
+        images, labels = loop.data.test_images, loop.data.test_labels
+        single = [evaluate.predict(each, loop.augmenter, images, views=10) for each in nets]
+        line: Line = {"kind": "ensemble", "members": [member.id for member in members], "views": 10, "n": len(images)}
+        for k in (1, 5):
+            errors = [evaluate.top_k_error(scores, labels, k) for scores in single]
+            line[f"top{k}_error"] = round(evaluate.top_k_error(evaluate.ensemble(single), labels, k), 4)
+            line[f"mean_top{k}_error"] = round(sum(errors) / len(errors), 4)
+        journal.rewrite(b"")
+        digest = runs.weights_sha256(net.state_dict())
+        for each in (journal.first, line, {"kind": "end", "status": "done", "steps": 0, "weights_sha256": digest}):
+            journal.write(each)
+    return Trained(net, journal.lines)
+
+
+def take_over(net: nn.Module, trained: nn.Module) -> None:
+    """Give ``net`` the weights of another one, layer by layer; its output layer is for other classes and stays."""
+    theirs, mine = trained.state_dict(), net.state_dict()
+    output = list(mine)[-1].rpartition(".")[0]
+    for name, weights in mine.items():
+        if name.rpartition(".")[0] == output:
+            continue
+        if name not in theirs or theirs[name].shape != weights.shape:
+            raise PaperlibError(f"the net that this run starts from has no {name} of shape {tuple(weights.shape)}")
+        weights.copy_(theirs[name])
+
+
 class Loop:
     """The updates of one run, from any state on."""
 
     def __init__(self, run: Run, data: Dataset) -> None:
+        if run.stop.classes:
+            data = data.only(run.stop.classes)
         self.run, self.data = run, data
         if run.recipe.optim.drops == "plateau" and not run.stop.validation:
             raise PaperlibError(

@@ -165,5 +165,5 @@ def write(path: Path, lines: list[Line]) -> Path:
 
 def store(folder: Path, experiment: Experiment, arm: str, lines: list[Line]) -> Path:
     """Put a record where evidence looks for it."""
-    name = f"{arm.replace('/', '-')}-seed{lines[0]['seed']}.jsonl"
+    name = f"{arm.replace('/', '-').replace(' ', '_')}-seed{lines[0]['seed']}.jsonl"
     return write(folder / experiment.name / experiment.scale / name, lines)
