@@ -315,12 +315,12 @@ RELU_PARTS = Experiment(
 NET_SWEPT: dict[str, tuple[float, ...]] = {
     "baseline": (0.001, 0.003, 0.01, 0.03, 0.1),
     "vgg": (0.003, 0.01, 0.03, 0.1),
-    "tanh": (0.003, 0.01, 0.03, 0.1),
-    "mlp": (0.003, 0.01, 0.03, 0.1),
-    "no-dropout": (0.003, 0.01, 0.03, 0.1),
+    "tanh": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+    "mlp": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+    "no-dropout": (0.001, 0.003, 0.01, 0.03, 0.1),
     "photos": (0.003, 0.01, 0.03, 0.1),
 }
-NET_RATES = {"baseline": 0.03, "vgg": 0.03, "tanh": 0.03, "mlp": 0.03, "no-dropout": 0.03, "photos": 0.03}
+NET_RATES = {"baseline": 0.03, "vgg": 0.03, "tanh": 0.03, "mlp": 0.03, "no-dropout": 0.03, "photos": 0.01}
 """Net -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
 BASELINE = Recipe.source2012().but(
@@ -483,7 +483,7 @@ NET = replace(
     against_baseline(
         "net", "the baseline itself: ten views and neighbours", {},
         Comparison("S6-b.1", "baseline", "", "ten_views_gain", smallest_effect=0.5),
-        Comparison("S6.1-d", "baseline", "", "neighbours_gain", smallest_effect=1.0),
+        Comparison("", "baseline", "", "neighbours_gain", smallest_effect=1.0),
         Comparison("S6.1-e", "baseline", "", "far_in_pixels", smallest_effect=1.0),
     ),
     keep=("baseline",),
@@ -500,7 +500,7 @@ PRETRAIN = Experiment(
     BASELINE.but(**{"model.extra_conv": 1}), replace(SAMPLE_SIZES, classes=5),
     replace(BASELINE_STOP, classes=TARGET_CLASSES),
     {"from scratch": {}, "pre-trained": {"start": {"stop.classes": OTHER_CLASSES}}}, FIVE,
-    comparisons=(lower("S6-f", "pre-trained", "from scratch"),),
+    comparisons=(lower("S6-f.1", "pre-trained", "from scratch"),),
 )  # fmt: skip
 COLOUR = Experiment(
     "colour", "photos", "colour noise, and what each tower learns of colour", PHOTO_BASELINE, PHOTO_SIZES, PHOTO_STOP,
