@@ -1,7 +1,7 @@
-"""What the notebooks share: tables of claims and results, the source of a function, the scale of the live part.
+"""What the notebooks share: tables of claims and results, the source of a function, the live part.
 
-Everything shown here is computed from ``claims.toml``, ``paper.py`` and recorded runs, so that a notebook's words
-cannot disagree with the evidence.
+Every table is computed from ``claims.toml``, ``paper.py`` and recorded runs, so that a notebook's words cannot
+disagree with the evidence. What is trained live is shown and never counted.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import inspect
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from IPython.display import Markdown, display
+from matplotlib.axes import Axes
 
-from paperlib import claims, evidence, experiments, figures
+from paperlib import claims, evidence, experiments, figures, train
+from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
-from paperlib.figures import show
+from paperlib.style import show
 
 __all__ = [
-    "claim_table", "live_scale", "rate_table", "ratio_table", "result_table",
-    "say", "setup", "show", "source", "verdict_table",
+    "claim_table", "draw_running_error", "live_scale", "markdown_table", "rate_table", "ratio_table", "result_table",
+    "say", "setup", "short_run", "show", "source", "verdict_table",
 ]  # fmt: skip
 
 
@@ -68,33 +71,50 @@ def verdict_table(*ids: str) -> None:
     say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
 
 
-def result_table(name: str, scale: str, metric: str = "updates", unit: str = "epochs") -> None:
+HEADINGS: dict[str, tuple[str, str]] = {
+    "updates": ("epochs", ""), "steps": ("length", "epochs"), "converged": ("time to convergence", "epochs"),
+    "train_error": ("training error", "%"), "train_loss": ("training loss", "nats"),
+    "first_loss": ("loss of the first epoch", "nats"), "test_error": ("test error", "%"), "gap": ("gap", "points"),
+    "neighbours_gain": ("neighbours of the same class, in activities more than in pixels", "points"),
+    "far_in_pixels": ("neighbours that are far in pixels, above a half", "points"),
+    "colour_gap": ("difference in colour of the towers, above chance", ""),
+    "ten_views_gain": ("one view minus ten", "points"), "ensemble_gain": ("single nets minus their average", "points"),
+}  # fmt: skip
+"""Metric of :data:`paperlib.evidence.METRICS` -> how a table calls it, and its unit ("": none, or in the name)."""
+IN_EPOCHS = ("updates", "steps", "converged")
+"""Metrics that are recorded in updates and shown in epochs."""
+
+
+def result_table(name: str, scale: str, metric: str = "updates", unit: str | None = None) -> None:
     """The recorded runs of an experiment, a row an arm: rate, seeds, how they ended, the metric (mean and each seed).
 
-    ``updates`` are shown as epochs; a censored run shows the time that it was given, with a ">".
+    Times are shown in epochs. A censored run shows the time that it was given, with a ">"; a run that has no value
+    (it never converged, say) shows "–", and its arm has no mean. ``unit`` replaces heading and unit of
+    :data:`HEADINGS`.
     """
     experiment = experiments.get(name, scale)
     frame = evidence.results(name, scale)
     if frame.empty:
         say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return
+    heading, in_unit = HEADINGS[metric]
+    head = unit or f"{heading} ({in_unit})".removesuffix(" ()")
     per_epoch = {a: figures.updates_per_epoch(lines) for a, _, lines in evidence.records_of(name, scale)}
     rows = []
     for arm in dict.fromkeys(frame["arm"]):
         shown, values, censored = [], [], ""
         for run in frame[frame["arm"] == arm].to_dict("records"):
-            value, mark = float(run[metric]), ""
-            if metric == "updates":
-                mark = ">" if run["status"] == "censored" else ""
-                value = (float(run["steps"]) if mark else value) / per_epoch[arm]
-            shown.append("diverged" if run["status"] == "diverged" else f"{mark}{value:.2f}")
+            mark = ">" if metric == "updates" and run["status"] == "censored" else ""
+            value = float(run["steps"] if mark else run[metric]) / (per_epoch[arm] if metric in IN_EPOCHS else 1)
+            text = "–" if math.isnan(value) else f"{mark}{value:.2f}"
+            shown.append("diverged" if run["status"] == "diverged" else text)
             values.append(value)
             censored = censored or mark
-        mean = "–" if "diverged" in shown else f"{censored}{sum(values) / len(values):.2f}"
+        mean = "–" if {"diverged", "–"} & {*shown} else f"{censored}{sum(values) / len(values):.2f}"
         rows.append((arm, f"{experiment.recipe(arm).optim.lr:g}", len(values), mean, ", ".join(shown)))
     say(
         f"Recorded, {figures.SCALE_NAMES[scale]}, {experiment.title}:\n\n"
-        + markdown_table(("arm", "learning rate", "seeds", f"mean {unit}", "each seed"), rows)
+        + markdown_table(("arm", "learning rate", "seeds", f"mean {head}", "each seed"), rows)
     )
 
 
@@ -104,13 +124,13 @@ def ratio_table(name: str, scale: str) -> None:
     for v in evidence.verdicts_of(name, scale):
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
-        p = "–" if v.p_holm != v.p_holm else f"{v.p_holm:.2g}"
+        p = "–" if math.isnan(v.p_holm) else f"{v.p_holm:.2g}"
         rows.append(
             (
                 c.arms,
                 c.metric.replace("_", " "),
                 question[c.question],
-                v.text,
+                "–" if math.isnan(v.estimate) else v.text,
                 p,
                 v.n,
                 f"**{v.status}**",
@@ -160,3 +180,35 @@ def live_scale(minutes: dict[str, float]) -> str:
             "set PAPERLIB_YES=1 to run it, or PAPERLIB_SCALE=sample"
         )
     return scale
+
+
+LIVE_SEED = 0
+
+
+def short_run(
+    experiment: experiments.Experiment,
+    arm: str,
+    data: Dataset,
+    changes: experiments.Changes | None = None,
+    **stop: Any,
+) -> train.Trained:
+    """Train a declared arm here and now, for less time than is declared: a look, and not evidence.
+
+    ``stop`` are the fields of the stopping rule that differ (``epochs=2, window=13, train_images=5000``), ``changes``
+    dotted fields of the recipe, if any. Returns the net as it ended and its record, which is
+    written nowhere. The seed is 0, so that arms start and go on as their recorded runs do. Raises
+    :class:`PaperlibError` for an arm or a field of the recipe that is not there, TypeError for such a field of the
+    stopping rule.
+    """
+    run = experiment.run(arm, LIVE_SEED, data.fingerprint)
+    run = replace(run, recipe=run.recipe.but(**(changes or {})), stop=replace(run.stop, **stop))
+    return train.fit(run, data)
+
+
+def draw_running_error(axes: Axes, trained: train.Trained, label: str = "", **style: Any) -> None:
+    """Draw the running training error (%) of one run against its updates, a point a window; name the two axes.
+
+    ``style`` goes to :meth:`Axes.plot`. Title and legend are the caller's.
+    """
+    axes.plot(*evidence.running_error(trained.lines), **{"marker": "o", "ms": 3, "label": label, **style})
+    axes.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100))

@@ -51,6 +51,36 @@ GPUS, GPU_MEMORY_GB = 2, 3
 """Two cards with 3 GB each (sections 1, 3.2 and 5)."""
 
 
+@dataclass(frozen=True)
+class LabelledSet:
+    """A set of labelled images: how many are for training or, where it comes without a ``split``, how many in all."""
+
+    name: str
+    images: int
+    split: bool
+    source: str
+
+
+SMALL_SETS = (
+    LabelledSet("Caltech-256", 30_607, False, "Griffin, Holub and Perona 2007, abstract"),
+    LabelledSet("CIFAR-10", 50_000, True, "Krizhevsky's page of the set; 10,000 more for testing"),
+    LabelledSet("MNIST", 60_000, True, "page of the set by LeCun, Cortes and Burges; 10,000 more for testing"),
+)
+"""Three of the sets that section 1 names when it speaks of "tens of thousands of images"; the paper gives no counts."""
+
+MNIST_ERROR_BOUND = 0.3
+"""Section 1: the best error on MNIST of the time is below this, per cent, and close to that of people."""
+
+IMAGENET = LabelledSet("ImageNet", 15_000_000, False, "section 1, 'over'")
+"""All of ImageNet, as section 1 states it."""
+
+IMAGENET_CATEGORIES = 22_000
+"""Section 1: "over" so many categories."""
+
+IMAGENET_LATER = (14_197_122, 21_841)
+"""Not in the paper: images and categories by image-net.org, 2013 to 2020 (second-hand, historyofinformation.com)."""
+
+
 # --- section 2: the data ----------------------------------------------------------------------------------
 
 

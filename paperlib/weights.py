@@ -29,6 +29,7 @@ def keep(net: nn.Module, run: Run, dataset: Dataset, path: Path) -> Line:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file({name: t.half().contiguous() for name, t in net.state_dict().items()}, part, metadata={"run": run.id})
+    part.chmod(0o644)  # safetensors keeps its files to their owner
     part.replace(path)
     kept, augmenter = read(path, run, dataset)
     return {"kind": "look", "weights": evidence.sha256(path), **look(kept, augmenter, run, dataset)}
@@ -59,6 +60,7 @@ def look(net: nn.Module, augmenter: Augmenter, run: Run, dataset: Dataset) -> Li
     For a net of two towers that sees colour, ``colour_gap`` is how far apart the towers' mean colour indices lie, and
     ``colour_gap_by_chance`` how far those of two random halves of the same kernels do, on average.
     """
+    dataset = dataset.only(run.stop.classes) if run.stop.classes else dataset
     train_features, test_features = (
         evaluate.features(net, augmenter, images) for images in (dataset.train_images, dataset.test_images)
     )

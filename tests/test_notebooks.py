@@ -14,19 +14,23 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.nbgraderformat import MetadataValidator, ValidationError
 from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
+from torch import nn
 
 import notebooks as tool  # tools/notebooks.py
-from paperlib import claims
+from paperlib import claims, data, evidence, experiments, notebook, train
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -509,6 +513,50 @@ def test_claims_and_tags_must_match() -> None:
     assert answered_claims("02_relu", nb, {"S1-a": "02_relu", "S1-b": "03_other", "S1-c": ""}) == []
     assert answered_claims("02_relu", nb, {"S1-b": ""}) == ["claim:S1-a is no row of the table"]
     assert answered_claims("02_relu", nb, {"S1-a": "", "S1-b": "02_relu"}) == ["no cell has the tag claim:S1-b"]
+
+
+# ------------------------------------------------------------------------------------------ what notebooks share
+
+
+def test_every_metric_has_a_heading_and_a_unit() -> None:
+    assert notebook.HEADINGS.keys() == evidence.METRICS.keys()
+    assert set(notebook.IN_EPOCHS) <= evidence.METRICS.keys()
+
+
+def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = [("dropout", 0, 780.0), ("dropout", 1, 1560.0), ("no dropout", 0, 390.0), ("no dropout", 1, float("nan"))]
+    rows = [{"arm": arm, "seed": seed, "status": "done", "converged": step} for arm, seed, step in ends]
+    epoch = [{"kind": "epoch", "epoch": 1, "step": 78}]
+    said: list[str] = []
+    monkeypatch.setattr(evidence, "results", lambda name, scale: pd.DataFrame(rows))
+    monkeypatch.setattr(evidence, "records_of", lambda name, scale: [(arm, seed, epoch) for arm, seed, _ in ends])
+    monkeypatch.setattr(notebook, "say", said.append)
+    notebook.result_table("converge", "sample", metric="converged")
+    assert "mean time to convergence (epochs)" in said[0]
+    assert " | 2 | 15.00 | 10.00, 20.00 |\n" in said[0] and said[0].endswith(" | 2 | – | 5.00, – |")
+
+
+def test_a_short_run_differs_from_the_declared_one_in_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "fit", lambda run, data: run)
+    images, experiment = data.load("sample"), experiments.get("size", "sample")
+    declared = experiment.run("mlp 640", 0, images.fingerprint)
+    short: object = notebook.short_run(experiment, "mlp 640", images, {"augment.crop": False}, epochs=1, window=3)
+    recipe, stop = declared.recipe.but(**{"augment.crop": False}), replace(declared.stop, epochs=1, window=3)
+    assert short == replace(declared, recipe=recipe, stop=stop) and stop.train_images == 640
+
+
+def test_a_running_error_is_drawn_in_the_middle_of_its_windows() -> None:
+    config = replace(experiments.LRN, stop=replace(experiments.LRN.stop, window=10)).run("baseline", 0, "x").config
+    windows = [{"kind": "window", "step": step, "train_error": 90.0 - step} for step in (10, 20)]
+    axes = Figure().subplots()
+    notebook.draw_running_error(
+        axes, train.Trained(nn.Identity(), [{"kind": "run", "config": config}, *windows]), "net", ls="--"
+    )
+    (line,) = axes.get_lines()
+    assert line.get_xydata().tolist() == [[5.0, 80.0], [15.0, 70.0]]
+    assert (line.get_label(), line.get_linestyle(), axes.get_xlabel()) == ("net", "--", "updates")
 
 
 # ------------------------------------------------------------------------------------------ the tool that executes

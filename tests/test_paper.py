@@ -190,7 +190,7 @@ def test_only_procedures_settings_and_architecture_are_implemented() -> None:
 
 
 def test_claims_that_need_ilsvrc_are_not_run_and_name_the_authors_run() -> None:
-    logged = {"S0-b", "S3.2-c.2", "S3.3-c.2", "S3.4-b.2", "S6-a", "S6-b.2", "S6-d", "S6-f", "S6-i"}
+    logged = {"S0-b", "S3.2-c.2", "S3.3-c.2", "S3.4-b.2", "S6-a", "S6-b.2", "S6-d", "S6-f.2", "S6-i"}
     rows = {row["id"]: row for row in ROWS}
     for claim in logged:
         assert rows[claim]["fate"] == "not run"
@@ -374,6 +374,19 @@ def test_the_contest_has_the_fractions_of_its_results_page() -> None:
     seven, five = paper.CONTEST_2012[:2]
     assert "-".join(five.members) == "131-137-145-135-145f" and len(seven.members) == 7
     assert len(set(five.members) & set(seven.members)) == 4
+
+
+def test_the_sets_of_section_1() -> None:
+    assert {each.name: each.images for each in paper.SMALL_SETS} == {
+        "Caltech-256": 30_607,
+        "CIFAR-10": 60_000 - 10_000,
+        "MNIST": 70_000 - 10_000,
+    }
+    assert all(each.source and 10_000 <= each.images < 100_000 for each in paper.SMALL_SETS)  # "tens of thousands"
+    assert paper.IMAGENET.images > 10 * max(year.train for year in paper.ILSVRC)
+    later, categories = paper.IMAGENET_LATER  # below both statements, as the note of S1-b says
+    assert 0.9 * paper.IMAGENET.images < later < paper.IMAGENET.images
+    assert 0.9 * paper.IMAGENET_CATEGORIES < categories < paper.IMAGENET_CATEGORIES
 
 
 def test_published_tables() -> None:

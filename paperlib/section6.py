@@ -1,0 +1,278 @@
+"""Section 6: Tables 1 and 2 with what others and we found beside them, Figures 3 and 4 from recorded nets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+
+from paperlib import data, evaluate, evidence, experiments, paper, runs, weights
+from paperlib.augment import Augmenter
+from paperlib.data import Dataset
+from paperlib.style import PALETTE, SCALE_NAMES, Drawing, use_style
+
+# ---------------------------------------------------------------------------------------------------------
+# Tables 1 and 2
+
+
+@dataclass
+class Table:
+    """A table: its rows as a tidy frame, and a title."""
+
+    data: pd.DataFrame
+    title: str
+
+    def markdown(self) -> str:
+        """The table in Markdown; a dash where there is no number."""
+        rows = self.data.astype(object).where(self.data.notna(), "–")
+        lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.values.tolist()]
+        table = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return f"{self.title}\n\n{table}\n"
+
+
+COLUMNS = ["whose", "what", "data", "views", "top-1 error (%)", "top-5 error (%)", "trainings"]
+Entry = tuple[str, str, str, str | None, float | None, float | None, int | None]
+AUTHORS, NOTES, OTHERS, OURS = "the paper", "run notes of 2012", "later", "here (proxy)"
+
+
+def table_of(rows: Sequence[Entry], title: str) -> Table:
+    """The rows as a table."""
+    return Table(pd.DataFrame(rows, columns=COLUMNS).astype({"trainings": "Int64"}), title)
+
+
+def from_note(log: paper.RunLog) -> Entry:
+    """A run note of the authors as a row."""
+    views = {10: "ten", 1: "centre"}.get(log.views or 0)
+    return NOTES, f"#{log.net}: {log.what}", log.data, views, log.top1, log.top5, 1
+
+
+def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scale: str = "sample") -> list[Entry]:
+    """A row with the mean top-1 and top-5 error over the recorded runs of an arm; no row where there are none.
+
+    ``keys`` name the two errors in the record's line for ``views`` (ten or centre), or of its ensemble.
+    """
+    kind, number = ("ensemble", 10) if "ensemble" in views else ("test", {"ten": 10, "centre": 1}[views])
+    lines = [
+        line
+        for of, _, record in evidence.records_of(name, scale) if of == arm
+        for line in runs.of_kind(record, kind) if line["views"] == number
+    ]  # fmt: skip
+    if not lines:
+        return []
+    top1, top5 = (round(sum(line[key] for line in lines) / len(lines), 2) for key in keys or ERRORS)
+    classes = experiments.get(name, scale).sizes.classes
+    shown = "ten" if kind == "ensemble" else views
+    return [
+        (
+            OURS,
+            what,
+            SCALE_NAMES[scale].removesuffix(" (proxy)"),
+            shown,
+            top1,
+            top5 if classes > 5 else None,
+            len(lines),
+        )
+    ]
+
+
+ERRORS = ("top1_error", "top5_error")
+OF_MEMBERS = ("mean_top1_error", "mean_top5_error")
+
+
+def table1() -> Table:
+    """Table 1 of the paper, the authors' own notes on it, and the same two rows of ours at the scale of the sample."""
+    rows: list[Entry] = [
+        (AUTHORS, row.model, paper.TEST10, "ten" if row.ours else None, row.test_top1, row.test_top5, row.nets or None)
+        for row in paper.TABLE1
+    ]
+    rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1)]
+    rows += [from_note(log) for log in paper.RUN_LOGS if log.data == paper.TEST10]
+    rows += recorded_errors("net", "baseline", "the small net, mean of single nets", "ten")
+    rows += recorded_errors("net", "baseline", "the same nets", "centre")
+    return table_of(rows, "Table 1, and what stands beside it")
+
+
+def table2() -> Table:
+    """Table 2 of the paper, the authors' notes, the contest, later trainings by others, and ours on the sample."""
+    rows: list[Entry] = []
+    for row in paper.TABLE2:
+        if row.val_top1 is not None:
+            rows.append((AUTHORS, row.model, paper.VAL12, "ten", row.val_top1, row.val_top5, row.nets))
+        if row.test_top5 is not None:
+            test = "ILSVRC-2012 test"
+            rows.append((AUTHORS, row.model, test, "ten" if row.ours else None, None, row.test_top5, row.nets or None))
+    rows += [from_note(log) for log in paper.RUN_LOGS if log.data == paper.VAL12 and log.top1 is not None]
+    rows += [
+        (f"contest page: {entry.team}", ", ".join(entry.members) or "several classifiers", "ILSVRC-2012 test",
+         None, None, entry.top5, len(entry.members) or None)
+        for entry in paper.CONTEST_2012
+    ]  # fmt: skip
+    rows += [
+        (f"{OTHERS}: {each.who}", each.differences, each.data, {10: "ten", 1: "centre"}.get(each.views or 0),
+         each.top1, each.top5, 1)
+        for each in paper.REPRODUCTIONS
+    ]  # fmt: skip
+    rows += recorded_errors("ensemble", "five nets", "the small net, mean of single nets", "ensemble", *OF_MEMBERS)
+    rows += recorded_errors("ensemble", "five nets", "the averages of five of them", "ensemble")
+    for arm in experiments.PRETRAIN.arms:
+        rows += recorded_errors("pretrain", arm, f"sixth convolution, five classes, {arm}", "ten")
+    return table_of(rows, "Table 2, and what stands beside it")
+
+
+def nothing_yet(experiment: str, columns: list[str]) -> Drawing:
+    """What stands for a figure whose nets are not recorded."""
+    figure, axes = plt.subplots(figsize=(8.6, 1.2))
+    alt = f"No weights of experiment {experiment} are recorded yet, so there is nothing to draw."
+    axes.text(0, 0.5, alt, va="center")
+    axes.axis("off")
+    return Drawing(figure, pd.DataFrame(columns=columns), alt)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Figure 3: the kernels of conv1, tower by tower
+
+
+def as_picture(kernel: Tensor) -> Tensor:
+    """A kernel (3, h, w) as a picture (h, w, 3) between 0 and 1: its lowest weight black, its highest white."""
+    low, high = kernel.min(), kernel.max()
+    return ((kernel - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0)
+
+
+def kernels_of(experiment: experiments.Experiment, arm: str, dataset: Dataset) -> dict[int, Tensor]:
+    """Seed -> kernels of conv1 (K, 3, h, w), for the seeds whose weights are recorded."""
+    known = evidence.recorded()
+    seeds = [s for s in experiment.planned_seeds(arm) if experiment.run(arm, s, dataset.fingerprint).id in known]
+    nets = {seed: weights.recorded(experiment, arm, seed, dataset)[0] for seed in seeds}
+    return {seed: net.get_parameter("conv1.weight").detach() for seed, net in nets.items()}
+
+
+def fig3() -> Drawing:
+    """Figure 3 of the paper on colour patches: the kernels of conv1 of each tower, a line a seed."""
+    use_style()
+    found = kernels_of(experiments.COLOUR, "baseline", data.load("photos"))
+    if not found:
+        return nothing_yet("colour", ["seed", "tower", "kernel", "colour_index"])
+    rows = []
+    count = len(next(iter(found.values())))
+    figure, panels = plt.subplots(
+        len(found), count + 1, figsize=(8.6, 0.72 * len(found) + 1.1), squeeze=False,
+        width_ratios=[1] * (count // 2) + [0.5] + [1] * (count // 2),
+    )  # fmt: skip
+    for line, (seed, kernels) in zip(panels, found.items(), strict=True):
+        indices = evaluate.colour_index(kernels).tolist()
+        axes = [*line[: count // 2], *line[count // 2 + 1 :]]
+        for number, (each, kernel, index) in enumerate(zip(axes, kernels, indices, strict=True)):
+            each.imshow(as_picture(kernel))
+            each.set(xticks=[], yticks=[])
+            each.set_xlabel(f"{index:.2f}", fontsize=8, labelpad=2)
+            rows.append({"seed": seed, "tower": 1 + number // (count // 2), "kernel": number, "colour_index": index})
+        line[count // 2].axis("off")
+        axes[0].set_ylabel(f"seed {seed}", rotation=0, ha="right", va="center", fontsize=9)
+    frame = pd.DataFrame(rows)
+    panels[0][0].set_title("tower 1", fontsize=10)
+    panels[0][count // 2 + 1].set_title("tower 2", fontsize=10)
+    means = frame.groupby(["seed", "tower"])["colour_index"].mean().unstack()
+    figure.suptitle(
+        f"Kernels of conv1, {SCALE_NAMES['photos']}; below each its index of colour, 0 grey to 1", x=0.01, ha="left",
+        fontsize=11,
+    )  # fmt: skip
+    alt = f"The {count} kernels of conv1 of {len(found)} nets. Mean index of colour in the two towers: " + "; ".join(
+        f"seed {seed}: {one:.2f} and {two:.2f}" for seed, one, two in means.itertuples()
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Figure 4: five best labels, and nearest neighbours
+
+SHOWN, QUERIES = 8, 5
+"""Figure 4 has eight test images on the left and five on the right; ours are the first of the test set."""
+
+
+def draw_picture(axes: Axes, image: Tensor, right: bool | None = None) -> None:
+    """An image uint8 (C, h, w) without ticks; a frame in one colour where ``right``, in another where not."""
+    axes.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="Greys")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    colour = {True: PALETTE[2], False: PALETTE[3], None: "#bbbbbb"}[right]
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=colour, lw=0.8 if right is None else 2.2, ls="--" if right is False else "-")
+
+
+def draw_labels(axes: Axes, probabilities: Tensor, classes: Sequence[str], label: int) -> None:
+    """The five most probable classes as bars, the right one in another colour."""
+    best = probabilities.topk(5)
+    names = [classes[i] for i in best.indices]
+    colours = [PALETTE[2] if i == label else "#b0b0b0" for i in best.indices.tolist()]
+    axes.barh(range(5), best.values.tolist(), color=colours)
+    for y, name in enumerate(names):
+        axes.text(0.02, y, name, va="center", fontsize=7.5)
+    axes.set(xlim=(0, 1), ylim=(4.6, -0.6), xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+
+
+def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
+    """Figure 4 of the paper on the sample, for the recorded net of seed 0 or for ``trained``.
+
+    Above, the first test images with the five most probable labels. Below, for some of them, the six nearest training
+    images: by features (Euclidean distance in fc7), and by pixels.
+    """
+    use_style()
+    sample = data.load("sample")
+    if not trained and experiments.NET.run("baseline", 0, sample.fingerprint).id not in evidence.recorded():
+        return nothing_yet("net", ["part", "query", "rank", "label", "value", "right"])
+    net, augmenter = trained or weights.recorded(experiments.NET, "baseline", 0, sample)
+    images, labels = sample.test_images[:SHOWN], sample.test_labels[:SHOWN]
+    probabilities = evaluate.predict(net, augmenter, images, views=10)
+    figure = plt.figure(figsize=(8.6, 7.2))
+    (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))
+    rows = []
+    panels = upper.subplots(2, SHOWN, height_ratios=(1, 1.1))
+    for column, (image, label, scores) in enumerate(zip(images, labels.tolist(), probabilities, strict=True)):
+        draw_picture(panels[0, column], image)
+        panels[0, column].set_title(sample.classes[label], fontsize=8, loc="center")
+        draw_labels(panels[1, column], scores, sample.classes, label)
+        rows += [
+            {"part": "labels", "query": column, "rank": rank + 1, "label": sample.classes[i],
+             "value": 100 * float(scores[i]), "right": i == label}
+            for rank, i in enumerate(scores.topk(5).indices.tolist())
+        ]  # fmt: skip
+    k = weights.NEIGHBOURS
+    panels = lower.subplots(QUERIES, 2 * k + 3, width_ratios=[1, 0.3, *[1] * k, 0.3, *[1] * k])
+    bank, queries = (evaluate.features(net, augmenter, x) for x in (sample.train_images, images[:QUERIES]))
+    found = {
+        "features": evaluate.neighbours(queries, bank, k),
+        "pixels": evaluate.neighbours(images[:QUERIES], sample.train_images, k),
+    }
+    for line in range(QUERIES):
+        draw_picture(panels[line, 0], images[line])
+        panels[line, 1].axis("off")
+        panels[line, 2 + k].axis("off")
+        for start, (space, (distances, indices)) in zip((2, 3 + k), found.items(), strict=True):
+            for rank, (square, i) in enumerate(zip(distances[line].tolist(), indices[line].tolist(), strict=True)):
+                right = bool(sample.train_labels[i] == labels[line])
+                draw_picture(panels[line, start + rank], sample.train_images[i], right)
+                rows.append(
+                    {"part": space, "query": line, "rank": rank + 1, "label": sample.classes[sample.train_labels[i]],
+                     "value": square**0.5, "right": right}
+                )  # fmt: skip
+    for column, title in ((0, "test"), (2, "nearest by features (fc7)"), (3 + k, "nearest by pixels")):
+        panels[0, column].set_title(title, fontsize=9).set_in_layout(False)  # wider than its column
+    frame = pd.DataFrame(rows)
+    agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
+    first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())
+    figure.suptitle(
+        f"The small net on the {SCALE_NAMES['sample']}. Frame: same label (green) or another (red, dashed)",
+        x=0.01, ha="left", fontsize=11,
+    )  # fmt: skip
+    alt = (
+        f"Above, {SHOWN} test images with their five most probable labels; the best one is right for {first}. Below, "
+        f"{QUERIES} test images with their {k} nearest training images: of {QUERIES * k} by features "
+        f"{agree['features']} have the right label, by pixels {agree['pixels']}."
+    )
+    return Drawing(figure, frame.round(1), alt)

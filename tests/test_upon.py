@@ -1,0 +1,259 @@
+"""Runs that build upon others: of some classes only, from trained weights, averages; and weights that are recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from paperlib import data, evaluate, evidence, experiments, runner, runs, train, weights
+from paperlib.data import FINGERPRINTS
+from paperlib.errors import PaperlibError
+from paperlib.evidence import METRICS
+from paperlib.experiments import Comparison, Experiment
+from paperlib.models import build
+from paperlib.recipe import Stop
+from paperlib.runs import Run
+
+SAMPLE = FINGERPRINTS["sample"]["embedded"]
+DATA = tiny.dataset(fingerprint=SAMPLE)
+CLASSES = (4, 0, 2, 1, 5)
+EXPERIMENT = Experiment(
+    "upon", "sample", "Upon others", tiny.EVERYTHING, replace(tiny.TOWERS, classes=5), Stop(epochs=1, classes=CLASSES),
+    {
+        "scratch": {}, "fine-tuned": {"start": {"stop.classes": (3, 1, 5, 0, 4), "stop.epochs": 2}},
+        "three": {"members": 3},
+        "few": {"stop.train_images": 32, "stop.epochs": 2, "optim.lr": 0.002, "sizes.fc": 16},
+    },
+    seeds=(0, 1), keep=("scratch",),
+    comparisons=(
+        Comparison("", "three", "", "ensemble_gain", smallest_effect=0.5),
+        Comparison("", "scratch", "", "ten_views_gain", smallest_effect=0.5),
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The experiment above is the only one, on tiny data; runs and records go to a folder of the test."""
+    monkeypatch.setattr(experiments, "DECLARED", [EXPERIMENT])
+    monkeypatch.setattr(experiments, "EXPERIMENTS", {("upon", "sample"): EXPERIMENT})
+    monkeypatch.setattr(data, "load", lambda name: DATA)
+    monkeypatch.setattr(evidence, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
+    yield tmp_path
+    evidence.forget()
+
+
+def run(arm: str, seed: int = 0) -> Run:
+    return EXPERIMENT.run(arm, seed, SAMPLE)
+
+
+def weights_of(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: t.clone() for name, t in net.state_dict().items()}
+
+
+# ------------------------------------------------------------------------------------------ declarations
+
+
+def test_an_arm_may_change_sizes_and_the_stopping_rule() -> None:
+    few = run("few")
+    assert (few.stop, few.sizes.fc) == (Stop(epochs=2, train_images=32, classes=CLASSES), 16)
+    assert few.recipe == tiny.EVERYTHING.but(**{"optim.lr": 0.002})
+    tuned = run("fine-tuned", 1)
+    assert tuned.start and tuned.start.stop == Stop(epochs=2, classes=(3, 1, 5, 0, 4)) and tuned.start.seed == 1
+    assert replace(tuned, start=None) == run("scratch", 1)
+    with pytest.raises(TypeError):
+        replace(EXPERIMENT, arms={"wrong": {"stop.epoch": 1}}).run("wrong", 0, SAMPLE)
+
+
+def test_what_a_run_builds_upon_is_part_of_its_id() -> None:
+    assert len({run(arm).id for arm in EXPERIMENT.arms}) == len(EXPERIMENT.arms)
+    for arm in EXPERIMENT.arms:
+        assert Run.from_config(json.loads(json.dumps(run(arm).config))) == run(arm)
+    assert "start" not in run("scratch").config and "members" not in run("scratch").config
+
+
+def test_averages_of_different_seeds_share_no_member() -> None:
+    members = [one for seed in (0, 1) for one in run("three", seed).alone()]
+    assert [one.seed for one in members] == [0, 1, 2, 3, 4, 5]
+    assert members[1] == run("scratch", 1)
+
+
+# ------------------------------------------------------------------------------------------ training
+
+
+def test_some_classes_only() -> None:
+    few = DATA.only((4, 0, 2))
+    assert few.classes == ("e", "a", "c") and few.fingerprint == DATA.fingerprint
+    for part in ("train", "test"):
+        images, labels = getattr(few, f"{part}_images"), getattr(few, f"{part}_labels")
+        expected = [
+            (image, (4, 0, 2).index(int(label)))
+            for image, label in zip(getattr(DATA, f"{part}_images"), getattr(DATA, f"{part}_labels"), strict=True)
+            if int(label) in (4, 0, 2)
+        ]
+        assert labels.tolist() == [label for _, label in expected] and len(labels)
+        assert all(torch.equal(image, other) for image, (other, _) in zip(images, expected, strict=True))
+    for wrong in ((0, 0), (0, 6), (-1, 2)):
+        with pytest.raises(PaperlibError, match="has the classes 0 to 5"):
+            DATA.only(wrong)
+
+
+def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> None:
+    tuned = run("fine-tuned")
+    assert tuned.start
+    first = weights_of(train.fit(tuned.start, DATA).net)
+    fresh = build(tuned.recipe.model, tuned.sizes, tuned.seed)
+    loop = train.Loop(tuned, DATA)
+    train.take_over(loop.net, train.fit(tuned.start, DATA).net)
+    for name, t in loop.net.state_dict().items():
+        expected = fresh.state_dict()[name] if name.startswith("fc8") else first[name]
+        assert torch.equal(t, expected), name
+    assert not torch.equal(first["conv1.weight"], fresh.state_dict()["conv1.weight"])
+    # the whole run: one epoch from there
+    state = train.State()
+    list(loop.updates(state, 1e9, train.Journal(tuned, None, {"data_name": "tiny"}), False, lambda: True))
+    whole = train.fit(tuned, DATA)
+    assert whole.lines[-1]["weights_sha256"] == runs.weights_sha256(loop.net.state_dict())
+    other = build(tuned.recipe.model, replace(tuned.sizes, fc=16), 0)
+    with pytest.raises(PaperlibError, match="has no fc6.weight of shape"):
+        train.take_over(loop.net, other)
+
+
+@pytest.mark.parametrize("arm", ["fine-tuned", "three"])
+def test_in_a_directory_and_interrupted_they_are_the_same(arm: str, tmp_path: Path) -> None:
+    plain = runs.comparable(train.fit(run(arm), DATA).lines)
+    directory = tmp_path / run(arm).id
+    for updates in (1, 4):
+        with pytest.raises(train.Interrupted):
+            train.fit(run(arm), DATA, directory, checkpoint_seconds=0.0, keep_going=tiny.for_updates(updates))
+    assert runs.comparable(train.fit(run(arm), DATA, directory).lines) == plain
+    again = train.fit(run(arm), DATA, directory)  # finished: only loaded
+    assert runs.comparable(again.lines) == plain
+    assert runs.weights_sha256(again.net.state_dict()) == plain[-1]["weights_sha256"]
+
+
+def test_an_average_against_its_members_by_hand(tmp_path: Path) -> None:
+    three = run("three", 1)
+    trained = train.fit(three, DATA, tmp_path / three.id)
+    line = runs.of_kind(trained.lines, "ensemble")[0]
+    assert line["members"] == [run("scratch", seed).id for seed in (3, 4, 5)] and line["views"] == 10
+    few, total, errors = DATA.only(CLASSES), torch.zeros(()), []
+    for one in three.alone():
+        assert runs.finished(tmp_path / one.id / "record.jsonl")
+        net = train.fit(one, DATA, tmp_path / one.id).net
+        scores = evaluate.predict(net, train.Loop(one, DATA).augmenter, few.test_images, views=10)
+        errors.append(100 * (scores.argmax(1) != few.test_labels).double().mean().item())
+        total = total + scores
+    assert line["mean_top1_error"] == pytest.approx(sum(errors) / 3, abs=1e-3)
+    assert line["top1_error"] == pytest.approx(
+        100 * (total.argmax(1) != few.test_labels).double().mean().item(), abs=1e-3
+    )
+    together = evaluate.predict(trained.net, train.Loop(one, DATA).augmenter, few.test_images, views=10)
+    torch.testing.assert_close(together, total / 3)
+    gain = METRICS["ensemble_gain"](trained.lines)
+    assert gain == pytest.approx(line["mean_top1_error"] - line["top1_error"])
+
+
+def test_gains_of_one_arm_are_held_against_nothing(here: Path) -> None:
+    runner.run("upon", "sample", progress=False)
+    runner.record("upon", "sample")
+    for verdict in evidence.verdicts_of("upon", "sample"):
+        frame = evidence.results("upon", "sample")
+        values = frame[frame["arm"] == verdict.comparison.a][verdict.comparison.metric]
+        assert verdict.n == 2 and verdict.estimate == pytest.approx(values.mean())
+        assert verdict.comparison.arms == verdict.comparison.a
+
+
+# ------------------------------------------------------------------------------------------ convergence
+
+
+@pytest.mark.parametrize(
+    ("errors", "step"),
+    [
+        ([60, 30, 20.9, 20, 25], 18),  # within a point of 20 at the third epoch
+        ([60, 21.1, 21.0, 20, 25], 18),
+        ([20, 30], 6),
+        ([83, 82.9], None),  # six classes: guessing has 83.3 %
+        ([], None),
+    ],
+)
+def test_convergence_by_hand(errors: list[float], step: int | None) -> None:
+    lines: list[dict[str, Any]] = [{"kind": "run", "config": tiny.plain().config}]
+    lines += [{"kind": "epoch", "step": 6 * (i + 1), "test_error": error} for i, error in enumerate(errors)]
+    found = METRICS["converged"](lines)
+    assert found == step if step else found != found
+
+
+# ------------------------------------------------------------------------------------------ recorded weights
+
+
+def test_weights_are_recorded_in_half_precision_and_measured_as_recorded(here: Path) -> None:
+    runner.run("upon", "sample", progress=False, arms=["scratch", "few"])
+    written = {path.name for path in runner.record("upon", "sample")}
+    names = {f"scratch-seed{s}.{end}" for s in (0, 1) for end in ("jsonl", "safetensors")}
+    assert written == names | {"few-seed0.jsonl", "few-seed1.jsonl"}
+    net, augmenter = weights.recorded(EXPERIMENT, "scratch", 1, DATA)
+    full = train.fit(run("scratch", 1), DATA).net.state_dict()
+    for name, t in net.state_dict().items():
+        assert torch.equal(t, full[name].half().float())
+    line = runs.of_kind(evidence.recorded()[run("scratch", 1).id], "look")[0]
+    path = here / "recorded" / "upon" / "sample" / "scratch-seed1.safetensors"
+    listed = evidence.read_checksums(here / "recorded") or {}
+    assert line["weights"] == evidence.sha256(path) == listed["upon/sample/scratch-seed1.safetensors"]
+    # the neighbours by brute force
+    few = DATA.only(CLASSES)
+    bank, query = (evaluate.features(net, augmenter, x).double() for x in (few.train_images, few.test_images))
+    near = (query[:, None] - bank).square().sum(2).argsort(dim=1, stable=True)[:, : weights.NEIGHBOURS]
+    agree = 100 * (few.train_labels[near] == few.test_labels[:, None]).double().mean().item()
+    assert line["label_agreement"] == pytest.approx(agree, abs=1e-3)
+    assert line["colour_gap"] == pytest.approx(abs(line["tower_colour"][0] - line["tower_colour"][1]), abs=2e-4)
+    with pytest.raises(PaperlibError, match="no weights of upon, few, seed 0"):
+        weights.recorded(EXPERIMENT, "few", 0, DATA)
+
+
+def test_a_run_that_was_trained_for_another_experiment_is_recorded_where_it_is_asked_for(here: Path) -> None:
+    one = run("scratch", 0)
+    about = {"experiment": "elsewhere", "scale": "sample", "arm": "part of three"}
+    train.fit(one, DATA, here / "runs" / one.id, about=about)
+    runner.record("upon", "sample")
+    first = evidence.recorded()[one.id][0]
+    assert (first["experiment"], first["arm"]) == ("upon", "scratch")
+
+
+@pytest.mark.parametrize("experiment", [e for e in experiments.DECLARED if e.keep], ids=lambda e: e.name)
+def test_committed_weights_are_those_of_their_records_and_small(experiment: Experiment) -> None:
+    sums = evidence.read_checksums(evidence.RECORDED) or {}
+    for arm, _, lines in evidence.records_of(experiment.name, experiment.scale):
+        if arm in experiment.keep:
+            path = evidence.place_of(lines[0]).with_suffix(".safetensors")
+            assert path.stat().st_size <= 2e6
+            name = path.relative_to(evidence.RECORDED).as_posix()
+            assert evidence.sha256(path) == sums[name] == runs.of_kind(lines, "look")[0]["weights"]
+
+
+def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
+    """On the photo patches, whose bank is small; the numbers may differ where a distance is nearly tied."""
+    patches = data.load("photos")
+    found = evidence.records_of("colour", "photos")
+    lines = next(lines for arm, seed, lines in found if (arm, seed) == ("baseline", 0))
+    net, augmenter = weights.recorded(experiments.COLOUR, "baseline", 0, patches)
+    again = weights.look(net, augmenter, Run.from_config(lines[0]["config"]), patches)
+    line = runs.of_kind(lines, "look")[0]
+    for key, value in again.items():
+        assert value == pytest.approx(line[key], abs=0.1, rel=0.02), key
