@@ -6,7 +6,8 @@ Feature maps are (B, C, H, W) in either memory format; every layer keeps the for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -78,12 +79,86 @@ class _ResponseNorm(torch.autograd.Function):
         return scaled.addcmul_(shared, x, value=-2 * ctx.coefficient * ctx.beta), None, None, None, None
 
 
-def _negative_power(d: Tensor, beta: float) -> Tensor:
-    """d ** -beta as a new tensor; two square roots for the paper's 0.75, where a power costs several times more."""
+def _negative_power(d: Tensor, beta: float, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+    """d ** -beta; two square roots for the paper's 0.75, where a power costs several times more."""
     if beta == 0.75:
-        root = d.rsqrt()
-        return root.mul_(root.sqrt())
-    return d.pow(-beta)
+        root = torch.rsqrt(d, out=out)
+        return root.mul_(torch.sqrt(root, out=spare))
+    return torch.pow(d, -beta, out=out)
+
+
+Block = tuple[slice, slice, Tensor]
+"""Maps read, maps written, and the matrix of ones and zeros between them."""
+BLOCK = 48
+"""Columns of a block: more multiply more zeros, fewer are poorly used by a matrix product (measured: 32 to 64)."""
+IN_CACHE = 2**17
+"""Numbers of a temporary: a few such stay in a core's second cache."""
+
+
+@functools.cache
+def window_blocks(maps: int, n: int, groups: int, dtype: torch.dtype) -> tuple[Block, ...]:
+    """The sum over the n maps around each, within its tower, as products with blocks of a banded matrix."""
+    with torch.inference_mode(False):  # what is made in that mode could not be used for training later
+        place = torch.arange(maps)
+        near = (place[:, None] - place).abs() <= n // 2
+        band = near & (place[:, None] * groups // maps == place * groups // maps)
+        blocks = []
+        for start in range(0, maps, BLOCK):
+            out = slice(start, min(start + BLOCK, maps))
+            read = slice(max(0, out.start - n // 2), min(maps, out.stop + n // 2))
+            blocks.append((read, out, band[read, out].to(dtype)))
+    return tuple(blocks)
+
+
+def in_cache(maps: Sequence[Tensor], spare: int) -> Iterator[tuple[Tensor, ...]]:
+    """A few pixels of NHWC ``maps`` at a time, as rows (P, C), and ``spare`` buffers of that shape, used again."""
+    rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
+    count, width = rows[0].shape
+    step = min(count, max(1, IN_CACHE // width))
+    buffers = [rows[0].new_empty(step, width) for _ in range(spare)]
+    for start in range(0, count, step):
+        here = [r[start : start + step] for r in rows]
+        yield (*here, *(buffer[: len(here[0])] for buffer in buffers))
+
+
+def add_windows(squares: Tensor, blocks: Sequence[Block], out: Tensor, k: float, alpha: float) -> None:
+    """out = k + alpha * (sums over windows of the columns of ``squares``)."""
+    constant = squares.new_full((1,), k)
+    for read, written, band in blocks:
+        torch.addmm(constant, squares[:, read], band, alpha=alpha, out=out[:, written])
+
+
+class _ChannelNorm(torch.autograd.Function):
+    """:class:`_ResponseNorm` over the channels of NHWC maps on a CPU: a few pixels at a time, which stay in its cache.
+
+    Fresh pages for temporaries of the maps' size cost more than the arithmetic. Only x is kept; d is computed again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, blocks: tuple[Block, ...], k: float, alpha: float, beta: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.blocks, ctx.k, ctx.alpha, ctx.beta = blocks, k, alpha, beta
+        y = torch.empty_like(x)
+        for a, b, squares, d in in_cache((x, y), spare=2):
+            torch.mul(a, a, out=squares)
+            add_windows(squares, blocks, d, k, alpha)
+            torch.mul(_negative_power(d, beta, out=squares, spare=d), a, out=b)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        g = g.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x)
+        for a, ga, da, scaled, d, spare in in_cache((x, g, dx), spare=3):
+            torch.mul(a, a, out=spare)
+            add_windows(spare, ctx.blocks, d, ctx.k, ctx.alpha)
+            _negative_power(d, ctx.beta, out=scaled, spare=spare).mul_(ga)
+            torch.mul(scaled, a, out=spare).div_(d)
+            add_windows(spare, ctx.blocks, d, 0.0, 1.0)
+            torch.addcmul(scaled, d, a, value=-2 * ctx.alpha * ctx.beta, out=da)
+        return dx, None, None, None, None
 
 
 class LocalResponseNorm(nn.Module):
@@ -107,7 +182,12 @@ class LocalResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] % self.groups:
             raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
-        out: Tensor = _ResponseNorm.apply(x, self.window, self.k, self.alpha, self.beta)
+        out: Tensor
+        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+            blocks = window_blocks(x.shape[1], self.n, self.groups, x.dtype)
+            out = _ChannelNorm.apply(x, blocks, self.k, self.alpha, self.beta)
+        else:
+            out = _ResponseNorm.apply(x, self.window, self.k, self.alpha, self.beta)
         return out
 
     def window(self, squares: Tensor) -> Tensor:

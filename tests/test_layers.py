@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from paperlib import layers
 from paperlib.errors import PaperlibError
 from paperlib.layers import (
     Dropout,
@@ -46,6 +50,19 @@ def section_3_3(a: np.ndarray, n: int, k: float, alpha: float, beta: float) -> n
     return b
 
 
+@contextmanager
+def cut_up(in_cache: int, block: int) -> Iterator[None]:
+    """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
+    with mock.patch.multiple(layers, IN_CACHE=in_cache, BLOCK=block):
+        layers.window_blocks.cache_clear()
+        yield
+    layers.window_blocks.cache_clear()
+
+
+def in_format(x: Tensor, nhwc: bool) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last if nhwc else torch.contiguous_format)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Local response normalisation
 
@@ -60,12 +77,18 @@ def section_3_3(a: np.ndarray, n: int, k: float, alpha: float, beta: float) -> n
     beta=st.sampled_from([0.75, 0.5, 1.0, 0.3]),
     towers=st.integers(1, 3),
     seed=st.integers(0, 99),
+    nhwc=st.booleans(),
+    in_cache=st.sampled_from([1, 30, 2**17]),
+    block=st.sampled_from([2, 5, 48]),
 )
 def test_lrn_is_the_formula(
-    channels: int, side: int, n: int, k: float, alpha: float, beta: float, towers: int, seed: int
-) -> None:
+    channels: int, side: int, n: int, k: float, alpha: float, beta: float, towers: int, seed: int, nhwc: bool,
+    in_cache: int, block: int,
+) -> None:  # fmt: skip
+    """In both memory formats, and however many pixels and maps the fast form takes at a time."""
     x = maps(2, towers * channels, side, side + 1, seed=seed)
-    fast = LocalResponseNorm(n, k, alpha, beta, groups=towers)(x)
+    with cut_up(in_cache, block):
+        fast = LocalResponseNorm(n, k, alpha, beta, groups=towers)(in_format(x, nhwc))
     for image, got in zip(x, fast, strict=True):
         for tower, got_tower in zip(image.chunk(towers), got.chunk(towers), strict=True):
             want = section_3_3(tower.numpy(), n, k, alpha, beta)
@@ -76,17 +99,23 @@ def test_lrn_is_the_formula(
 
 @pytest.mark.parametrize("beta", [0.75, 0.6])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_lrn_gradient(beta: float, groups: int) -> None:
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_lrn_gradient(beta: float, groups: int, nhwc: bool) -> None:
     norm = LocalResponseNorm(5, 2.0, 1e-3, beta, groups)
-    assert torch.autograd.gradcheck(norm, maps(2, 6, 2, 2, scale=10).requires_grad_())
+    with cut_up(in_cache=20, block=4):
+        assert torch.autograd.gradcheck(norm, in_format(maps(2, 6, 2, 2, scale=10), nhwc).requires_grad_())
 
 
-def test_lrn_gradient_of_a_window_wider_than_the_maps() -> None:
-    assert torch.autograd.gradcheck(LocalResponseNorm(9, 2.0, 1e-3), maps(1, 3, 2, 2, scale=10).requires_grad_())
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_lrn_gradient_of_a_window_wider_than_the_maps(nhwc: bool) -> None:
+    x = in_format(maps(1, 3, 2, 2, scale=10), nhwc).requires_grad_()
+    assert torch.autograd.gradcheck(LocalResponseNorm(9, 2.0, 1e-3), x)
 
 
-def test_lrn_gradient_equals_that_of_the_readable_form() -> None:
-    x = maps(2, 8, 3, 3)
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_lrn_gradient_equals_that_of_the_readable_form(nhwc: bool) -> None:
+    """The gradient that comes back need not have the format of the maps."""
+    x = in_format(maps(2, 8, 3, 3), nhwc)
     gradients = []
     for norm in (LocalResponseNorm(), local_response_norm):
         leaf = x.clone().requires_grad_()
@@ -141,8 +170,9 @@ def test_norms_keep_memory_format_and_precision(layer: nn.Module) -> None:
         torch.testing.assert_close(out.double(), want, rtol=2e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("nhwc", [False, True])
 @pytest.mark.parametrize("layer", [LocalResponseNorm(), SpatialResponseNorm()])
-def test_norms_keep_two_tensors_for_the_backward_pass(layer: nn.Module) -> None:
+def test_norms_keep_two_tensors_at_most_for_the_backward_pass(layer: nn.Module, nhwc: bool) -> None:
     kept: list[Tensor] = []
 
     def keep(t: Tensor) -> Tensor:
@@ -150,8 +180,26 @@ def test_norms_keep_two_tensors_for_the_backward_pass(layer: nn.Module) -> None:
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        layer(maps(1, 8, 3, 3).requires_grad_())
-    assert len(kept) == 2
+        layer(in_format(maps(1, 8, 3, 3), nhwc).requires_grad_())
+    assert len(kept) <= 2 and all(t.numel() == 72 for t in kept)
+
+
+def test_norms_work_for_training_after_they_were_used_for_inference() -> None:
+    layers.window_blocks.cache_clear()
+    x = in_format(maps(1, 8, 3, 3), nhwc=True)
+    with torch.inference_mode():
+        LocalResponseNorm()(x)
+    leaf = x.clone().requires_grad_()
+    LocalResponseNorm()(leaf).sum().backward()
+    assert leaf.grad is not None and leaf.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_norms_in_half_the_precision(nhwc: bool) -> None:
+    x = in_format(maps(2, 12, 4, 4).bfloat16(), nhwc)
+    out = LocalResponseNorm()(x)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.double(), local_response_norm(x.double()), rtol=0.03, atol=1e-3)
 
 
 @pytest.mark.parametrize("n", [0, 2, 4, -1])
