@@ -4,7 +4,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: env reproduce test figures notebooks clean
+.PHONY: env reproduce test figures notebooks bench clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -16,14 +16,16 @@ env: .venv/.stamp
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
-# the sample's experiments into runs/, the notebooks into build/; nothing that git tracks changes
+# the experiments on the embedded data into runs/, the notebooks into build/; nothing that git tracks changes
 reproduce: env
 	$(BIN)/paperlib check
 	$(BIN)/paperlib run --all --scale sample --seeds 1 --jobs $(JOBS)
+	$(BIN)/paperlib run --all --scale photos --seeds 1 --jobs $(JOBS)
 	$(BIN)/python tools/notebooks.py --to build/notebooks --jobs $(JOBS)
 	$(BIN)/paperlib figures
 	$(BIN)/paperlib claims
 	$(BIN)/paperlib agree --scale sample
+	$(BIN)/paperlib agree --scale photos
 
 # what CI runs
 test: env
@@ -40,6 +42,10 @@ figures: env
 notebooks: env
 	$(BIN)/python tools/notebooks.py --jobs $(JOBS) --costs data/recorded/notebooks.csv
 	$(BIN)/python tools/readme.py
+
+# ours against the obvious alternatives, as ratios; with nothing else running
+bench: env
+	$(BIN)/python -m benchmarks
 
 # what can be made again; runs/, data/cache/ and .venv/ stay
 clean:

@@ -255,6 +255,8 @@ class Verdict:
         digits = ".2f"
         if self.bound:
             return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:{digits}} {unit} (bound)"
+        if math.isnan(self.estimate):
+            return "a seed without a value"
         if math.isnan(self.low):
             return f"{self.estimate:{digits}} {unit}"
         return f"{self.estimate:{digits}} {unit} ({self.low:{digits}} to {self.high:{digits}})"

@@ -509,6 +509,7 @@ COLOUR = Experiment(
     comparisons=(
         lower("S4.1-g.1", "baseline", "no noise"), lower("", "baseline", "as in the text"),
         Comparison("S6.1-b", "baseline", "", "colour_gap", smallest_effect=0.05),
+        Comparison("", "baseline", "", "neighbours_gain", smallest_effect=1.0),  # added when the runs had been seen
     ),
     keep=("baseline",),
 )  # fmt: skip

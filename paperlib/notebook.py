@@ -85,12 +85,11 @@ IN_EPOCHS = ("updates", "steps", "converged")
 """Metrics that are recorded in updates and shown in epochs."""
 
 
-def result_table(name: str, scale: str, metric: str = "updates", unit: str | None = None) -> None:
+def result_table(name: str, scale: str, metric: str = "updates") -> None:
     """The recorded runs of an experiment, a row an arm: rate, seeds, how they ended, the metric (mean and each seed).
 
     Times are shown in epochs. A censored run shows the time that it was given, with a ">"; a run that has no value
-    (it never converged, say) shows "–", and its arm has no mean. ``unit`` replaces heading and unit of
-    :data:`HEADINGS`.
+    (it never converged, say) shows "–", and its arm has no mean.
     """
     experiment = experiments.get(name, scale)
     frame = evidence.results(name, scale)
@@ -98,7 +97,7 @@ def result_table(name: str, scale: str, metric: str = "updates", unit: str | Non
         say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return
     heading, in_unit = HEADINGS[metric]
-    head = unit or f"{heading} ({in_unit})".removesuffix(" ()")
+    head = f"{heading} ({in_unit})".removesuffix(" ()")
     per_epoch = {a: figures.updates_per_epoch(lines) for a, _, lines in evidence.records_of(name, scale)}
     rows = []
     for arm in dict.fromkeys(frame["arm"]):
@@ -130,7 +129,7 @@ def ratio_table(name: str, scale: str) -> None:
                 c.arms,
                 c.metric.replace("_", " "),
                 question[c.question],
-                "–" if math.isnan(v.estimate) else v.text,
+                v.text,
                 p,
                 v.n,
                 f"**{v.status}**",

@@ -166,7 +166,7 @@ def fig3() -> Drawing:
         indices = evaluate.colour_index(kernels).tolist()
         axes = [*line[: count // 2], *line[count // 2 + 1 :]]
         for number, (each, kernel, index) in enumerate(zip(axes, kernels, indices, strict=True)):
-            each.imshow(as_picture(kernel))
+            each.imshow(as_picture(kernel).numpy())
             each.set(xticks=[], yticks=[])
             each.set_xlabel(f"{index:.2f}", fontsize=8, labelpad=2)
             rows.append({"seed": seed, "tower": 1 + number // (count // 2), "kernel": number, "colour_index": index})
@@ -195,7 +195,7 @@ SHOWN, QUERIES = 8, 5
 
 def draw_picture(axes: Axes, image: Tensor, right: bool | None = None) -> None:
     """An image uint8 (C, h, w) without ticks; a frame in one colour where ``right``, in another where not."""
-    axes.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="Greys")
+    axes.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="Greys")
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     colour = {True: PALETTE[2], False: PALETTE[3], None: "#bbbbbb"}[right]

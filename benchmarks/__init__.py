@@ -1,0 +1,1 @@
+"""How fast we are, as ratios against the obvious alternative, interleaved in one run: `python -m benchmarks`."""

@@ -1,0 +1,64 @@
+"""A training step of the full net on 224x224 images, batch 32: ours against stock modules and against torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from benchmarks.timing import Result, compare, matmul_rate
+from paperlib import models
+from paperlib.layers import Dropout, LocalResponseNorm, set_step
+from paperlib.optim import PaperSGD
+from paperlib.recipe import Recipe
+
+BATCH = 32
+
+
+def stock_modules(net: nn.Module) -> nn.Module:
+    """The net with PyTorch's own modules for ours, where PyTorch has them (it has no normalisation of pixels)."""
+    for name, layer in list(net.named_children()):
+        if isinstance(layer, LocalResponseNorm):
+            setattr(net, name, nn.LocalResponseNorm(layer.n, layer.alpha * layer.n, layer.beta, layer.k))
+        elif isinstance(layer, Dropout):
+            setattr(net, name, nn.Dropout(layer.p))
+    return net
+
+
+def step_of(net: nn.Module, channels_last: bool) -> Callable[[], object]:
+    """A whole update on random images; ours with the paper's rule, the others with torch.optim.SGD."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(BATCH, 3, 224, 224, generator=draw)
+    labels = torch.randint(0, 1000, (BATCH,), generator=draw)
+    net.train()
+    if channels_last:
+        net, images = net.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+        ours = PaperSGD(net, Recipe.paper().optim)
+    else:
+        theirs = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+    def work() -> None:
+        set_step(net, 0, 0)
+        for parameter in net.parameters():
+            parameter.grad = None
+        F.cross_entropy(net(images), labels).backward()
+        ours.step(0.01) if channels_last else theirs.step()
+
+    return work
+
+
+def run() -> Iterator[Result]:
+    """float32, since bfloat16 needs a processor that multiplies it."""
+    model = Recipe.paper().model
+    macs = int(models.summary(model, models.FULL_SIZES)["macs"]["sum"])
+    least = 3 * 2 * macs * BATCH / matmul_rate()  # forward, and twice as much backward
+    for against, net, aim in (
+        ("the same net from stock modules, NCHW", stock_modules(models.build(model, models.FULL_SIZES, 0)), 1.8),
+        ("torchvision's alexnet (another net, no LRN)", torchvision.models.alexnet(weights=None), 0.85),
+    ):
+        ours = step_of(models.build(model, models.FULL_SIZES, 0), channels_last=True)
+        what = f"training step of the full net, batch {BATCH}"
+        yield compare(what, against, ours, step_of(net, channels_last=False), aim=aim, reference=least)
