@@ -146,7 +146,7 @@ def fit(
         if run.start and not state.step:
             take_over(loop.net, other(run.start))
         state = loop.take_part(topology, state)
-        for line in loop.updates(state, checkpoint_seconds, journal, progress, keep_going):
+        for line in loop.updates(state, checkpoint_seconds, journal, progress and not topology.rank, keep_going):
             journal.write(line)
         journal.checkpoint(loop.net, loop.optimiser, state)
         loop.net = loop.whole_net()
@@ -246,13 +246,7 @@ class Loop:
         run, stop, per_epoch = self.run, self.run.stop, self.steps_per_epoch
         began, saved = time.perf_counter() - state.seconds, time.perf_counter()
         order, drawn_epoch = torch.empty(0), -1
-        bar = tqdm(
-            total=stop.epochs * per_epoch,
-            initial=state.step,
-            unit="update",
-            disable=not progress or self.topology.rank > 0,
-            leave=False,
-        )
+        bar = tqdm(total=stop.epochs * per_epoch, initial=state.step, unit="update", disable=not progress, leave=False)
         while not state.ended:
             if not self.topology.agreed(keep_going()):
                 raise Interrupted
