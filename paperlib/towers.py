@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,15 +109,19 @@ class Topology:
 
     # what the processes tell each other
 
-    def swap(self, x: Tensor, layer: str) -> Tensor:
-        """Send ``x`` (B, C, ...) to the other tower and take its tensor of the same shape in return."""
+    def swap(self, x: Tensor, layer: str = "") -> Tensor:
+        """Send ``x`` (B, C, ...) to the other tower and take its tensor of the same shape in return.
+
+        Counted as traffic of ``layer``; what is sent for none is no part of an update.
+        """
         sent = x.movedim(1, -1).contiguous()  # channels last, as the maps are
         received = torch.empty_like(sent)
         ops = [dist.P2POp(dist.isend, sent, self.other_tower), dist.P2POp(dist.irecv, received, self.other_tower)]
         with self.answered():
             for work in dist.batch_isend_irecv(ops):
                 work.wait()
-        self.traffic[layer] += sent.numel() * sent.element_size()
+        if layer:
+            self.traffic[layer] += sent.numel() * sent.element_size()
         return received.movedim(-1, 1)
 
     def average_gradients(self, net: nn.Module) -> None:
@@ -130,8 +134,8 @@ class Topology:
             dist.all_reduce(flat, group=self.data_group)
         self.traffic["gradients"] += flat.numel() * flat.element_size()
         flat /= self.data
-        for g, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            g.copy_(mean.view(g.shape))
+        for g, mean in zip(gradients, flat_like(flat, gradients), strict=True):
+            g.copy_(mean)
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes, the same bits on each: what they decide by must not differ in a last digit."""
@@ -191,6 +195,12 @@ class Topology:
             return [1 - self.rank]
         leave()
         return roll_call(self.store, "alive", self.rank, self.world, self.timeout) if self.store else []
+
+
+def flat_like(flat: Tensor, tensors: Iterable[Tensor]) -> list[Tensor]:
+    """One row of numbers cut into the shapes of ``tensors``."""
+    shapes = [tensor.shape for tensor in tensors]
+    return [part.view(shape) for part, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
 
 
 ALONE = Topology()
@@ -451,17 +461,11 @@ def gather(tensors: Mapping[str, Tensor], topology: Topology) -> dict[str, Tenso
     """The one-process net's tensors from those of both towers: weights, velocities or gradients, by the same names."""
     if topology.towers == 1:
         return dict(tensors)
-    whole = {}
-    for name, tensor in tensors.items():
-        mine = tensor.detach().contiguous()
-        theirs = torch.empty_like(mine)
-        peer = topology.other_tower
-        with topology.answered():
-            ops = [dist.P2POp(dist.isend, mine, peer), dist.P2POp(dist.irecv, theirs, peer)]
-            for work in dist.batch_isend_irecv(ops):
-                work.wait()
-        whole[name] = torch.cat([mine, theirs] if topology.tower == 0 else [theirs, mine])
-    return whole
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors.values()])  # one message instead of many
+    theirs = flat_like(topology.swap(flat[None]).flatten(), tensors.values())
+    mine = [tensor.detach() for tensor in tensors.values()]
+    parts = [mine, theirs] if topology.tower == 0 else [theirs, mine]
+    return {name: torch.cat(halves) for name, *halves in zip(tensors, *parts, strict=True)}
 
 
 def take(tensors: Mapping[str, Tensor], topology: Topology) -> dict[str, Tensor]:
@@ -563,7 +567,15 @@ class Demonstration:
 
 
 def demonstrate(
-    recipe: Recipe, sizes: Sizes, inputs: Tensor, labels: Tensor, *, towers: int = 2, data: int = 1, seed: int = 0
+    recipe: Recipe,
+    sizes: Sizes,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    towers: int = 2,
+    data: int = 1,
+    seed: int = 0,
+    context: BaseContext | None = None,
 ) -> Demonstration:
     """Train on ``inputs`` (steps, B, C, crop, crop) and ``labels`` (steps, B), in this process and in several others.
 
@@ -571,7 +583,7 @@ def demonstrate(
     """
     job = (recipe, sizes, inputs.numpy(), labels.numpy(), seed)
     one, _, expected = _updates(ALONE, *job)
-    ranks = launch(_updates, *job, towers=towers, data=data)
+    ranks = launch(_updates, *job, towers=towers, data=data, context=context)
     _, traffic, weights = zip(*ranks, strict=True)
     differences = [abs(w[name] - expected[name]).max() for w in weights for name in expected]
     sent = [{layer: total // len(labels) for layer, total in each.items()} for each in traffic]
