@@ -96,6 +96,25 @@ def run(
 
 
 @app.command()
+def train(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
+    arm: Annotated[str, typer.Argument(metavar="ARM", help="One of its arms")],
+    scale: Scale,
+    seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
+    towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a process waits for another.")] = 120.0,
+) -> None:
+    """Train one run, here or as one process of a job of torchrun, which shares out batches among its processes."""
+    from paperlib import runner
+
+    _check_scale(scale)
+    bar = sys.stderr.isatty()
+    status = runner.train_declared(experiment, arm, scale, seed, towers=towers, timeout=timeout, progress=bar)
+    if status is not None:
+        typer.echo(f"{experiment}, {scale}, {arm}, seed {seed}: {status}")
+
+
+@app.command()
 def record(
     scale: Scale,
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],

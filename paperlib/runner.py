@@ -18,6 +18,7 @@ from paperlib import data, evidence, experiments, runs, train, weights
 from paperlib.errors import PaperlibError
 from paperlib.experiments import Experiment
 from paperlib.runs import Run
+from paperlib.towers import ALONE, Topology, joined
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +82,42 @@ def is_finished(runs_dir: Path, run_id: str) -> bool:
     return runs.finished(runs.record_path(runs_dir, run_id))
 
 
-def train_one(job: Job, dataset: data.Dataset, *, progress: bool = False, parent: int | None = None) -> str:
+def train_declared(
+    name: str, arm: str, scale: str, seed: int, *, towers: int = 1, timeout: float, progress: bool = True
+) -> str | None:
+    """Train one declared run in this process, or in this rank of a job of torchrun; gives how it ended.
+
+    A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
+    The run, its directory and its record are those of :func:`run`.
+    """
+    experiment = experiments.get(name, scale)
+    if seed not in experiment.planned_seeds(arm):
+        planned = ", ".join(map(str, experiment.planned_seeds(arm)))
+        raise PaperlibError(f"experiment {name} has no seed {seed} for arm {arm!r}; its seeds are {planned}")
+    dataset = data.load(scale)
+    one = experiment.run(arm, seed, dataset.fingerprint)
+    about = {"experiment": name, "scale": scale, "arm": arm}
+    job = Job(one, about, runs.record_path(runs.default_runs_dir(), one.id).parent)
+    with joined(towers, timeout) as topology:
+        status = train_one(job, dataset, progress=progress, topology=topology)
+    return status if topology.rank == 0 else None
+
+
+def train_one(
+    job: Job,
+    dataset: data.Dataset,
+    *,
+    progress: bool = False,
+    parent: int | None = None,
+    topology: Topology = ALONE,
+) -> str:
     """Train one job in this process, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         result = train.fit(
             job.run, dataset, job.directory, about=job.about, progress=progress,
-            keep_going=lambda: parent is None or os.getppid() == parent,
+            keep_going=lambda: parent is None or os.getppid() == parent, topology=topology,
         )  # fmt: skip
     finally:
         torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from paperlib import evaluate, runs
+from paperlib import evaluate, runs, towers
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
@@ -32,6 +32,7 @@ from paperlib.models import build
 from paperlib.optim import PaperSGD, learning_rate
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
+from paperlib.towers import ALONE, Topology
 
 
 class Interrupted(Exception):
@@ -99,8 +100,12 @@ def fit(
     progress: bool = False,
     checkpoint_seconds: float = 60.0,
     keep_going: Callable[[], bool] = lambda: True,
+    topology: Topology = ALONE,
 ) -> Trained:
     """Train ``run`` on ``data``; with a ``directory``, record, checkpoint and resume there.
+
+    As one of several processes (``topology``), all of them call it with the same run and data; rank 0 alone reads
+    and writes the directory and has the whole record, and all get the whole net.
 
     ``about`` (experiment, scale, arm) goes into the record's first line. Raises :class:`PaperlibError` where
     the data are not those of the run or the directory cannot be used, :class:`Interrupted` as soon as
@@ -112,7 +117,7 @@ def fit(
             f"the run needs {run.data[:16]}"
         )
     keep_freed_memory()
-    journal = Journal(run, directory, {**(about or {}), "data_name": data.name})
+    journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
 
     def other(built_upon: Run) -> nn.Module:
         """The net of another run, trained beside this one's directory where that is not done."""
@@ -120,15 +125,17 @@ def fit(
         part = {**(about or {}), "arm": f"part of {(about or {}).get('arm', 'a run')}"}
         return fit(
             built_upon, data, beside, about=part, progress=progress,
-            checkpoint_seconds=checkpoint_seconds, keep_going=keep_going,
+            checkpoint_seconds=checkpoint_seconds, keep_going=keep_going, topology=topology,
         ).net  # fmt: skip
 
     with journal:
+        journal.lines = topology.same(journal.lines)
         if run.members > 1:
             return average(run, data, journal, [other(one) for one in run.alone()])
         if journal.finished:
             net = build(run.recipe.model, run.sizes, run.seed)
             journal.restore(net, None)
+            topology.copy_from_first(net.state_dict())
             if runs.weights_sha256(net.state_dict()) != runs.of_kind(journal.lines, "end")[-1]["weights_sha256"]:
                 raise PaperlibError(
                     f"{directory} has the record of a finished run and not its weights; delete it to train again"
@@ -138,9 +145,11 @@ def fit(
         state = journal.restore(loop.net, loop.optimiser)
         if run.start and not state.step:
             take_over(loop.net, other(run.start))
-        for line in loop.updates(state, checkpoint_seconds, journal, progress, keep_going):
+        state = loop.take_part(topology, state)
+        for line in loop.updates(state, checkpoint_seconds, journal, progress and not topology.rank, keep_going):
             journal.write(line)
         journal.checkpoint(loop.net, loop.optimiser, state)
+        loop.net = loop.whole_net()
         for line in loop.final(state):
             journal.write(line)
         return Trained(loop.net, journal.lines)
@@ -210,9 +219,25 @@ class Loop:
             self.check_images, self.check_labels = data.test_images, data.test_labels
         self.net = build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)
         self.optimiser = PaperSGD(self.net, run.recipe.optim)
+        self.topology = ALONE
         self.augmenter = Augmenter(run.recipe.augment, run.sizes, self.images)
         # only whole batches: an epoch leaves out fewer than a batch of images, others each time
         self.steps_per_epoch = len(self.images) // run.recipe.optim.batch_size
+
+    def take_part(self, topology: Topology, state: State) -> State:
+        """Go on as one of several processes, each from rank 0's weights, velocities and state, which it gives back."""
+        towers.check_batch(self.run.recipe.optim.batch_size, topology)
+        self.topology = topology
+        self.net, self.optimiser = towers.take_part(self.net, self.optimiser, topology)
+        return State.from_json(topology.same(state.as_json()))
+
+    def whole_net(self) -> nn.Module:
+        """The one-process net with the weights of all towers."""
+        if self.topology.world == 1:
+            return self.net
+        net = build(self.run.recipe.model, self.run.sizes, self.run.seed).to(memory_format=torch.channels_last)
+        net.load_state_dict(towers.gather(self.net.state_dict(), self.topology))
+        return net
 
     def updates(
         self, state: State, checkpoint_seconds: float, journal: Journal, progress: bool, keep_going: Callable[[], bool]
@@ -223,7 +248,7 @@ class Loop:
         order, drawn_epoch = torch.empty(0), -1
         bar = tqdm(total=stop.epochs * per_epoch, initial=state.step, unit="update", disable=not progress, leave=False)
         while not state.ended:
-            if not keep_going():
+            if not self.topology.agreed(keep_going()):
                 raise Interrupted
             epoch, k = divmod(state.step, per_epoch)
             if epoch != drawn_epoch:
@@ -264,7 +289,7 @@ class Loop:
                 bar.set_postfix(epoch=epoch + 1, test_error=error)
             if state.step == stop.epochs * per_epoch:
                 state.ended = "done" if stop.threshold is None else "censored"
-            elif time.perf_counter() - saved > checkpoint_seconds:
+            elif self.topology.agreed(time.perf_counter() - saved > checkpoint_seconds):
                 state.seconds = time.perf_counter() - began
                 journal.checkpoint(self.net, self.optimiser, state)
                 saved = time.perf_counter()
@@ -274,25 +299,30 @@ class Loop:
         """One update on the training images of ``rows``; gives the loss (nats) and the number of wrong answers."""
         self.net.train()
         set_step(self.net, self.run.seed, step)  # keys the dropout masks
-        inputs = self.augmenter.train_batch(self.images[rows], rows)
-        labels = self.labels[rows]
+        inputs = self.topology.rows(self.augmenter.train_batch(self.images[rows], rows))
+        labels = self.topology.rows(self.labels[rows])
         for parameter in self.net.parameters():
             parameter.grad = None
         logits = self.net(inputs)
         loss = F.cross_entropy(logits, labels)
         loss.backward()
+        self.topology.average_gradients(self.net)
         self.optimiser.step(lr, epoch)
-        return loss.item(), int((logits.argmax(1) != labels).sum())
+        wrong = int((logits.argmax(1) != labels).sum())
+        mean, total = self.topology.total(loss.item() / self.topology.world, wrong / self.topology.towers)
+        return mean, int(total)
 
     @torch.inference_mode()
     def error(self, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
         """Top-1 error in per cent on the centre view, dropout off."""
         self.net.eval()
+        batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
         wrong = sum(
             int((self.net(self.augmenter.test_batch(x)).argmax(1) != y).sum())
-            for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+            for x, y in batches[self.topology.data_rank :: self.topology.data]
         )
-        return round(100 * wrong / len(images), 4)
+        (total,) = self.topology.total(wrong / self.topology.towers)
+        return round(100 * total / len(images), 4)
 
     def final(self, state: State) -> Iterator[Line]:
         """The last lines of a record: the test errors of a net trained on crops, in one and in ten views; the end."""
@@ -315,15 +345,18 @@ def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
 
 
 class Journal:
-    """Record and checkpoints of one run in its directory; without a directory the lines stay in memory."""
+    """Record and checkpoints of one run in its directory; without a directory the lines stay in memory.
 
-    def __init__(self, run: Run, directory: Path | None, about: dict[str, Any]) -> None:
-        self.run, self.directory = run, directory
+    Of several processes, rank 0 alone has the directory.
+    """
+
+    def __init__(self, run: Run, directory: Path | None, about: dict[str, Any], topology: Topology = ALONE) -> None:
+        self.run, self.directory, self.topology = run, directory if topology.rank == 0 else None, topology
         data_name = about.pop("data_name")
         self.first: Line = {
             "kind": "run", "format": runs.FORMAT, "id": run.id, **about, "seed": run.seed, "config": run.config,
             "data": {"name": data_name, "fingerprint": run.data},
-            "code": runs.code_version(), "env": runs.environment(),
+            "code": runs.code_version(), "env": runs.environment() | topology.provenance(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         self.lines: list[Line] = []
@@ -424,12 +457,13 @@ class Journal:
             ) from None
 
     def checkpoint(self, net: nn.Module, optimiser: PaperSGD, state: State) -> None:
-        """Save all that the next update depends on."""
+        """Save all that the next update depends on, as the one-process net has it."""
+        weights, velocity = (towers.gather(t, self.topology) for t in (net.state_dict(), optimiser.velocity))
         if self.directory is None:
             return
         state.record_bytes = self.path.stat().st_size
-        tensors = {f"weights/{n}": t for n, t in net.state_dict().items()}
-        tensors |= {f"velocity/{n}": t for n, t in optimiser.velocity.items()}
+        tensors = {f"weights/{n}": t for n, t in weights.items()}
+        tensors |= {f"velocity/{n}": t for n, t in velocity.items()}
         runs.save_checkpoint(self.directory, self.run.id, state.step, tensors, state.as_json())
 
 

@@ -83,7 +83,7 @@ def for_updates(n: int) -> Callable[[], bool]:
 def processes() -> multiprocessing.context.ForkServerContext:
     """Processes that start in a moment, forked off a small one that has imported torch and holds nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["paperlib.runner"])
+    context.set_forkserver_preload(["paperlib.runner", "pytest"])
     return context
 
 

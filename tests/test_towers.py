@@ -1,0 +1,473 @@
+"""Two towers as two processes, and batches shared out among several: number for number the net of one process.
+
+The processes are real ones, on gloo over the loopback interface. All but the checkpoints of a run under torchrun are
+in float64, where another order of summation shows below 1e-10 and a mistake far above it.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from paperlib import cli, runner, runs, towers, train
+from paperlib.errors import PaperlibError
+from paperlib.layers import set_step
+from paperlib.models import FULL_SIZES, VGG_SAMPLE_SIZES, build
+from paperlib.optim import PaperSGD
+from paperlib.recipe import Recipe, Stop
+from paperlib.runs import Run
+from paperlib.towers import ALONE, Topology, launch
+
+DATA = tiny.dataset()
+SIZES = replace(tiny.TOWERS, kernels=(8, 12, 8, 8, 12))
+TOPOLOGIES = [(1, 1), (2, 1), (1, 2), (2, 2)]
+NAMES = [f"{t} towers x {d}" for t, d in TOPOLOGIES]
+SMALL: dict[str, Any] = {
+    "model.init": "gain_matched", "optim.lr": 0.001, "optim.batch_size": tiny.BATCH, "optim.drops": (),
+    "augment.shuffle": True,
+}  # fmt: skip
+READINGS = {
+    "paper": Recipe.paper().but(**SMALL),
+    "source2012": Recipe.source2012().but(**SMALL),
+    "conv4": Recipe.paper().but(**SMALL, **{"model.communication": "conv4"}),
+    "never": Recipe.paper().but(**SMALL, **{"model.communication": "never"}),
+}
+UPDATES = 20
+
+
+def of_reading(name: str, epochs: int = 4) -> Run:
+    return Run(READINGS[name], SIZES, Stop(epochs=epochs), tiny.FINGERPRINT, seed=7)
+
+
+def in_double(run: Run) -> train.Loop:
+    """The loop of a run, with a net and inputs in double precision."""
+    loop = train.Loop(run, DATA)
+    loop.net.double()
+    loop.optimiser = PaperSGD(loop.net, run.recipe.optim)
+    inputs = loop.augmenter.train_batch
+    loop.augmenter.train_batch = lambda images, rows: inputs(images, rows).double()  # type: ignore[method-assign]
+    return loop
+
+
+def started(job: Any, *args: Any, topology: tuple[int, int]) -> list[Any]:
+    """``job`` in the processes of a topology, or in this one where it is one."""
+    if topology == (1, 1):
+        return [job(ALONE, *args)]
+    return launch(job, *args, towers=topology[0], data=topology[1], context=tiny.processes())
+
+
+# ------------------------------------------------------------------------------------------ the same numbers
+
+
+def side_by_side(topology: Topology) -> dict[str, dict[str, Any]]:
+    """By reading: the largest relative differences between this part of a net and the one-process net."""
+    return {name: largest_differences(topology, of_reading(name)) for name in READINGS}
+
+
+def largest_differences(topology: Topology, run: Run) -> dict[str, Any]:
+    whole, part = in_double(run), in_double(run)
+    part.take_part(topology, train.State())
+    first = {name: w.clone() for name, w in whole.net.state_dict().items()}
+    logits: dict[str, torch.Tensor] = {}
+    whole.net.register_forward_hook(lambda _, __, out: logits.update(whole=out.detach()))
+    part.net.register_forward_hook(lambda _, __, out: logits.update(part=out.detach()))
+    worst = dict.fromkeys(("loss", "wrong", "logits", "gradients", "velocities", "weights"), 0.0)
+    topology.traffic.clear()
+    for step in range(UPDATES):
+        epoch, k = divmod(step, whole.steps_per_epoch)
+        rows = train.epoch_order(run, 96, epoch)[k * tiny.BATCH : (k + 1) * tiny.BATCH]
+        (loss, wrong), (my_loss, my_wrong) = (update(loop, rows, epoch, step) for loop in (whole, part))
+        pairs = [("loss", loss, my_loss), ("wrong", wrong, my_wrong)]
+        pairs.append(("logits", topology.rows(logits["whole"]), logits["part"]))
+        mine, expected = towers.gather(tensors_of(part), topology), tensors_of(whole)
+        assert list(mine) == list(expected)
+        pairs += [(name.partition("/")[0], tensor, mine[name]) for name, tensor in expected.items()]
+        for what, a, b in pairs:
+            a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
+            scale = max(
+                1e-30, float(a.abs().max())
+            )  # of the whole tensor: a small gradient must be as right as a large
+            worst[what] = max(worst[what], float((a - b).abs().max()) / scale)
+    moved = min(float((w - first[name]).abs().max()) for name, w in whole.net.state_dict().items())
+    return {"worst": worst, "moved": moved, "sent": dict(topology.traffic)}
+
+
+def update(loop: train.Loop, rows: torch.Tensor, epoch: int, step: int) -> tuple[float, int]:
+    loop.augmenter.start_epoch(loop.run.seed, epoch, 96)
+    return loop.update(rows, loop.run.recipe.optim.lr, epoch, step)
+
+
+def tensors_of(loop: train.Loop) -> dict[str, torch.Tensor]:
+    """Gradients, velocities and weights of a loop's net."""
+    named = dict(loop.net.named_parameters())
+    found = {f"gradients/{name}": p.grad for name, p in named.items()}
+    found |= {f"velocities/{name}": v for name, v in loop.optimiser.velocity.items()}
+    return found | {f"weights/{name}": p.detach() for name, p in named.items()}
+
+
+@functools.cache
+def results(topology: tuple[int, int]) -> list[Any]:
+    """What all ranks say of all readings; gathering weights and gradients is not counted as traffic."""
+    return started(side_by_side, topology=topology)
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=NAMES)
+def test_loss_logits_gradients_and_weights_are_those_of_one_process(topology: tuple[int, int], reading: str) -> None:
+    for rank in results(topology):
+        assert max(rank[reading]["worst"].values()) < 1e-10, rank[reading]["worst"]
+        assert rank[reading]["worst"]["wrong"] == 0
+        assert rank[reading]["moved"] > 1e-7  # every weight and bias had a gradient
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=NAMES)
+def test_the_bytes_that_are_sent_are_those_of_the_formula(topology: tuple[int, int], reading: str) -> None:
+    towers_, data = topology
+    expected = towers.bytes_exchanged(READINGS[reading].model, SIZES, tiny.BATCH, towers_, data, itemsize=8)
+    for rank in results(topology):
+        assert rank[reading]["sent"] == {layer: UPDATES * n for layer, n in expected.items()}
+
+
+def test_the_formula_on_the_net_of_the_paper() -> None:
+    """Batches of 128 in float32: what one GPU of 2012 sent in an update, from the sides and maps of section 3.5."""
+    numbers = {
+        "norm1": 2 * 2 * 55**2, "norm2": 2 * 2 * 27**2, "conv3": 2 * 128 * 13**2, "fc6": 2 * 128 * 6**2,
+        "fc7": 2 * 2048, "fc8": 2 * 2048, "logits": 500,
+    }  # fmt: skip
+    paper = towers.bytes_exchanged(Recipe.paper().model, FULL_SIZES, 128)
+    assert paper == {layer: 128 * 4 * n for layer, n in numbers.items()}
+    assert sum(paper.values()) == 39_008_256
+    within = towers.bytes_exchanged(Recipe.source2012().model, FULL_SIZES, 128)
+    assert within == {layer: n for layer, n in paper.items() if not layer.startswith("norm")}
+    four = towers.bytes_exchanged(Recipe.paper().model, FULL_SIZES, 128, data=2)
+    assert four == {layer: n // 2 for layer, n in paper.items()} | {"gradients": 60_965_224 // 2 * 4}
+
+
+# ------------------------------------------------------------------------------------------ taken apart
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_two_halves_are_the_initial_weights_of_one_process_bit_by_bit(reading: str) -> None:
+    net = build(READINGS[reading].model, SIZES, seed=3)
+    halves = [towers.split(net, Topology(towers=2, rank=rank)).state_dict() for rank in (0, 1)]
+    whole = net.state_dict()
+    assert list(halves[0]) == list(halves[1]) == list(whole)
+    for name, tensor in whole.items():
+        assert torch.equal(torch.cat([half[name] for half in halves]), tensor), name
+        assert len(halves[0][name]) == len(halves[1][name])
+
+
+def test_a_tower_reads_the_other_where_the_paper_has_it_and_nowhere_else() -> None:
+    def places(reading: str) -> list[str]:
+        half = towers.split(build(READINGS[reading].model, SIZES, 0), Topology(towers=2))
+        exchanges = (towers.ReadBoth, towers.JoinLogits, towers.NormAcrossTowers)
+        return [name for name, layer in half.named_children() if isinstance(layer, exchanges)]
+
+    joins = ["both_fc6", "both_fc7", "both_fc8", "both_logits"]
+    assert places("paper") == ["norm1", "norm2", "both_conv3", *joins]
+    assert places("source2012") == ["both_conv3", *joins]
+    assert places("conv4") == ["norm1", "norm2", "both_conv4", *joins]
+    assert places("never") == ["both_fc8", "both_logits"]
+
+
+def test_the_parts_of_a_dropout_mask_make_up_the_one_of_the_whole_batch() -> None:
+    net = build(READINGS["paper"].model, SIZES, seed=0)
+    set_step(net, seed=5, step=11)
+    whole = net.get_submodule("drop6").mask((16, 8))  # type: ignore[operator]
+    rows = []
+    for data_rank in (0, 1):
+        ranks = [Topology(2, 2, rank=2 * data_rank + tower) for tower in (0, 1)]
+        parts = [towers.split(net, topology) for topology in ranks]
+        for part in parts:
+            set_step(part, seed=5, step=11)
+        rows.append(torch.cat([part.get_submodule("drop6").mask((8, 4)) for part in parts], 1))  # type: ignore[operator]
+    assert torch.equal(torch.cat(rows), whole)
+    assert 0 < whole.sum() < whole.numel()
+
+
+@pytest.mark.parametrize(
+    ("net", "sizes", "words"),
+    [
+        ("one_tower", SIZES, "only the net two_tower"),
+        ("ungrouped", SIZES, "only the net two_tower"),
+        ("vgg_stack", VGG_SAMPLE_SIZES, "only the net two_tower"),
+        ("mlp", SIZES, "only the net two_tower"),
+        ("two_tower", replace(SIZES, classes=5), "5 classes have no half"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(net: str, sizes: Any, words: str) -> None:
+    model = Recipe().but(**{"model.net": net, "model.init": "he"}).model
+    with pytest.raises(PaperlibError, match=words):
+        towers.split(build(model, sizes, 0), Topology(towers=2))
+    towers.split(build(model, sizes, 0), Topology(data=2))  # the data alone can be shared out with any net
+
+
+def test_counts_that_make_no_job_are_refused(tmp_path: Path) -> None:
+    meeting = f"file://{tmp_path / 'meeting'}"
+    for count, world, words in ((3, 3, "takes 1 or 2"), (2, 3, "no whole number of pairs"), (2, 1, "torchrun --sta")):
+        with pytest.raises(PaperlibError, match=words), towers.joined(count, 1.0, meeting, 0, world):
+            pass
+    with pytest.raises(PaperlibError, match="a batch of 16 cannot be shared out evenly among 3 processes"):
+        in_double(of_reading("paper")).take_part(Topology(data=3), train.State())
+
+
+# ------------------------------------------------------------------------------------------ a whole run
+
+
+class Doubled:
+    """``fit`` in double precision on the tiny data, in this process or as one of several."""
+
+    def __enter__(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(train, "build", lambda *of: build(*of).double())
+        for name in ("train_batch", "test_batch", "test_views"):
+            original = getattr(train.Augmenter, name)
+            self.patch.setattr(train.Augmenter, name, lambda self, *of, original=original: original(self, *of).double())
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+
+
+def everything(seed: int = 0) -> Run:
+    """Twelve updates with all that is random, a validation set and response normalisation across towers."""
+    run = tiny.everything(epochs=2, seed=seed)
+    recipe = run.recipe.but(**{"model.lrn_across_towers": True})
+    return replace(run, recipe=recipe, sizes=SIZES)
+
+
+def some_updates(topology: Topology, directories: list[Path], updates: int) -> list[str]:
+    """Train the run in each directory for so many updates, then leave it at its last checkpoint; gives how it ended."""
+    ended = []
+    with Doubled():
+        for directory in directories:
+            try:
+                trained = train.fit(
+                    everything(), DATA, directory, topology=topology, checkpoint_seconds=0.0 if updates < 12 else 1e9,
+                    keep_going=tiny.for_updates(updates) if topology.rank == 0 else lambda: True,
+                )  # fmt: skip
+                ended.append(trained.status)
+            except train.Interrupted:
+                ended.append("interrupted")
+    return ended
+
+
+def final_weights(directory: Path) -> dict[str, torch.Tensor]:
+    found = runs.load_checkpoint(directory, everything().id)
+    assert found is not None and found[0] == 12
+    return found[1]
+
+
+def test_a_checkpoint_of_each_topology_continues_in_every_other(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    assert some_updates(ALONE, [whole], 99) == ["done"]
+    expected, record = final_weights(whole), runs.read_record(whole / "record.jsonl")
+    places = {(a, b): tmp_path / f"{a}-{b}" for a in NAMES for b in NAMES}
+    for name, topology in zip(NAMES, TOPOLOGIES, strict=True):
+        ranks = topology[0] * topology[1]
+        assert started(some_updates, [tmp_path / name], 7, topology=topology) == [["interrupted"]] * ranks
+        for other in NAMES:
+            shutil.copytree(tmp_path / name, places[name, other])
+    for name, topology in zip(NAMES, TOPOLOGIES, strict=True):
+        mine = [path for (_, ended), path in places.items() if ended == name]
+        ranks = topology[0] * topology[1]
+        assert started(some_updates, mine, 99, topology=topology) == [["done"] * 4] * ranks
+    for path in places.values():
+        found = final_weights(path)
+        assert list(found) == list(expected)
+        assert all(t.dtype == torch.float64 for t in found.values())
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-10, atol=1e-10)
+        lines = runs.read_record(path / "record.jsonl")
+        assert [without_digests(line) for line in runs.comparable(lines)] == [
+            without_digests(line) for line in runs.comparable(record)
+        ]
+        assert lines[-1]["weights_sha256"] == runs.weights_sha256(
+            {name.removeprefix("weights/"): t for name, t in found.items() if name.startswith("weights/")}
+        )
+    assert "processes" not in record[0]["env"]
+    assert runs.read_record(places[NAMES[3], NAMES[0]] / "record.jsonl")[0]["env"]["processes"] == "2 towers x 2"
+
+
+def without_digests(line: runs.Line) -> runs.Line:
+    return {key: value for key, value in line.items() if key != "weights_sha256"}
+
+
+def fit_again(topology: Topology, directory: Path) -> str:
+    with Doubled():
+        return runs.weights_sha256(train.fit(everything(), DATA, directory, topology=topology).net.state_dict())
+
+
+def test_a_finished_run_gives_its_net_to_all_processes(tmp_path: Path) -> None:
+    assert some_updates(ALONE, [tmp_path], 99) == ["done"]
+    record = (tmp_path / "record.jsonl").read_bytes()
+    digest = runs.read_record(tmp_path / "record.jsonl")[-1]["weights_sha256"]
+    assert started(fit_again, tmp_path, topology=(2, 1)) == [digest] * 2
+    assert (tmp_path / "record.jsonl").read_bytes() == record
+
+
+def fit_tuned(topology: Topology, directory: Path, members: int) -> dict[str, Any]:
+    """A run that starts from another one, or the average of two."""
+    run = everything()
+    run = replace(run, members=2) if members == 2 else replace(run, start=replace(run, seed=9))
+    with Doubled():
+        net = train.fit(run, DATA, directory / run.id, topology=topology).net
+    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_runs_that_build_upon_others(members: int, tmp_path: Path) -> None:
+    alone = fit_tuned(ALONE, tmp_path / "alone", members)
+    for rank in started(fit_tuned, tmp_path / "two", members, topology=(2, 1)):
+        assert list(rank) == list(alone)
+        assert max(abs(rank[name] - alone[name]).max() for name in alone) < 1e-10
+
+
+# ------------------------------------------------------------------------------------------ torchrun and notebooks
+
+
+def train_under_torchrun(directory: Path) -> None:
+    """What each process of the job below does."""
+    torch.set_num_threads(1)
+    with towers.joined(2, timeout=60.0) as topology:
+        assert os.environ["GLOO_SOCKET_IFNAME"].startswith("lo")
+        train.fit(tiny.everything(epochs=1), DATA, directory, topology=topology)
+
+
+def test_a_job_of_torchrun(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(tmp_path)],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = runs.read_record(tmp_path / "record.jsonl")
+    assert lines[0]["id"] == tiny.everything(epochs=1).id
+    assert runs.status(lines) == "done"
+
+
+def test_the_demonstration() -> None:
+    g = torch.Generator().manual_seed(0)
+    inputs = 50 * torch.randn(3, 8, 3, 8, 8, generator=g, dtype=torch.float64)
+    labels = torch.randint(0, 6, (3, 8), generator=g)
+    recipe = READINGS["paper"]
+    shown = towers.demonstrate(recipe, SIZES, inputs, labels, context=tiny.processes())
+    assert shown.several == pytest.approx(shown.one, abs=1e-10)
+    assert len(set(shown.one)) == 3
+    assert shown.largest_difference < 1e-10
+    assert shown.sent == [towers.bytes_exchanged(recipe.model, SIZES, 8, itemsize=8)] * 2
+
+
+@pytest.fixture
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_job")
+def test_two_towers_without_torchrun_show_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "towers", "baseline", "--scale", "sample", "--towers", "2"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("paperlib: two towers are two processes, and this is one: torchrun --standalone")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("no_job")
+def test_the_command_trains_the_run_that_is_declared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
+    jobs = []
+
+    def train_one(job: runner.Job, dataset: Any, *, progress: bool, topology: Topology) -> str:
+        jobs.append((job, dataset.name, topology.world))
+        return "done"
+
+    monkeypatch.setattr(runner, "train_one", train_one)
+    assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == "towers, sample, conv4, seed 1: done\n"
+    ((job, data_name, world),) = jobs
+    assert (job.run.recipe.model.communication, job.run.seed, data_name, world) == ("conv4", 1, "sample", 1)
+    assert job.directory == tmp_path / job.run.id
+    assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "77"]) == 2
+    assert "has no seed 77 for arm 'conv4'; its seeds are 0, 1" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------ death
+
+
+class Fails:
+    """A ``keep_going`` of the victim: before its fourth update it gets ``sent``."""
+
+    def __init__(self, sent: signal.Signals | None) -> None:
+        self.sent, self.going = sent, tiny.for_updates(3)
+
+    def __call__(self) -> bool:
+        if self.sent and not self.going():
+            os.kill(os.getpid(), self.sent)
+        return True
+
+
+def one_of_a_job_that_fails(folder: Path, rank: int, world: int, timeout: float, sent: signal.Signals | None) -> None:
+    """Train as ``rank``; what is said in the end goes into a file."""
+    torch.set_num_threads(1)
+    try:
+        with towers.joined(2, timeout, f"file://{folder / 'meeting'}", rank, world) as topology:
+            train.fit(everything(), DATA, folder / "run", topology=topology, keep_going=Fails(sent))
+    except PaperlibError as error:
+        (folder / f"said-{rank}").write_text(str(error))
+
+
+def start_job(
+    folder: Path, victim: int, world: int, timeout: float, sent: signal.Signals
+) -> list[multiprocessing.process.BaseProcess]:
+    folder.mkdir()
+    processes = []
+    for rank in range(world):
+        args = (folder, rank, world, timeout, sent if rank == victim else None)
+        processes.append(tiny.processes().Process(target=one_of_a_job_that_fails, args=args))
+        processes[-1].start()
+    return processes
+
+
+def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) -> None:
+    """Killed or stopped, of two and of four processes, the first and another one; all jobs at the same time."""
+    timeout, dies, hangs = 5.0, signal.SIGKILL, signal.SIGSTOP
+    cases = {"dies": (1, 2, dies), "hangs": (1, 2, hangs), "first dies": (0, 2, dies), "one of four": (3, 4, dies)}
+    jobs = {name: start_job(tmp_path / name, *case[:2], timeout, case[2]) for name, case in cases.items()}
+    deadline = time.monotonic() + 60
+    for name, (victim, world, _) in cases.items():
+        survivors = [process for rank, process in enumerate(jobs[name]) if rank != victim]
+        for process in survivors:
+            process.join(max(0.0, deadline - time.monotonic()))
+        ended = [process.exitcode for process in survivors]
+        jobs[name][victim].kill()
+        jobs[name][victim].join()
+        assert ended == [0] * (world - 1), name
+        named = f"rank {victim} of {world} (tower {victim % 2}, data {victim // 2}) died, or hung for more than 5 s"
+        for rank in set(range(world)) - {victim}:
+            said = (tmp_path / name / f"said-{rank}").read_text()
+            assert said.startswith(named) and said.endswith("it goes on from the last checkpoint"), said
+
+
+def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PaperlibError, match="rank 1 of 2 did not join within 0.3 s"):  # noqa: SIM117
+        with towers.joined(2, 0.3, f"file://{tmp_path / 'meeting'}", 0, 2):
+            pass
+
+
+if __name__ == "__main__":
+    train_under_torchrun(Path(sys.argv[1]))
