@@ -17,8 +17,8 @@ from tqdm import tqdm
 from paperlib import data, evidence, experiments, runs, train, weights
 from paperlib.errors import PaperlibError
 from paperlib.experiments import Experiment
+from paperlib.processes import ALONE, Topology, joined
 from paperlib.runs import Run
-from paperlib.towers import ALONE, Topology, joined
 
 logger = logging.getLogger(__name__)
 

@@ -30,9 +30,9 @@ from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
 from paperlib.models import build
 from paperlib.optim import PaperSGD, learning_rate
+from paperlib.processes import ALONE, Topology
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
-from paperlib.towers import ALONE, Topology
 
 
 class Interrupted(Exception):

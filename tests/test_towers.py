@@ -22,14 +22,14 @@ import pytest
 import tiny
 import torch
 
-from paperlib import cli, runner, runs, towers, train
+from paperlib import cli, processes, runner, runs, towers, train
 from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
 from paperlib.models import FULL_SIZES, VGG_SAMPLE_SIZES, build
 from paperlib.optim import PaperSGD
+from paperlib.processes import ALONE, Topology, launch
 from paperlib.recipe import Recipe, Stop
 from paperlib.runs import Run
-from paperlib.towers import ALONE, Topology, launch
 
 DATA = tiny.dataset()
 SIZES = replace(tiny.TOWERS, kernels=(8, 12, 8, 8, 12))
@@ -219,7 +219,7 @@ def test_what_cannot_be_split_is_refused(net: str, sizes: Any, words: str) -> No
 def test_counts_that_make_no_job_are_refused(tmp_path: Path) -> None:
     meeting = f"file://{tmp_path / 'meeting'}"
     for count, world, words in ((3, 3, "takes 1 or 2"), (2, 3, "no whole number of pairs"), (2, 1, "torchrun --sta")):
-        with pytest.raises(PaperlibError, match=words), towers.joined(count, 1.0, meeting, 0, world):
+        with pytest.raises(PaperlibError, match=words), processes.joined(count, 1.0, meeting, 0, world):
             pass
     with pytest.raises(PaperlibError, match="a batch of 16 cannot be shared out evenly among 3 processes"):
         in_double(of_reading("paper")).take_part(Topology(data=3), train.State())
@@ -342,7 +342,7 @@ def test_runs_that_build_upon_others(members: int, tmp_path: Path) -> None:
 def train_under_torchrun(directory: Path) -> None:
     """What each process of the job below does."""
     torch.set_num_threads(1)
-    with towers.joined(2, timeout=60.0) as topology:
+    with processes.joined(2, timeout=60.0) as topology:
         assert os.environ["GLOO_SOCKET_IFNAME"].startswith("lo")
         train.fit(tiny.everything(epochs=1), DATA, directory, topology=topology)
 
@@ -425,7 +425,7 @@ def one_of_a_job_that_fails(folder: Path, rank: int, world: int, timeout: float,
     """Train as ``rank``; what is said in the end goes into a file."""
     torch.set_num_threads(1)
     try:
-        with towers.joined(2, timeout, f"file://{folder / 'meeting'}", rank, world) as topology:
+        with processes.joined(2, timeout, f"file://{folder / 'meeting'}", rank, world) as topology:
             train.fit(everything(), DATA, folder / "run", topology=topology, keep_going=Fails(sent))
     except PaperlibError as error:
         (folder / f"said-{rank}").write_text(str(error))
@@ -465,7 +465,7 @@ def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) ->
 
 def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
     with pytest.raises(PaperlibError, match="rank 1 of 2 did not join within 0.3 s"):  # noqa: SIM117
-        with towers.joined(2, 0.3, f"file://{tmp_path / 'meeting'}", 0, 2):
+        with processes.joined(2, 0.3, f"file://{tmp_path / 'meeting'}", 0, 2):
             pass
 
 
