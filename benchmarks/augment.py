@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -13,7 +15,7 @@ from paperlib.augment import Augmenter
 from paperlib.models import FULL_SIZES
 from paperlib.recipe import Recipe
 
-BATCH = 128
+BATCH, FEW = 128, 32
 
 
 class PerImageColour:
@@ -27,36 +29,35 @@ class PerImageColour:
 
 
 def run() -> Iterator[Result]:
-    """A training batch, the colour noise alone, and the ten views."""
+    """A training batch with and without colour noise, the noise alone, and the ten views; decoding is in neither."""
     images = torch.randint(0, 256, (BATCH, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    full = Augmenter(Recipe.paper().augment, FULL_SIZES, images)
-    plain = Augmenter(Recipe.paper().but(**{"augment.colour": 0.0}).augment, FULL_SIZES, images)
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    recipe, rows = Recipe.paper(), torch.arange(BATCH)
+    full = Augmenter(recipe.augment, FULL_SIZES, images)
+    plain = Augmenter(recipe.but(**{"augment.colour": 0.0}).augment, FULL_SIZES, images)
     for each in (full, plain):
         each.start_epoch(0, 0, BATCH)
-    rows, mean = torch.arange(BATCH), images.float().mean(0)
     colour = PerImageColour(torch.rand(3), torch.linalg.qr(torch.randn(3, 3))[0])
-    cut = v2.Compose([v2.RandomCrop(224), v2.RandomHorizontalFlip()])
+    to_numbers = [v2.PILToTensor(), v2.ToDtype(torch.float32), v2.Normalize([124.0, 116.0, 104.0], [1.0, 1.0, 1.0])]
+    cut = [v2.RandomCrop(224), v2.RandomHorizontalFlip()]
+    without, noisy, views = (v2.Compose(steps) for steps in (cut + to_numbers, [*cut, *to_numbers, colour], to_numbers))
     ten = v2.TenCrop(224)
 
-    def per_image(noise: bool) -> Tensor:
-        centred = (image.float() - mean for image in images)
-        return torch.stack([colour(cut(x)) if noise else cut(x) for x in centred])
+    def each_of(change: Any, what: list[Image.Image]) -> Tensor:
+        return torch.stack([change(picture) for picture in what])
 
-    def ten_views() -> Tensor:
-        return torch.stack([torch.stack(ten(image.float() - mean)) for image in few], 1)
+    def ten_of_each() -> Tensor:
+        return torch.stack([torch.stack([views(view) for view in ten(picture)]) for picture in pictures[:FEW]], 1)
 
-    def noise_per_image() -> Tensor:
-        return torch.stack([colour(image) for image in pixels])
-
-    few, pixels = images[:32], images.float()
-    batched = Augmenter(
-        Recipe.paper().but(**{"augment.crop": False, "augment.mirror": "none"}).augment, FULL_SIZES, images
+    pixels = images.float()
+    against = "torchvision's transforms, an image at a time"
+    what = f"a training batch of {BATCH} from decoded images"
+    yield compare(what, against, lambda: full.train_batch(images, rows), lambda: each_of(noisy, pictures), aim=6.0)
+    what += ", no colour noise"
+    yield compare(what, against, lambda: plain.train_batch(images, rows), lambda: each_of(without, pictures))
+    what, against = "colour noise on 128 whole images", "a sum for each image"
+    yield compare(
+        what, against, lambda: full.noisy(pixels, rows), lambda: torch.stack([colour(x) for x in pixels]), aim=10.0
     )
-    batched.start_epoch(0, 0, BATCH)
-    against = "torchvision transforms, an image at a time"
-    whole = f"a training batch of {BATCH}"
-    yield compare(whole, against, lambda: full.train_batch(images, rows), lambda: per_image(True), aim=6.0)
-    yield compare(f"{whole}, no colour", against, lambda: plain.train_batch(images, rows), lambda: per_image(False))
-    what = "colour noise on whole images"
-    yield compare(what, against, lambda: batched.noisy(pixels, rows), noise_per_image, aim=10.0)
-    yield compare("ten views of 32 images", against, lambda: full.test_views(few), ten_views, aim=10.0)
+    what, against = f"ten views of {FEW} images", "torchvision's TenCrop, an image at a time"
+    yield compare(what, against, lambda: full.test_views(images[:FEW]), ten_of_each, aim=10.0)

@@ -8,6 +8,7 @@ of one epoch, :class:`Augmenter` puts all together for one recipe.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,11 @@ from paperlib.seeding import generator
 
 def crop(images: Tensor, offsets: Tensor, size: int) -> Tensor:
     """From each of ``images`` (B, C, H, W) the ``size`` × ``size`` window at its own offset (top, left) of (B, 2)."""
-    windows = images.unfold(2, size, 1).unfold(3, size, 1)  # (B, C, tops, lefts, size, size): a view, nothing is copied
-    return windows[torch.arange(len(images), device=images.device), :, offsets[:, 0], offsets[:, 1]]
+    room = torch.tensor(images.shape[2:], device=offsets.device) - size
+    if (offsets < 0).any() or (offsets > room).any():
+        raise IndexError(f"a window of {size} reaches beyond images of {images.shape[2]} × {images.shape[3]}")
+    places = zip(images, offsets.tolist(), strict=True)
+    return torch.stack([image[:, top : top + size, left : left + size] for image, (top, left) in places])
 
 
 def centre(images: Tensor, size: int) -> Tensor:
@@ -152,11 +156,14 @@ class Augmenter:
         mirror of the first of them, and so on; a batch that is not a multiple of it ends in a smaller chunk.
         """
         rows = rows.cpu()  # the random numbers are there
-        if self.subtracts_before_cropping:
-            pixels = self.noisy(self.moved(self.normalised(images), rows), rows)
+        moved = self.moved(images, rows)  # bytes are moved four times as fast as floats, so this comes first
+        if self.mean_moves_along:
+            pixels = moved.to(torch.float32, memory_format=torch.channels_last, copy=True)
+            for image, mean in zip(pixels, self.means(rows), strict=True):
+                image.sub_(mean)
         else:
-            pixels = self.noisy(self.normalised(self.moved(images, rows)), rows)
-        return pixels.contiguous(memory_format=torch.channels_last)
+            pixels = self.normalised(moved)
+        return self.noisy(pixels, rows)
 
     def test_batch(self, images: Tensor) -> Tensor:
         """The centre view of each image, without noise."""
@@ -164,13 +171,13 @@ class Augmenter:
 
     def test_views(self, images: Tensor) -> Tensor:
         """The ten views of each image (section 4.1), without noise: (10, B, C, crop, crop)."""
-        if self.subtracts_before_cropping:
+        if self.mean_moves_along:
             return ten_views(self.normalised(images), self.sizes.crop)
         views = ten_views(images, self.sizes.crop)
         return self.normalised(views.flatten(0, 1)).unflatten(0, views.shape[:2])
 
     @property
-    def subtracts_before_cropping(self) -> bool:
+    def mean_moves_along(self) -> bool:
         """Whether each pixel meets its own mean [15: place]: then the mean image moves with the image, mirror and all.
 
         The 2012 code crops and mirrors first, then subtracts the mean image's central crop, which is not mirrored.
@@ -179,18 +186,21 @@ class Augmenter:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Float32 input from pixels 0–255: whole images, or central views, or (what needs no place) any views."""
-        pixels = images.to(torch.float32, memory_format=torch.channels_last)
+        pixels = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
         if self.recipe.pixels == "standardised":
-            return (pixels - self.channel_mean) / self.channel_std
-        return pixels - centre(self.mean_image, images.shape[-1])
+            return pixels.sub_(self.channel_mean).div_(self.channel_std)
+        return pixels.sub_(centre(self.mean_image, images.shape[-1]))
+
+    def sharing(self, rows: Tensor) -> Tensor:
+        """The rows whose crop and mirror each of ``rows`` has [14]."""
+        return rows[torch.arange(len(rows)) // self.recipe.share * self.recipe.share]
 
     def moved(self, images: Tensor, rows: Tensor) -> Tensor:
         """Crops and mirrors of images (B, C, side, side) by the draws of their rows, or of the first to share with."""
         recipe, size = self.recipe, self.sizes.crop
-        rows = rows[torch.arange(len(rows)) // recipe.share * recipe.share]
+        rows = self.sharing(rows)
         if recipe.crop:
-            offsets = self.draws.offsets(rows, positions(images.shape[-1], size, recipe.offsets))
-            images = crop(images, offsets.to(images.device), size)
+            images = crop(images, self.draws.offsets(rows, positions(images.shape[-1], size, recipe.offsets)), size)
         else:
             images = centre(images, size)
         horizontal, vertical = self.draws.flags(rows).to(images.device).unbind(1)
@@ -200,8 +210,22 @@ class Augmenter:
             images = mirror_vertical(images, vertical)
         return images
 
+    def means(self, rows: Tensor) -> Iterator[Tensor]:
+        """For each of ``rows`` what :meth:`moved` makes of the mean image, without a copy where it is not mirrored."""
+        recipe, size, rows = self.recipe, self.sizes.crop, self.sharing(rows)
+        offsets = self.draws.offsets(rows, positions(self.mean_image.shape[-1], size, recipe.offsets)).tolist()
+        axes = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-1, -2)}[recipe.mirror]
+        for (top, left), (horizontal, vertical) in zip(offsets, self.draws.flags(rows).tolist(), strict=True):
+            window = slice(top, top + size), slice(left, left + size)
+            mean = self.mean_image[:, *window] if recipe.crop else centre(self.mean_image, size)
+            flipped = [axis for axis in axes if {-1: horizontal, -2: vertical}[axis]]
+            yield mean.flip(flipped) if flipped else mean
+
     def noisy(self, pixels: Tensor, rows: Tensor) -> Tensor:
-        """Section 4.1's colour noise, one draw an image, on input that has its mean subtracted; never clipped."""
+        """Section 4.1's colour noise, one draw an image, on input that has its mean subtracted; never clipped.
+
+        ``pixels`` are changed in place.
+        """
         recipe, off = self.recipe, self.recipe.colour_off_epoch
         if self.pca is None or (off is not None and self.epoch >= off):  # [12]
             return pixels
@@ -209,7 +233,8 @@ class Augmenter:
         shift = shift[:, :, None, None].to(pixels.device)
         if recipe.pixels == "standardised":  # one grey level is 1 / std there
             shift = shift / self.channel_std
-        return (pixels + shift) / (1 + recipe.colour) if recipe.colour_shrink else pixels + shift  # [11]
+        pixels.add_(shift)
+        return pixels.div_(1 + recipe.colour) if recipe.colour_shrink else pixels  # [11]
 
 
 def check(recipe: AugmentRecipe, sizes: Sizes, images: Tensor) -> None:

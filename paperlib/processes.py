@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -233,9 +233,12 @@ def joined(
     if absent := roll_call(store, "joined", rank, world, timeout):
         names = " and ".join(f"rank {other}" for other in absent)
         raise PaperlibError(f"{names} of {world} did not join within {timeout:g} s; start the job again")
+    topology = Topology(towers, world // towers, rank, timeout, store)
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
-        yield Topology(towers, world // towers, rank, timeout, store, data_group_of(rank, towers, world, wait))
+        with topology.answered():
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
+            topology = replace(topology, data_group=data_group_of(rank, towers, world, wait))
+        yield topology
     finally:
         leave()
 

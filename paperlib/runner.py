@@ -175,6 +175,11 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         source = runs.record_path(runs_dir, run_id)
         # a run may have been trained for another experiment first; it is recorded where it is needed
         lines = runs.read_record(source)
+        if "processes" in lines[0]["env"]:
+            raise PaperlibError(
+                f"the run {run_id[:12]} was trained by several processes, whose sums differ in their last digits from "
+                "those of one: evidence is what one process computes; delete the run and train it again"
+            )
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
         target = evidence.place_of(lines[0])
         if target.exists():

@@ -261,8 +261,10 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
                     {"part": space, "query": line, "rank": rank + 1, "label": sample.classes[sample.train_labels[i]],
                      "value": square**0.5, "right": right}
                 )  # fmt: skip
-    for column, title in ((0, "test"), (2, "nearest by features (fc7)"), (3 + k, "nearest by pixels")):
-        panels[0, column].set_title(title, fontsize=9).set_in_layout(False)  # wider than its column
+    panels[0, 0].set_title("test", fontsize=9)
+    for column, title in ((2, "nearest by features (fc7)"), (3 + k, "nearest by pixels")):  # wider than their columns
+        axes = panels[0, column]
+        axes.text(0, 1.07, title, fontsize=9, va="bottom", transform=axes.transAxes).set_in_layout(False)
     frame = pd.DataFrame(rows)
     agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
     first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())

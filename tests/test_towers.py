@@ -7,6 +7,7 @@ in float64, where another order of summation shows below 1e-10 and a mistake far
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import os
 import shutil
@@ -22,7 +23,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import cli, processes, runner, runs, towers, train
+from paperlib import cli, evidence, experiments, processes, runner, runs, towers, train
 from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
 from paperlib.models import FULL_SIZES, VGG_SAMPLE_SIZES, build
@@ -471,3 +472,17 @@ def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     train_under_torchrun(Path(sys.argv[1]))
+
+
+def test_what_several_processes_trained_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sums differ in their last digits from those of one process."""
+    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
+    monkeypatch.setattr(evidence, "recorded", dict)
+    experiment = experiments.get("net", "sample")
+    run_id = next(iter(experiment.ids()))
+    first = {"kind": "run", "format": 1, "id": run_id, "config": {}, "env": Topology(2, 1).provenance()}
+    (tmp_path / run_id).mkdir()
+    lines = [first, {"kind": "end", "status": "done", "steps": 1}]
+    (tmp_path / run_id / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(PaperlibError, match="trained by several processes"):
+        runner.record("net", "sample")
