@@ -447,7 +447,7 @@ def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, mon
 
 def test_the_checksums_list_every_recorded_run() -> None:
     sums = evidence.read_checksums(evidence.RECORDED)
-    there = {p.relative_to(evidence.RECORDED).as_posix() for p in evidence.RECORDED.glob("*/*/*.jsonl")}
+    there = {p.relative_to(evidence.RECORDED).as_posix() for p in evidence.RECORDED.glob("*/*/*.*")}
     assert sums is not None and set(sums) == there
 
 

@@ -446,10 +446,10 @@ def start_job(
 
 def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) -> None:
     """Killed or stopped, of two and of four processes, the first and another one; all jobs at the same time."""
-    timeout, dies, hangs = 5.0, signal.SIGKILL, signal.SIGSTOP
+    timeout, dies, hangs = 12.0, signal.SIGKILL, signal.SIGSTOP  # on a busy machine nobody may seem to hang
     cases = {"dies": (1, 2, dies), "hangs": (1, 2, hangs), "first dies": (0, 2, dies), "one of four": (3, 4, dies)}
     jobs = {name: start_job(tmp_path / name, *case[:2], timeout, case[2]) for name, case in cases.items()}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     for name, (victim, world, _) in cases.items():
         survivors = [process for rank, process in enumerate(jobs[name]) if rank != victim]
         for process in survivors:
@@ -458,7 +458,7 @@ def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) ->
         jobs[name][victim].kill()
         jobs[name][victim].join()
         assert ended == [0] * (world - 1), name
-        named = f"rank {victim} of {world} (tower {victim % 2}, data {victim // 2}) died, or hung for more than 5 s"
+        named = f"rank {victim} of {world} (tower {victim % 2}, data {victim // 2}) died, or hung for more than 12 s"
         for rank in set(range(world)) - {victim}:
             said = (tmp_path / name / f"said-{rank}").read_text()
             assert said.startswith(named) and said.endswith("it goes on from the last checkpoint"), said

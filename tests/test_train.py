@@ -563,19 +563,26 @@ def test_memory_is_tuned_where_there_is_glibc_and_left_alone_elsewhere(monkeypat
 
 
 def test_the_first_updates_of_recorded_runs_can_be_repeated(tmp_path: Path) -> None:
-    """The first window of a recorded sample run of each experiment, to 1e-3 in the loss: rounding grows from there."""
-    at_hand = [lines for lines in evidence.recorded().values() if lines[0]["scale"] == "sample"]
-    recorded = {lines[0]["experiment"]: lines for lines in at_hand if runs.of_kind(lines, "window")}
-    assert recorded, "no run is recorded at scale sample"
+    """The first window of the gentlest recorded sample run of each experiment, to 1e-3 in the loss.
+
+    At a rate of 0.03 the last bits, which differ between processors, grow to 1e-2 within a window of 26 updates.
+    """
+    gentlest: dict[str, tuple[float, Run, list[Line]]] = {}
+    for lines in evidence.recorded().values():
+        run, name = Run.from_config(lines[0]["config"]), lines[0]["experiment"]
+        rate = run.recipe.optim.lr
+        gentle = lines[0]["scale"] == "sample" and runs.of_kind(lines, "window") and rate <= 0.003
+        if gentle and (name not in gentlest or rate < gentlest[name][0]):
+            gentlest[name] = rate, run, lines
+    assert {"relu", "relu-19pct", "baseline-rates", "converge", "size"} <= set(gentlest)
     sample = data.load("sample")
-    for name, lines in recorded.items():
-        run = Run.from_config(lines[0]["config"])
+    for name, (_, run, lines) in gentlest.items():
         with pytest.raises(train.Interrupted):
             train.fit(run, sample, tmp_path / name, keep_going=tiny.for_updates(run.stop.window))
-        mine, theirs = on_disk(tmp_path / name)[1], runs.of_kind(lines, "window")[0]
+        mine, theirs = (runs.of_kind(each, "window")[0] for each in (on_disk(tmp_path / name), lines))
         assert mine["step"] == theirs["step"] == run.stop.window
-        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-3)
-        assert mine["train_error"] == pytest.approx(theirs["train_error"], abs=0.2)
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-3), name
+        assert mine["train_error"] == pytest.approx(theirs["train_error"], abs=0.2), name
 
 
 def test_the_tiny_recipe_exercises_what_it_says() -> None:

@@ -255,5 +255,6 @@ def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
     net, augmenter = weights.recorded(experiments.COLOUR, "baseline", 0, patches)
     again = weights.look(net, augmenter, Run.from_config(lines[0]["config"]), patches)
     line = runs.of_kind(lines, "look")[0]
+    assert again.pop("layer") == line["layer"]
     for key, value in again.items():
         assert value == pytest.approx(line[key], abs=0.1, rel=0.02), key
