@@ -104,7 +104,7 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     scale = found[0].scale
     here = [v for v in found if v.scale == scale]
     elsewhere = [v for v in found if v.scale != scale]
-    result = "; ".join(f"{v.comparison.arms}: {v.text}" for v in here)
+    result = "; ".join(dict.fromkeys(f"{v.comparison.arms}: {v.text}" for v in here))
     return {
         "status": together(here),
         "scale": scale,

@@ -102,7 +102,9 @@ def train(
     scale: Scale,
     seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a process waits for another.")] = 120.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
+    ] = 120.0,
 ) -> None:
     """Train one run, here or as one process of a job of torchrun, which shares out batches among its processes."""
     from paperlib import runner

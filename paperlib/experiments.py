@@ -419,7 +419,7 @@ DEPTH = against_baseline(
         "conv6 added": {"model.extra_conv": 1}, "half as wide": {"model.width": 0.5},
     },
     *(lower(claim, "baseline", f"no {layer}") for claim in ("S1-d.2", "S7-a.1") for layer in CONVOLUTIONS),
-    lower("S7-c", "baseline", "half as wide"), lower("", "conv6 added", "baseline"),
+    lower("S7-c", "baseline", "half as wide"), lower("S7-c", "conv6 added", "baseline"),
 )  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------

@@ -164,22 +164,30 @@ def _epochs(job: Job) -> int:
 # Promotion to evidence
 
 
+def refuse_shared(one: Run, runs_dir: Path) -> None:
+    """Refuse a run, or one that it builds upon, in which several processes had a part.
+
+    Their sums differ in the last digits from those of one; evidence is what one process computes.
+    """
+    for part in [one, *([one.start] if one.start else []), *(one.alone() if one.members > 1 else [])]:
+        path = runs.record_path(runs_dir, part.id)
+        lines = runs.read_record(path) if path.exists() else []
+        if any("processes" in line or "processes" in line.get("env", {}) for line in lines):
+            raise PaperlibError(f"{path} was trained by several processes; delete its folder and train it with one")
+
+
 def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
     """Copy the finished runs of an experiment to ``data/recorded/``; a run that is recorded already is left alone."""
     experiment: Experiment = experiments.get(name, scale)
     runs_dir = runs_dir or runs.default_runs_dir()
     known, written = set(evidence.recorded()), []
-    for run_id, (arm, seed, _) in experiment.ids().items():
+    for run_id, (arm, seed, copy) in experiment.ids().items():
         if run_id in known or not is_finished(runs_dir, run_id):
             continue
         source = runs.record_path(runs_dir, run_id)
         # a run may have been trained for another experiment first; it is recorded where it is needed
         lines = runs.read_record(source)
-        if "processes" in lines[0]["env"]:
-            raise PaperlibError(
-                f"the run {run_id[:12]} was trained by several processes, whose sums differ in their last digits from "
-                "those of one: evidence is what one process computes; delete the run and train it again"
-            )
+        refuse_shared(experiment.run(arm, seed, data.FINGERPRINTS[scale][copy]), runs_dir)
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
         target = evidence.place_of(lines[0])
         if target.exists():

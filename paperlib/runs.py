@@ -193,7 +193,9 @@ def status(lines: list[Line]) -> str:
 
 def comparable(lines: list[Line]) -> list[Line]:
     """A record without what may differ between two runs of the same id on one machine: times and provenance."""
-    return [{k: v for k, v in line.items() if k not in {"started", "seconds", "env", "code"}} for line in lines]
+    return [
+        {k: v for k, v in line.items() if k not in {"started", "seconds", "env", "code", "processes"}} for line in lines
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------

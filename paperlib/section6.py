@@ -34,20 +34,20 @@ class Table:
         return f"{self.title}\n\n{table}\n"
 
 
-COLUMNS = ["whose", "what", "data", "views", "top-1 error (%)", "top-5 error (%)", "trainings"]
-Entry = tuple[str, str, str, str | None, float | None, float | None, int | None]
+COLUMNS = ["whose", "what", "data", "views", "top-1 error (%)", "top-5 error (%)", "nets averaged", "repeats"]
+Entry = tuple[str, str, str, str | None, float | None, float | None, int | None, int | None]
 AUTHORS, NOTES, OTHERS, OURS = "the paper", "run notes of 2012", "later", "here (proxy)"
 
 
 def table_of(rows: Sequence[Entry], title: str) -> Table:
     """The rows as a table."""
-    return Table(pd.DataFrame(rows, columns=COLUMNS).astype({"trainings": "Int64"}), title)
+    return Table(pd.DataFrame(rows, columns=COLUMNS).astype({"nets averaged": "Int64", "repeats": "Int64"}), title)
 
 
 def from_note(log: paper.RunLog) -> Entry:
     """A run note of the authors as a row."""
     views = {10: "ten", 1: "centre"}.get(log.views or 0)
-    return NOTES, f"#{log.net}: {log.what}", log.data, views, log.top1, log.top5, 1
+    return NOTES, f"#{log.net}: {log.what}", log.data, views, log.top1, log.top5, 1, 1
 
 
 def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scale: str = "sample") -> list[Entry]:
@@ -65,18 +65,12 @@ def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scal
         return []
     top1, top5 = (round(sum(line[key] for line in lines) / len(lines), 2) for key in keys or ERRORS)
     classes = experiments.get(name, scale).sizes.classes
+    members = len(lines[0].get("members", [0]))
+    single = keys == OF_MEMBERS
+    nets, repeats = (1, members * len(lines)) if single else (members, len(lines))
     shown = "ten" if kind == "ensemble" else views
-    return [
-        (
-            OURS,
-            what,
-            SCALE_NAMES[scale].removesuffix(" (proxy)"),
-            shown,
-            top1,
-            top5 if classes > 5 else None,
-            len(lines),
-        )
-    ]
+    data_name, few = SCALE_NAMES[scale].removesuffix(" (proxy)"), classes <= 5  # then the five best are all there are
+    return [(OURS, what, data_name, shown, top1, None if few else top5, nets, repeats)]
 
 
 ERRORS = ("top1_error", "top5_error")
@@ -86,10 +80,19 @@ OF_MEMBERS = ("mean_top1_error", "mean_top5_error")
 def table1() -> Table:
     """Table 1 of the paper, the authors' own notes on it, and the same two rows of ours at the scale of the sample."""
     rows: list[Entry] = [
-        (AUTHORS, row.model, paper.TEST10, "ten" if row.ours else None, row.test_top1, row.test_top5, row.nets or None)
+        (
+            AUTHORS,
+            row.model,
+            paper.TEST10,
+            "ten" if row.ours else None,
+            row.test_top1,
+            row.test_top5,
+            row.nets or None,
+            None,
+        )
         for row in paper.TABLE1
     ]
-    rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1)]
+    rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1, 1)]
     rows += [from_note(log) for log in paper.RUN_LOGS if log.data == paper.TEST10]
     rows += recorded_errors("net", "baseline", "the small net, mean of single nets", "ten")
     rows += recorded_errors("net", "baseline", "the same nets", "centre")
@@ -101,19 +104,21 @@ def table2() -> Table:
     rows: list[Entry] = []
     for row in paper.TABLE2:
         if row.val_top1 is not None:
-            rows.append((AUTHORS, row.model, paper.VAL12, "ten", row.val_top1, row.val_top5, row.nets))
+            rows.append((AUTHORS, row.model, paper.VAL12, "ten", row.val_top1, row.val_top5, row.nets, 1))
         if row.test_top5 is not None:
             test = "ILSVRC-2012 test"
-            rows.append((AUTHORS, row.model, test, "ten" if row.ours else None, None, row.test_top5, row.nets or None))
+            rows.append(
+                (AUTHORS, row.model, test, "ten" if row.ours else None, None, row.test_top5, row.nets or None, None)
+            )
     rows += [from_note(log) for log in paper.RUN_LOGS if log.data == paper.VAL12 and log.top1 is not None]
     rows += [
         (f"contest page: {entry.team}", ", ".join(entry.members) or "several classifiers", "ILSVRC-2012 test",
-         None, None, entry.top5, len(entry.members) or None)
+         None, None, entry.top5, len(entry.members) or None, None)
         for entry in paper.CONTEST_2012
     ]  # fmt: skip
     rows += [
         (f"{OTHERS}: {each.who}", each.differences, each.data, {10: "ten", 1: "centre"}.get(each.views or 0),
-         each.top1, each.top5, 1)
+         each.top1, each.top5, 1, 1)
         for each in paper.REPRODUCTIONS
     ]  # fmt: skip
     rows += recorded_errors("ensemble", "five nets", "the small net, mean of single nets", "ensemble", *OF_MEMBERS)

@@ -80,6 +80,7 @@ class State:
     test_errors: list[float] = field(default_factory=list)
     seconds: float = 0.0
     record_bytes: int = 0
+    processes: str = ""  # where several had a part in it: the digits of sums depend on that
     ended: str = ""  # the status, once the run is over and only its last line is missing
 
     def as_json(self) -> Line:
@@ -229,7 +230,9 @@ class Loop:
         towers.check_batch(self.run.recipe.optim.batch_size, topology)
         self.topology = topology
         self.net, self.optimiser = towers.take_part(self.net, self.optimiser, topology)
-        return State.from_json(topology.same(state.as_json()))
+        state = State.from_json(topology.same(state.as_json()))
+        state.processes = topology.provenance().get("processes", state.processes)
+        return state
 
     def whole_net(self) -> nn.Module:
         """The one-process net with the weights of all towers."""
@@ -334,7 +337,8 @@ class Loop:
                     f"top{k}_error": round(evaluate.top_k_error(scores, self.data.test_labels, k), 4) for k in (1, 5)
                 }
                 yield {"kind": "test", "views": views, **errors, "n": len(scores), "weights_sha256": digest}
-        yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest}
+        shared = {"processes": state.processes} if state.processes else {}
+        yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **shared}
 
 
 def epoch_order(run: Run, n: int, epoch: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from paperlib import evaluate, evidence, models, train
+from paperlib import evaluate, evidence, models, runs, train
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
@@ -45,10 +45,15 @@ def read(path: Path, run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
     """The net of a recorded run whose weights are kept; raises :class:`PaperlibError` where they are not."""
     run = experiment.run(arm, seed, dataset.fingerprint)
-    lines = evidence.recorded().get(run.id)
-    path = evidence.place_of(lines[0]).with_suffix(".safetensors") if lines else None
-    if path is None or not path.exists():
+    lines = evidence.recorded().get(run.id, [])
+    looks = runs.of_kind(lines, "look")
+    if not looks:
         raise PaperlibError(f"no weights of {experiment.name}, {arm}, seed {seed} are recorded at this scale")
+    path = evidence.place_of(lines[0]).with_suffix(".safetensors")
+    if not path.exists():
+        raise PaperlibError(f"{path} is missing; restore it from git")
+    if evidence.sha256(path) != looks[0]["weights"]:
+        raise PaperlibError(f"{path} does not hold the weights that its record names; restore it from git")
     return read(path, run, dataset)
 
 
