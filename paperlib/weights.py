@@ -51,9 +51,9 @@ def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> t
         raise PaperlibError(f"no weights of {experiment.name}, {arm}, seed {seed} are recorded at this scale")
     path = evidence.place_of(lines[0]).with_suffix(".safetensors")
     if not path.exists():
-        raise PaperlibError(f"{path} is missing; restore it from git")
+        raise PaperlibError(f"{path} is missing: restore it from git")
     if evidence.sha256(path) != looks[0]["weights"]:
-        raise PaperlibError(f"{path} does not hold the weights that its record names; restore it from git")
+        raise PaperlibError(f"{path} does not hold the weights that its record names: restore it from git")
     return read(path, run, dataset)
 
 

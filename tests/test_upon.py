@@ -258,3 +258,17 @@ def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
     assert again.pop("layer") == line["layer"]
     for key, value in again.items():
         assert value == pytest.approx(line[key], abs=0.1, rel=0.02), key
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "missing"])
+def test_altered_weights_are_refused_in_one_sentence(here: Path, damage: str) -> None:
+    runner.run("upon", "sample", progress=False, arms=["scratch"])
+    runner.record("upon", "sample")
+    folder = here / "recorded" / "upon" / "sample"
+    path, other = (folder / f"scratch-seed{seed}.safetensors" for seed in (0, 1))
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(other.read_bytes() if damage == "other" else path.read_bytes()[:-100])
+    with pytest.raises(PaperlibError, match=r"scratch-seed0.safetensors .* restore it from git"):
+        weights.recorded(EXPERIMENT, "scratch", 0, DATA)
