@@ -96,7 +96,12 @@ class Dataset:
         return f"<{self.title}: {numbers}, {c} × {h} × {w}, {len(self.classes)} classes>"
 
     def only(self, classes: Sequence[int]) -> Dataset:
-        """The images of some classes, in the same order; the labels are the places of the classes in ``classes``."""
+        """The images of some classes, in the same order; the labels are the places of the classes in ``classes``.
+
+        Where none is named, all of them, as they are.
+        """
+        if not classes:
+            return self
         if len(set(classes)) != len(classes) or not all(0 <= c < len(self.classes) for c in classes):
             raise DataError(f"{self.title} has the classes 0 to {len(self.classes) - 1}, each to be named once at most")
         place = torch.full((len(self.classes),), -1).index_put((torch.tensor(classes),), torch.arange(len(classes)))

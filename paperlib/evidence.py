@@ -181,7 +181,7 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "train_loss": _one("epoch", "train_loss"),
     "first_loss": _one("epoch", "train_loss", 0),  # mean over the first epoch, in nats: how fast learning begins
     "test_error": _one("epoch", "test_error"),
-    "converged": lambda lines: _converged(lines),
+    "converged": _converged,
     "neighbours_gain": lambda lines: _one("look", "label_agreement")(lines) - _one("look", "pixel_agreement")(lines),
     "far_in_pixels": lambda lines: _one("look", "far_in_pixels")(lines) - 50.0,  # above 0: most of them are
     "colour_gap": lambda lines: _one("look", "colour_gap")(lines) - _one("look", "colour_gap_by_chance")(lines),

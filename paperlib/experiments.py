@@ -93,7 +93,11 @@ class Experiment:
 
     def recipe(self, arm: str) -> Recipe:
         """The full recipe of an arm."""
-        return self.base.but(**fields_of(self.changes(arm), "model", "augment", "optim"))
+        return self.recipe_of(self.changes(arm))
+
+    def recipe_of(self, changes: Changes) -> Recipe:
+        """The base with those of the changes that are fields of a recipe."""
+        return self.base.but(**fields_of(changes, "model", "augment", "optim"))
 
     def planned_seeds(self, arm: str) -> tuple[int, ...]:
         """The seeds declared for an arm."""
@@ -107,7 +111,7 @@ class Experiment:
         """The base with ``changes``, as a run."""
         start = changes.get("start")
         return Run(
-            self.base.but(**fields_of(changes, "model", "augment", "optim")),
+            self.recipe_of(changes),
             replace(self.sizes, **leaves(changes, "sizes")),
             replace(self.stop, **leaves(changes, "stop")),
             fingerprint,

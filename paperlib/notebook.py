@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from matplotlib.axes import Axes
 from paperlib import claims, evidence, experiments, figures, train
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
-from paperlib.style import show
+from paperlib.style import markdown_table, show
 
 __all__ = [
     "claim_table", "draw_running_error", "live_scale", "markdown_table", "rate_table", "ratio_table", "result_table",
@@ -42,12 +41,6 @@ def say(text: str) -> None:
 def source(thing: Any) -> None:
     """Print the source of a function or class of the library: what the notebook explains is what runs."""
     print(inspect.getsource(thing).rstrip())
-
-
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; cells are turned into text, bars escaped."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def claim_table(*ids: str) -> None:

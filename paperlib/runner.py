@@ -181,13 +181,15 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
     experiment: Experiment = experiments.get(name, scale)
     runs_dir = runs_dir or runs.default_runs_dir()
     known, written = set(evidence.recorded()), []
+    dataset: data.Dataset | None = None  # read once, and only where weights are kept
     for run_id, (arm, seed, copy) in experiment.ids().items():
         if run_id in known or not is_finished(runs_dir, run_id):
             continue
         source = runs.record_path(runs_dir, run_id)
         # a run may have been trained for another experiment first; it is recorded where it is needed
         lines = runs.read_record(source)
-        refuse_shared(experiment.run(arm, seed, data.FINGERPRINTS[scale][copy]), runs_dir)
+        one = experiment.run(arm, seed, data.FINGERPRINTS[scale][copy])
+        refuse_shared(one, runs_dir)
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
         target = evidence.place_of(lines[0])
         if target.exists():
@@ -196,8 +198,7 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         if arm in experiment.keep:
-            dataset = data.load(scale)
-            one = experiment.run(arm, seed, dataset.fingerprint)
+            dataset = dataset or data.load(scale)
             net = train.fit(one, dataset, source.parent).net
             lines.insert(-1, weights.keep(net, one, dataset, target.with_suffix(".safetensors")))
             written.append(target.with_suffix(".safetensors"))

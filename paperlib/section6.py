@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from paperlib import data, evaluate, evidence, experiments, paper, runs, weights
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
-from paperlib.style import PALETTE, SCALE_NAMES, Drawing, use_style
+from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, use_style
 
 # ---------------------------------------------------------------------------------------------------------
 # Tables 1 and 2
@@ -29,13 +29,13 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown; a dash where there is no number."""
         rows = self.data.astype(object).where(self.data.notna(), "–")
-        lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.values.tolist()]
-        table = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-        return f"{self.title}\n\n{table}\n"
+        return f"{self.title}\n\n{markdown_table(list(rows.columns), rows.values.tolist())}\n"
 
 
 COLUMNS = ["whose", "what", "data", "views", "top-1 error (%)", "top-5 error (%)", "nets averaged", "repeats"]
 Entry = tuple[str, str, str, str | None, float | None, float | None, int | None, int | None]
+VIEWS = {10: "ten", 1: "centre", None: None}
+"""Number of views -> what the column says; None where nobody says it."""
 AUTHORS, NOTES, OTHERS, OURS = "the paper", "run notes of 2012", "later", "here (proxy)"
 
 
@@ -46,8 +46,7 @@ def table_of(rows: Sequence[Entry], title: str) -> Table:
 
 def from_note(log: paper.RunLog) -> Entry:
     """A run note of the authors as a row."""
-    views = {10: "ten", 1: "centre"}.get(log.views or 0)
-    return NOTES, f"#{log.net}: {log.what}", log.data, views, log.top1, log.top5, 1, 1
+    return NOTES, f"#{log.net}: {log.what}", log.data, VIEWS[log.views], log.top1, log.top5, 1, 1
 
 
 def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scale: str = "sample") -> list[Entry]:
@@ -117,7 +116,7 @@ def table2() -> Table:
         for entry in paper.CONTEST_2012
     ]  # fmt: skip
     rows += [
-        (f"{OTHERS}: {each.who}", each.differences, each.data, {10: "ten", 1: "centre"}.get(each.views or 0),
+        (f"{OTHERS}: {each.who}", each.differences, each.data, VIEWS[each.views],
          each.top1, each.top5, 1, 1)
         for each in paper.REPRODUCTIONS
     ]  # fmt: skip

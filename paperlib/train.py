@@ -192,8 +192,7 @@ class Loop:
     """The updates of one run, from any state on."""
 
     def __init__(self, run: Run, data: Dataset) -> None:
-        if run.stop.classes:
-            data = data.only(run.stop.classes)
+        data = data.only(run.stop.classes)
         self.run, self.data = run, data
         if run.recipe.optim.drops == "plateau" and not run.stop.validation:
             raise PaperlibError(

@@ -65,7 +65,7 @@ def look(net: nn.Module, augmenter: Augmenter, run: Run, dataset: Dataset) -> Li
     For a net of two towers that sees colour, ``colour_gap`` is how far apart the towers' mean colour indices lie, and
     ``colour_gap_by_chance`` how far those of two random halves of the same kernels do, on average.
     """
-    dataset = dataset.only(run.stop.classes) if run.stop.classes else dataset
+    dataset = dataset.only(run.stop.classes)
     train_features, test_features = (
         evaluate.features(net, augmenter, images) for images in (dataset.train_images, dataset.test_images)
     )
