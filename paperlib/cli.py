@@ -164,10 +164,10 @@ def agree(scale: Scale = "sample") -> None:
 
 
 def _check_scale(scale: str) -> None:
-    from paperlib import experiments
+    from paperlib import design
 
-    if scale not in experiments.SCALES:
-        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(experiments.SCALES)}")
+    if scale not in design.SCALES:
+        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(design.SCALES)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

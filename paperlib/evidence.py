@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from paperlib import experiments, runs
+from paperlib import design, experiments, runs
+from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import Comparison, Experiment
 from paperlib.runs import Line, Run
 
 RECORDED = runs.ROOT / "data" / "recorded"
@@ -365,7 +365,7 @@ def verdicts(claim: str) -> list[Verdict]:
         v for e in experiments.DECLARED if any(c.claim == claim for c in e.comparisons)
         for v in verdicts_of(e.name, e.scale) if v.comparison.claim == claim
     ]  # fmt: skip
-    return sorted(found, key=lambda v: -experiments.SCALES.index(v.scale))
+    return sorted(found, key=lambda v: -design.SCALES.index(v.scale))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -1,140 +1,19 @@
 """The experiments: controlled comparisons, each a table of arms declared before any run that counts.
 
-An arm differs from its experiment's base in the dotted recipe fields it names, and in nothing else: seeds
-share initial weights, order of the data and augmentation. What an experiment says is computed in
-``paperlib.evidence`` from recorded runs.
+What an experiment says is computed in ``paperlib.evidence`` from recorded runs.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from paperlib import paper
-from paperlib.data import FINGERPRINTS
+from paperlib.design import SCALES, Changes, Comparison, Experiment, lower, sweep
 from paperlib.errors import PaperlibError
-from paperlib.models import CIFAR_SIZES, SAMPLE_SIZES, VGG_SAMPLE_SIZES
-from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.runs import Run
-
-SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
-Changes = dict[str, Any]
-
-
-def fields_of(changes: Changes, *parts: str) -> Changes:
-    """Those of the changes whose dotted names begin with one of ``parts``."""
-    return {name: value for name, value in changes.items() if name.partition(".")[0] in parts}
-
-
-def leaves(changes: Changes, part: str) -> Changes:
-    """The changes to one part, without its name: "stop.epochs" becomes "epochs"."""
-    return {name.partition(".")[2]: value for name, value in fields_of(changes, part).items()}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Arm ``a`` against arm ``b``, for one claim: paired over the seeds.
-
-    ``transform`` "difference" is metric(b) - metric(a); "log_ratio" is metric(b) / metric(a), for times.
-    Positive (a ratio above 1) means that the claim's direction holds. Without ``b``, the metric of ``a`` is itself
-    such a difference, and held against 0. The question is the "direction" (with
-    ``smallest_effect``, in the metric's units or as a ratio, the smallest that would be of interest), the "size"
-    (is it ``target``, give or take a factor of 1.5?) or "at least" (is it ``target`` or more?). A comparison
-    that no claim of the paper makes has the claim "".
-    """
-
-    claim: str
-    a: str
-    b: str
-    metric: str
-    transform: str = "difference"
-    question: str = "direction"
-    smallest_effect: float = 0.0
-    target: float = 0.0
-
-    @property
-    def arms(self) -> str:
-        """Who is compared: "a v. b", or "a"."""
-        return f"{self.a} v. {self.b}" if self.b else self.a
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest.
-
-    What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
-    to the base that make the run from whose weights it starts, "members" the number of nets that it averages.
-    ``keep`` lists arms whose final weights are recorded too.
-    """
-
-    name: str
-    scale: str
-    title: str
-    base: Recipe
-    sizes: Sizes
-    stop: Stop
-    arms: dict[str, Changes]
-    seeds: tuple[int, ...]
-    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    comparisons: tuple[Comparison, ...] = ()
-    proxy: bool = True  # not in the form the paper has the claim in
-    sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
-    keep: tuple[str, ...] = ()
-
-    def changes(self, arm: str) -> Changes:
-        """What an arm changes, by dotted field."""
-        if arm not in self.arms:
-            raise PaperlibError(
-                f"experiment {self.name} has no arm {arm!r} at scale {self.scale}; its arms are {', '.join(self.arms)}"
-            )
-        return self.arms[arm]
-
-    def recipe(self, arm: str) -> Recipe:
-        """The full recipe of an arm."""
-        return self.recipe_of(self.changes(arm))
-
-    def recipe_of(self, changes: Changes) -> Recipe:
-        """The base with those of the changes that are fields of a recipe."""
-        return self.base.but(**fields_of(changes, "model", "augment", "optim"))
-
-    def planned_seeds(self, arm: str) -> tuple[int, ...]:
-        """The seeds declared for an arm."""
-        return self.seeds_of.get(arm, self.seeds)
-
-    def run(self, arm: str, seed: int, fingerprint: str) -> Run:
-        """One run of this experiment on the copy of its data with ``fingerprint``."""
-        return self.changed(self.changes(arm), fingerprint, seed)
-
-    def changed(self, changes: Changes, fingerprint: str, seed: int) -> Run:
-        """The base with ``changes``, as a run."""
-        start = changes.get("start")
-        return Run(
-            self.recipe_of(changes),
-            replace(self.sizes, **leaves(changes, "sizes")),
-            replace(self.stop, **leaves(changes, "stop")),
-            fingerprint,
-            seed,
-            start=None if start is None else self.changed(start, fingerprint, seed),
-            members=changes.get("members", 1),
-        )
-
-    def cells(self) -> Iterator[tuple[str, int]]:
-        """All declared (arm, seed), seeds outermost, so that a broken-off campaign is balanced over the arms."""
-        longest = max((len(self.planned_seeds(arm)) for arm in self.arms), default=0)
-        for k in range(longest):
-            for arm in self.arms:
-                if k < len(self.planned_seeds(arm)):
-                    yield arm, self.planned_seeds(arm)[k]
-
-    def ids(self) -> dict[str, tuple[str, int, str]]:
-        """Run id -> (arm, seed, kind of copy), for every known copy of the data."""
-        return {
-            self.run(arm, seed, fingerprint).id: (arm, seed, copy)
-            for (arm, seed), (copy, fingerprint) in itertools.product(self.cells(), FINGERPRINTS[self.scale].items())
-        }
-
+from paperlib.models import CIFAR_SIZES, EVIDENCE_SIZES, SAMPLE_SIZES, TINY_SIZES, VGG_EVIDENCE_SIZES, VGG_SAMPLE_SIZES
+from paperlib.recipe import SOURCE2012, Recipe, Sizes, Stop
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 3.1, Figure 1: time to a training error, ReLU against saturating units
@@ -240,15 +119,6 @@ RATES: dict[str, dict[str, float]] = {
 """Scale -> arm -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
 
-def sweep(
-    name: str, scale: str, title: str, base: Recipe, sizes: Sizes, stop: Stop,
-    arms: dict[str, Changes], rates: dict[str, tuple[float, ...]],
-) -> Experiment:  # fmt: skip
-    """Each arm at each of its rates, as "arm@rate", to choose one; the seed is used for nothing else."""
-    tried = {f"{arm}@{rate:g}": {**arms[arm], "optim.lr": rate} for arm in arms for rate in rates[arm]}
-    return Experiment(name, scale, title, base, sizes, stop, tried, seeds=(100,), sweep=True)
-
-
 def rate_sweep(scale: str) -> Experiment:
     """The sweep that chooses the learning rates of Figure 1 at one scale."""
     arms = {arm: unit_arm(arm, scale) for arm in SWEPT[scale]}
@@ -316,20 +186,28 @@ RELU_PARTS = Experiment(
 # ---------------------------------------------------------------------------------------------------------
 # Sections 3.2 to 7 on the sample: each arm changes one thing of one baseline
 
-NET_SWEPT: dict[str, tuple[float, ...]] = {
-    "baseline": (0.001, 0.003, 0.01, 0.03, 0.1),
-    "vgg": (0.003, 0.01, 0.03, 0.1),
-    "tanh": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    "mlp": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
-    "no-dropout": (0.001, 0.003, 0.01, 0.03, 0.1),
-    "photos": (0.003, 0.01, 0.03, 0.1),
+NET_SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
+    "sample": {
+        "baseline": (0.001, 0.003, 0.01, 0.03, 0.1),
+        "vgg": (0.003, 0.01, 0.03, 0.1),
+        "tanh": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+        "mlp": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+        "no-dropout": (0.001, 0.003, 0.01, 0.03, 0.1),
+    },
+    "photos": {"photos": (0.003, 0.01, 0.03, 0.1)},
+    "cifar10": {"baseline": (0.003, 0.01, 0.03), "vgg": (0.003, 0.01, 0.03)},
 }
-NET_RATES = {"baseline": 0.03, "vgg": 0.03, "tanh": 0.1, "mlp": 0.001, "no-dropout": 0.003, "photos": 0.01}
-"""Net -> the rate that the recorded sweep chose; a test derives them again from the records."""
+NET_RATES: dict[str, dict[str, float]] = {
+    "sample": {"baseline": 0.03, "vgg": 0.03, "tanh": 0.1, "mlp": 0.001, "no-dropout": 0.003},
+    "photos": {"photos": 0.01},
+}
+"""Scale -> net -> the rate that the recorded sweep chose; a test derives them again from the records."""
+
+RATE = NET_RATES["sample"]
 
 BASELINE = Recipe.source2012().but(
     **{
-        "model.init": "gain_matched", "augment.colour": 0.0, "optim.lr": NET_RATES["baseline"], "optim.drops": (4,),
+        "model.init": "gain_matched", "augment.colour": 0.0, "optim.lr": RATE["baseline"], "optim.drops": (4,),
         "optim.freeze_conv1": (),
     }
 )  # fmt: skip
@@ -339,14 +217,16 @@ BASELINE_STOP = Stop(epochs=6, window=26)
 
 VGG_STACK = BASELINE.but(
     **{
-        "model.net": "vgg_stack", "model.init": "he", "augment.pixels": "standardised", "optim.lr": NET_RATES["vgg"],
+        "model.net": "vgg_stack", "model.init": "he", "augment.pixels": "standardised", "optim.lr": RATE["vgg"],
     }
 )  # fmt: skip
 """The deeper stack of 3x3 convolutions: too deep for the initial weights of section 5, as its authors found."""
 
 
 PHOTO_SIZES = replace(SAMPLE_SIZES, side=32, channels=3, classes=8)
-PHOTO_BASELINE = BASELINE.but(**{"augment.colour": 0.1, "optim.lr": NET_RATES["photos"], "optim.drops": (12,)})
+PHOTO_BASELINE = BASELINE.but(
+    **{"augment.colour": 0.1, "optim.lr": NET_RATES["photos"]["photos"], "optim.drops": (12,)}
+)
 """The baseline on colour patches, and with the colour noise of section 4.1 as the authors ran it."""
 PHOTO_STOP = Stop(epochs=16, window=25)
 
@@ -357,7 +237,7 @@ def net_sweep(
     """The sweep for one net, by default a change of the baseline: a few epochs, one rate throughout."""
     return sweep(
         f"{name}-rates", scale, f"Learning rates for the net {name}", recipe, sizes, SWEEP_STOPS[scale],
-        {name: {**changes, "optim.drops": ()}}, NET_SWEPT,
+        {name: {**changes, "optim.drops": ()}}, NET_SWEPT[scale],
     )  # fmt: skip
 
 
@@ -365,11 +245,6 @@ def against_baseline(name: str, title: str, arms: dict[str, Changes], *compariso
     """The baseline and some ablations of it, at five seeds."""
     arms = {"baseline": {}, **arms}
     return Experiment(name, "sample", title, BASELINE, SAMPLE_SIZES, BASELINE_STOP, arms, FIVE, comparisons=comparisons)
-
-
-def lower(claim: str, a: str, b: str, metric: str = "test_error", smallest_effect: float = 0.5) -> Comparison:
-    """Arm ``a`` has less of something, by default test error, than arm ``b``; half a point is of interest."""
-    return Comparison(claim, a, b, metric, smallest_effect=smallest_effect)
 
 
 LRN = against_baseline(
@@ -432,7 +307,7 @@ DEPTH = against_baseline(
 ORDER = against_baseline(
     "order", "the four ideas of section 3, each taken out",
     {
-        "tanh": {"model.activation": "tanh", "optim.lr": NET_RATES["tanh"]}, "one tower": {"model.net": "one_tower"},
+        "tanh": {"model.activation": "tanh", "optim.lr": RATE["tanh"]}, "one tower": {"model.net": "one_tower"},
         "no lrn": {"model.lrn": False}, "2x2": {"model.pool": "2x2"},
     },
     lower("", "baseline", "tanh"),
@@ -449,7 +324,7 @@ EPOCHS_OF = {640: 94, 1280: 47, 2560: 24, 5120: 12, 10_000: 6}
 
 def size_arms() -> dict[str, Changes]:
     """ "conv 640", "mlp 640" and so on: a net and the number of its training images."""
-    nets = {"conv": {}, "mlp": {"model.net": "mlp", "optim.lr": NET_RATES["mlp"]}}
+    nets = {"conv": {}, "mlp": {"model.net": "mlp", "optim.lr": RATE["mlp"]}}
     return {
         f"{net} {n}": {
             **changes, "stop.train_images": n, "stop.epochs": epochs, "optim.drops": (epochs * 2 // 3,),
@@ -473,7 +348,7 @@ SIZE = Experiment(
 CONVERGE = Experiment(
     "converge", "sample", "updates until the test error has come down, with and without dropout",
     BASELINE.but(**{"optim.drops": ()}), SAMPLE_SIZES, Stop(epochs=24, window=26),
-    {"dropout": {}, "no dropout": {"model.dropout": 0.0, "optim.lr": NET_RATES["no-dropout"]}}, FIVE,
+    {"dropout": {}, "no dropout": {"model.dropout": 0.0, "optim.lr": RATE["no-dropout"]}}, FIVE,
     comparisons=(
         Comparison("S4.2-c", "no dropout", "dropout", "converged", "log_ratio", smallest_effect=1.1),
         Comparison("S4.2-c", "no dropout", "dropout", "converged", "log_ratio", "size", 1.1, target=2.0),
@@ -518,6 +393,45 @@ COLOUR = Experiment(
     keep=("baseline",),
 )  # fmt: skip
 
+# ---------------------------------------------------------------------------------------------------------
+# CIFAR-10: the evidence net, twice the sample's and with colour
+
+CIFAR_BASELINE = BASELINE.but(**{"augment.colour": 0.1, "optim.drops": (8,)})
+"""The baseline of the sample on colour images; twelve epochs, the rate divided by 10 for the last four."""
+CIFAR_STOP = Stop(epochs=12, window=100)
+CIFAR_VGG_STACK = VGG_STACK.but(**{"augment.colour": 0.1, "optim.drops": (8,)})
+
+# ---------------------------------------------------------------------------------------------------------
+# Tiny ImageNet: does the net of the paper, at half its width, begin to learn, and in which reading?
+
+HELD_OUT = 10_000
+"""Training images of Tiny ImageNet that validate; its official validation set is looked at once, at the end."""
+
+TINY = Recipe.source2012().but(**{"model.init": "gain_matched", "optim.freeze_conv1": (), "optim.drops": ()})
+TO_PAPER = {name: getattr(getattr(Recipe(), part), leaf) for name in SOURCE2012 for part, leaf in [name.split(".")]}
+"""Every switch between the readings, with the paper's value."""
+STALL_UPDATES, BATCH = 300, 128
+STALL = Experiment(
+    "stall", "tinyimagenet", "the first 300 updates: does the net begin to learn?", TINY, TINY_SIZES,
+    # guessing errs in 99.5 of 100 cases; in a window of 20 updates that is known to 0.14 points
+    Stop(epochs=1, threshold=97.5, window=20, validation=HELD_OUT, train_images=STALL_UPDATES * BATCH + HELD_OUT),
+    {
+        "source": {}, "paper": {**TO_PAPER, "optim.drops": ()},
+        "source/gaussian": {"model.init": "gaussian"},
+        "paper/gaussian": {**TO_PAPER, "optim.drops": (), "model.init": "gaussian"},
+    },
+    (0, 1, 2),
+    comparisons=(
+        Comparison("", "source", "paper", "updates", "log_ratio", smallest_effect=1.1),
+        *(
+            Comparison("", reading, f"{reading}/gaussian", "updates", "log_ratio", smallest_effect=1.1)
+            for reading in ("source", "paper")
+        ),
+    ),
+)  # fmt: skip
+"""At the rate of the paper, 0.01. "gaussian" are the standard deviations of section 5 (or of the source) as they
+stand, which in a narrower net give smaller signals; the other arms keep the size of the full net's signals."""
+
 DECLARED: list[Experiment] = [
     rate_sweep("cifar10"),
     rate_sweep("sample"),
@@ -532,6 +446,9 @@ DECLARED: list[Experiment] = [
     net_sweep("mlp", {"model.net": "mlp"}),
     net_sweep("no-dropout", {"model.dropout": 0.0}),
     net_sweep("photos", {}, PHOTO_BASELINE, PHOTO_SIZES, "photos"),
+    net_sweep("baseline", {}, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
+    net_sweep("vgg", {}, CIFAR_VGG_STACK, VGG_EVIDENCE_SIZES, "cifar10"),
+    STALL,
     LRN,
     LRN_VGG,
     POOL,

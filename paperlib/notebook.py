@@ -16,7 +16,7 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 
-from paperlib import claims, evidence, experiments, figures, train
+from paperlib import claims, design, evidence, experiments, figures, train
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
 from paperlib.style import markdown_table, show
@@ -178,10 +178,10 @@ LIVE_SEED = 0
 
 
 def short_run(
-    experiment: experiments.Experiment,
+    experiment: design.Experiment,
     arm: str,
     data: Dataset,
-    changes: experiments.Changes | None = None,
+    changes: design.Changes | None = None,
     **stop: Any,
 ) -> train.Trained:
     """Train a declared arm here and now, for less time than is declared: a look, and not evidence.

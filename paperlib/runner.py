@@ -15,8 +15,8 @@ import torch
 from tqdm import tqdm
 
 from paperlib import data, evidence, experiments, runs, train, weights
+from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import Experiment
 from paperlib.processes import ALONE, Topology, joined
 from paperlib.runs import Run
 

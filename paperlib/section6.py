@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from paperlib import data, evaluate, evidence, experiments, paper, runs, weights
+from paperlib import data, design, evaluate, evidence, experiments, paper, runs, weights
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, use_style
@@ -146,7 +146,7 @@ def as_picture(kernel: Tensor) -> Tensor:
     return ((kernel - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0)
 
 
-def kernels_of(experiment: experiments.Experiment, arm: str, dataset: Dataset) -> dict[int, Tensor]:
+def kernels_of(experiment: design.Experiment, arm: str, dataset: Dataset) -> dict[int, Tensor]:
     """Seed -> kernels of conv1 (K, 3, h, w), for the seeds whose weights are recorded."""
     known = evidence.recorded()
     seeds = [s for s in experiment.planned_seeds(arm) if experiment.run(arm, s, dataset.fingerprint).id in known]

@@ -15,8 +15,8 @@ from torch import nn
 from paperlib import evaluate, evidence, models, runs, train
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
+from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import Experiment
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
 

@@ -13,9 +13,9 @@ import readme
 
 from paperlib import arithmetic, claims, evidence
 from paperlib.claims import Row
+from paperlib.design import SCALES, Comparison
 from paperlib.errors import PaperlibError
 from paperlib.evidence import Verdict
-from paperlib.experiments import SCALES, Comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 

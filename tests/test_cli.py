@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from paperlib import check as checks
-from paperlib import claims, cli, data, evidence, experiments, figures, runner
+from paperlib import claims, cli, data, design, evidence, experiments, figures, runner
 from paperlib.errors import PaperlibError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -290,7 +290,7 @@ def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
     assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
     assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *experiments.SCALES}
+    assert {row["scale"] for row in rows} <= {None, *design.SCALES}
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
 

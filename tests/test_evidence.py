@@ -17,9 +17,9 @@ from scipy import stats
 
 from paperlib import evidence, experiments
 from paperlib.data import FINGERPRINTS
+from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
 from paperlib.evidence import Verdict
-from paperlib.experiments import Comparison, Experiment
 from paperlib.recipe import Stop
 from paperlib.runs import Line
 

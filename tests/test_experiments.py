@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from paperlib import claims, evidence, experiments, runs
+from paperlib import claims, design, evidence, experiments, runs
 from paperlib.data import FINGERPRINTS
+from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import DECLARED, NET_RATES, NET_SWEPT, PLAIN, RATES, SWEPT, Experiment
+from paperlib.experiments import DECLARED, NET_RATES, NET_SWEPT, PLAIN, RATES, SWEPT
 from paperlib.recipe import Recipe, field_names
 from paperlib.runs import Run
 
@@ -37,7 +38,7 @@ def differing(one: Recipe, two: Recipe) -> set[str]:
 def test_an_arm_differs_from_its_base_in_what_it_names(experiment: Experiment) -> None:
     for arm, changes in experiment.arms.items():
         assert differing(experiment.base, experiment.recipe(arm)) <= set(changes)
-    assert experiment.scale in experiments.SCALES and experiment.title
+    assert experiment.scale in design.SCALES and experiment.title
 
 
 @by_name
@@ -77,7 +78,7 @@ def test_comparisons_are_between_arms_that_share_seeds(experiment: Experiment) -
 
 
 def test_seeds_that_chose_settings_are_not_used_again() -> None:
-    for scale in experiments.SCALES:
+    for scale in design.SCALES:
         here = [e for e in DECLARED if e.scale == scale]
         chose = {seed for e in here if e.sweep for _, seed in e.cells()}
         assert not chose & {seed for e in here if not e.sweep for _, seed in e.cells()}
@@ -216,9 +217,8 @@ def test_the_learning_rates_are_those_that_the_recorded_sweeps_choose(scale: str
     assert {f"{arm}@{rate:g}" for arm in RATES[scale] for rate in SWEPT[scale][arm]} <= recorded
 
 
-@pytest.mark.parametrize("net", list(NET_RATES))
-def test_the_rates_of_the_nets_are_those_that_their_sweeps_choose(net: str) -> None:
-    scale = next(e.scale for e in DECLARED if e.name == f"{net}-rates")
+@pytest.mark.parametrize(("scale", "net"), [(scale, net) for scale, rates in NET_RATES.items() for net in rates])
+def test_the_rates_of_the_nets_are_those_that_their_sweeps_choose(scale: str, net: str) -> None:
     errors = evidence.swept(scale, f"{net}-rates")[net]
-    assert set(errors) == set(NET_SWEPT[net]), "a rate is chosen among all those of its net"
-    assert evidence.choose_rate(errors) == NET_RATES[net]
+    assert set(errors) == set(NET_SWEPT[scale][net]), "a rate is chosen among all those of its net"
+    assert evidence.choose_rate(errors) == NET_RATES[scale][net]

@@ -18,7 +18,7 @@ import tiny
 from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
-from paperlib import claims, evidence, experiments, figures, runs
+from paperlib import claims, data, design, evidence, experiments, figures, runs
 from paperlib.errors import PaperlibError
 from paperlib.figures import DRAWINGS, TABLES, Picture
 from paperlib.recipe import Stop
@@ -168,7 +168,7 @@ def test_curves_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Windows of 26 updates at their middle; 78 updates an epoch of 10,000 images in batches of 128."""
     experiment = experiments.get("relu", "sample")
     monkeypatch.setattr(evidence, "RECORDED", tmp_path)
-    fingerprint = experiments.FINGERPRINTS["sample"]["embedded"]
+    fingerprint = data.FINGERPRINTS["sample"]["embedded"]
     epoch = {"kind": "epoch", "epoch": 1, "step": 78, "train_loss": 1.0, "train_error": 50.0, "test_error": 40.0}
     for arm, seed, epochs in (("2012/relu", 0, [epoch]), ("2012/tanh", 0, []), ("today/relu", 0, [])):
         run = experiment.run(arm, seed, fingerprint)
@@ -199,6 +199,6 @@ def test_every_status_has_a_colour_and_every_unit_a_name() -> None:
     for status in ("reproduced", "supported (proxy)", "contradicted", "no effect", "inconclusive"):
         assert status in figures.STATUS_COLOURS
     assert set(figures.UNIT_COLOURS) == set(figures.UNIT_NAMES) == set(figures.UNIT_DASHES) == set(experiments.UNITS)
-    assert set(figures.SCALE_NAMES) == set(experiments.SCALES)
+    assert set(figures.SCALE_NAMES) == set(design.SCALES)
     assert len({*figures.UNIT_DASHES.values()}) == len({*figures.UNIT_COLOURS.values()}) == 4
     assert runs.ROOT / "figures" == figures.FIGURES

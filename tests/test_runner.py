@@ -19,8 +19,9 @@ from filelock import FileLock, Timeout
 
 from paperlib import cli, data, evidence, experiments, runner, runs, train
 from paperlib.data import FINGERPRINTS
+from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import PLAIN, UNIT_SIZES, Experiment
+from paperlib.experiments import PLAIN, UNIT_SIZES
 from paperlib.recipe import Stop
 from paperlib.runner import Job
 from paperlib.runs import Run

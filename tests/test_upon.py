@@ -14,9 +14,9 @@ import torch
 
 from paperlib import data, evaluate, evidence, experiments, runner, runs, train, weights
 from paperlib.data import FINGERPRINTS
+from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
 from paperlib.evidence import METRICS
-from paperlib.experiments import Comparison, Experiment
 from paperlib.models import build
 from paperlib.recipe import Stop
 from paperlib.runs import Run

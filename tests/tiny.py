@@ -16,7 +16,7 @@ import torch
 
 from paperlib import runs, train
 from paperlib.data import Dataset
-from paperlib.experiments import Experiment
+from paperlib.design import Experiment
 from paperlib.recipe import Recipe, Sizes, Stop
 from paperlib.runs import Line, Run
 
