@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paperlib.data import colour_covariance, colour_pca
+from paperlib.data import Rows, Statistics, colour_pca
 from paperlib.errors import PaperlibError
 from paperlib.recipe import AugmentRecipe, Sizes
 from paperlib.seeding import generator
@@ -116,27 +116,29 @@ class Draws:
 class Augmenter:
     """Turns batches of uint8 images (B, C, side, side) into float32 input (B, C, crop, crop) for one recipe.
 
-    Statistics are those of the training images given: the mean image (section 2), mean and standard deviation per
-    channel, and the principal components of the colours (section 4.1), once for the whole set. Raises
+    Statistics are those of the training images, or those given: the mean image (section 2), mean and standard
+    deviation per channel, and the principal components of the colours (section 4.1), once for the whole set. Raises
     :class:`PaperlibError` where the recipe asks for what these images or sizes do not allow.
     """
 
-    def __init__(self, recipe: AugmentRecipe, sizes: Sizes, train_images: Tensor) -> None:
+    def __init__(
+        self, recipe: AugmentRecipe, sizes: Sizes, train_images: Rows, statistics: Statistics | None = None
+    ) -> None:
         self.recipe, self.sizes = recipe, sizes
         check(recipe, sizes, train_images)
-        mean = torch.zeros(train_images.shape[1:], dtype=torch.float64)
-        square = torch.zeros_like(mean)
-        for chunk in train_images.split(1000):
-            pixels = chunk.to(torch.float64)
-            mean += pixels.sum(0)
-            square += pixels.square().sum(0)
-        mean, square = mean / len(train_images), square / len(train_images)
+        if statistics is None:
+            assert isinstance(train_images, Tensor)
+            statistics = Statistics.of(train_images)
+        mean, square = statistics.mean, statistics.square
         self.mean_image = mean.float()  # (C, side, side), 0-255
         channel_mean = mean.mean((1, 2))
         channel_std = (square.mean((1, 2)) - channel_mean.square()).sqrt()
         self.channel_mean = channel_mean.float()[:, None, None]
         self.channel_std = channel_std.float()[:, None, None]
-        self.pca = colour_pca(colour_covariance(train_images)) if recipe.colour else None
+        self.pca = None
+        if recipe.colour:
+            assert statistics.colours is not None  # check() wants three channels
+            self.pca = colour_pca(statistics.colours)
         self.draws, self.epoch = Draws.of_epoch(0, 0, 0), 0
 
     def to(self, device: torch.device | str) -> Augmenter:
@@ -149,17 +151,19 @@ class Augmenter:
         """Draw the random numbers of an epoch (from 0) for ``n`` training images, keyed by (seed, epoch)."""
         self.draws, self.epoch = Draws.of_epoch(seed, epoch, n), epoch
 
-    def train_batch(self, images: Tensor, rows: Tensor) -> Tensor:
+    def train_batch(self, images: Tensor, rows: Tensor, shared: Tensor | None = None) -> Tensor:
         """Augmented input for the images of one batch; ``rows`` (B,) are their rows in the epoch's random numbers.
 
         The batch is in the order of the data: with ``share`` [14] the first ``share`` images have the crop and the
-        mirror of the first of them, and so on; a batch that is not a multiple of it ends in a smaller chunk.
+        mirror of the first of them, and so on; a batch that is not a multiple of it ends in a smaller chunk. Of a
+        part of a batch, ``shared`` (B,) are these first rows, by :meth:`sharing` of the whole.
         """
         rows = rows.cpu()  # the random numbers are there
-        moved = self.moved(images, rows)  # bytes are moved four times as fast as floats, so this comes first
+        shared = self.sharing(rows) if shared is None else shared.cpu()
+        moved = self.moved(images, shared)  # bytes are moved four times as fast as floats, so this comes first
         if self.mean_moves_along:
             pixels = moved.to(torch.float32, memory_format=torch.channels_last, copy=True)
-            for image, mean in zip(pixels, self.means(rows), strict=True):
+            for image, mean in zip(pixels, self.means(shared), strict=True):
                 image.sub_(mean)
         else:
             pixels = self.normalised(moved)
@@ -196,9 +200,8 @@ class Augmenter:
         return rows[torch.arange(len(rows)) // self.recipe.share * self.recipe.share]
 
     def moved(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Crops and mirrors of images (B, C, side, side) by the draws of their rows, or of the first to share with."""
+        """Crops and mirrors of (B, C, side, side) by the draws of ``rows``: theirs, or the first to share with."""
         recipe, size = self.recipe, self.sizes.crop
-        rows = self.sharing(rows)
         if recipe.crop:
             images = crop(images, self.draws.offsets(rows, positions(images.shape[-1], size, recipe.offsets)), size)
         else:
@@ -212,7 +215,7 @@ class Augmenter:
 
     def means(self, rows: Tensor) -> Iterator[Tensor]:
         """For each of ``rows`` what :meth:`moved` makes of the mean image, without a copy where it is not mirrored."""
-        recipe, size, rows = self.recipe, self.sizes.crop, self.sharing(rows)
+        recipe, size = self.recipe, self.sizes.crop
         offsets = self.draws.offsets(rows, positions(self.mean_image.shape[-1], size, recipe.offsets)).tolist()
         axes = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-1, -2)}[recipe.mirror]
         for (top, left), (horizontal, vertical) in zip(offsets, self.draws.flags(rows).tolist(), strict=True):
@@ -237,7 +240,7 @@ class Augmenter:
         return pixels.div_(1 + recipe.colour) if recipe.colour_shrink else pixels  # [11]
 
 
-def check(recipe: AugmentRecipe, sizes: Sizes, images: Tensor) -> None:
+def check(recipe: AugmentRecipe, sizes: Sizes, images: Rows) -> None:
     """Raise :class:`PaperlibError` where the recipe cannot be used for these images or sizes."""
     channels, side = images.shape[1], images.shape[-1]
     if not 0 < sizes.crop <= min(images.shape[-2:]):

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,8 +37,8 @@ from paperlib.copies import DataChecksumError, DataError, DataMissingError, inte
 
 __all__ = [
     "FINGERPRINTS", "KNOWN", "SAMPLE", "TITLES", "DataChecksumError", "DataError", "DataMissingError", "Dataset",
-    "colour_covariance", "colour_pca", "data_root", "fetch", "interleaved", "load", "mean_image", "photographs",
-    "prepare", "read_idx", "where",
+    "Rows", "Statistics", "colour_covariance", "colour_pca", "data_root", "fetch", "interleaved", "load", "mean_image",
+    "photographs", "prepare", "read_idx", "where",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -77,9 +78,43 @@ TILE, PATCH = 80, 32
 TRAIN_PATCHES, TEST_PATCHES = 400, 100
 
 
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What sections 2 and 4.1 take from the training images: all in grey levels (0–255), or their squares."""
+
+    mean: Tensor  # float64 (C, H, W), of each pixel
+    square: Tensor  # float64 (C, H, W), the mean of its square
+    colours: Tensor | None  # float64 (3, 3), the covariance of R, G and B; None for grey images
+
+    @classmethod
+    def of(cls, images: Tensor) -> Statistics:
+        """Those of images uint8 (N, C, H, W)."""
+        mean = torch.zeros(images.shape[1:], dtype=torch.float64)
+        square = torch.zeros_like(mean)
+        for chunk in images.split(1000):
+            pixels = chunk.to(torch.float64)
+            mean += pixels.sum(0)
+            square += pixels.square().sum(0)
+        colours = colour_covariance(images) if images.shape[1] == 3 else None
+        return cls(mean / len(images), square / len(images), colours)
+
+
+class Rows(Protocol):
+    """Images uint8 (N, C, H, W), or what reads some of them when it is asked: ``images[rows]`` is a tensor."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> Tensor: ...
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images uint8 (N, C, H, W), labels int64 (N,) that index ``classes``, and which copy they came from."""
+    """Images uint8 (N, C, H, W), labels int64 (N,) that index ``classes``, and which copy they came from.
+
+    A set that does not fit into memory has :class:`paperlib.packed.Images` in the place of tensors, and the
+    ``statistics`` of its training images from when it was prepared.
+    """
 
     name: str
     title: str
@@ -89,6 +124,7 @@ class Dataset:
     test_labels: Tensor
     classes: tuple[str, ...]
     fingerprint: str
+    statistics: Statistics | None = None
 
     def __repr__(self) -> str:
         c, h, w = self.train_images.shape[1:]
@@ -177,7 +213,7 @@ def _load_copy(name: str, copy: copies.Copy, place: Path) -> Dataset:
     if kind == "unknown copy":
         logger.warning("%s is no known copy of %s: results may differ from recorded ones", place, TITLES[name])
     title = TITLES[name] if kind == "official" else f"{TITLES[name]} ({kind})"
-    return Dataset(name, title, **tensors, classes=classes, fingerprint=fingerprint)
+    return Dataset(name, title, **tensors, classes=classes, fingerprint=fingerprint)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------------ the embedded data

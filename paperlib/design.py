@@ -129,7 +129,9 @@ class Experiment:
         """Run id -> (arm, seed, kind of copy), for every known copy of the data."""
         return {
             self.run(arm, seed, fingerprint).id: (arm, seed, copy)
-            for (arm, seed), (copy, fingerprint) in itertools.product(self.cells(), FINGERPRINTS[self.scale].items())
+            for (arm, seed), (copy, fingerprint) in itertools.product(
+                self.cells(), FINGERPRINTS.get(self.scale, {}).items()
+            )
         }
 
 

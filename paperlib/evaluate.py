@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.augment import Augmenter
+from paperlib.data import Rows
 from paperlib.errors import PaperlibError
 from paperlib.models import ACTIVATIONS
+from paperlib.processes import ALONE, Topology
 
 # ---------------------------------------------------------------------------------------------------------
 # Probabilities and errors (sections 4.1 and 6)
@@ -36,6 +38,25 @@ def predict(net: nn.Module, augmenter: Augmenter, images: Tensor, views: int = 1
         if views == 1:
             return torch.cat([net(augmenter.test_batch(x)).softmax(1) for x in batches])
         return torch.cat([mean_over_views(net, augmenter.test_views(x)) for x in batches])
+
+
+def errors(
+    net: nn.Module, augmenter: Augmenter, images: Rows, labels: Tensor, views: int = 1,
+    topology: Topology = ALONE, batch_size: int = 500,
+) -> dict[str, float]:  # fmt: skip
+    """``top1_error`` and ``top5_error`` (per cent, to four digits) in so many views.
+
+    Of several processes with the whole net each, every one tests its own images, none twice; all get the result.
+    """
+    device = next(net.parameters()).device
+    sums = [0.0, 0.0]
+    for rows in torch.arange(len(images)).split(batch_size)[topology.rank :: topology.world]:
+        scores = predict(net, augmenter, images[rows].to(device), views).cpu()
+        for i, k in enumerate((1, 5)):
+            sums[i] += top_k_error(scores, labels[rows], k) * len(rows)
+    return {
+        f"top{k}_error": round(total / len(images), 4) for k, total in zip((1, 5), topology.total(*sums), strict=True)
+    }
 
 
 def mean_over_views(net: nn.Module, views: Tensor) -> Tensor:

@@ -8,25 +8,24 @@ uninterrupted one in every number, down to the bits of the weights (on one machi
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from paperlib import evaluate, runs, towers
 from paperlib.augment import Augmenter
-from paperlib.data import Dataset
+from paperlib.data import Dataset, Rows
 from paperlib.errors import PaperlibError
+from paperlib.journal import Journal, State, Sums
 from paperlib.layers import set_step
 from paperlib.models import build
 from paperlib.optim import PaperSGD, learning_rate
@@ -36,7 +35,11 @@ from paperlib.seeding import generator
 
 
 class Interrupted(Exception):
-    """Training was asked to stop between two updates; the last checkpoint stands."""
+    """Training was asked to stop between two updates; the last checkpoint stands. ``step`` updates were done."""
+
+    def __init__(self, step: int = 0) -> None:
+        super().__init__()
+        self.step = step
 
 
 @dataclass
@@ -51,47 +54,6 @@ class Trained:
         return runs.status(self.lines)
 
 
-@dataclass
-class Sums:
-    """Running sums of loss and wrong answers over some updates."""
-
-    loss: float = 0.0
-    wrong: float = 0.0
-    seen: int = 0
-
-    def add(self, loss: float, wrong: float, seen: int) -> None:
-        self.loss, self.wrong, self.seen = self.loss + loss * seen, self.wrong + wrong, self.seen + seen
-
-    def means(self) -> dict[str, float]:
-        """Mean loss, and error in per cent; rounded, so that records stay short."""
-        return {
-            "train_loss": round(self.loss / self.seen, 6),
-            "train_error": round(100 * self.wrong / self.seen, 4),
-        }
-
-
-@dataclass
-class State:
-    """Everything besides weights and velocities that the next update depends on."""
-
-    step: int = 0
-    epoch_sums: Sums = field(default_factory=Sums)
-    window_sums: Sums = field(default_factory=Sums)
-    test_errors: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-    record_bytes: int = 0
-    processes: str = ""  # where several had a part in it: the digits of sums depend on that
-    ended: str = ""  # the status, once the run is over and only its last line is missing
-
-    def as_json(self) -> Line:
-        return {**vars(self), "epoch_sums": vars(self.epoch_sums), "window_sums": vars(self.window_sums)}
-
-    @classmethod
-    def from_json(cls, data: Line) -> State:
-        sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
-        return cls(**{**data, **sums})
-
-
 def fit(
     run: Run,
     data: Dataset,
@@ -102,11 +64,13 @@ def fit(
     checkpoint_seconds: float = 60.0,
     keep_going: Callable[[], bool] = lambda: True,
     topology: Topology = ALONE,
+    device: str = "cpu",
 ) -> Trained:
     """Train ``run`` on ``data``; with a ``directory``, record, checkpoint and resume there.
 
     As one of several processes (``topology``), all of them call it with the same run and data; rank 0 alone reads
-    and writes the directory and has the whole record, and all get the whole net.
+    and writes the directory and has the whole record, and all get the whole net. ``device`` is where the net
+    computes; "cuda" has not been tried.
 
     ``about`` (experiment, scale, arm) goes into the record's first line. Raises :class:`PaperlibError` where
     the data are not those of the run or the directory cannot be used, :class:`Interrupted` as soon as
@@ -126,13 +90,13 @@ def fit(
         part = {**(about or {}), "arm": f"part of {(about or {}).get('arm', 'a run')}"}
         return fit(
             built_upon, data, beside, about=part, progress=progress,
-            checkpoint_seconds=checkpoint_seconds, keep_going=keep_going, topology=topology,
+            checkpoint_seconds=checkpoint_seconds, keep_going=keep_going, topology=topology, device=device,
         ).net  # fmt: skip
 
     with journal:
         journal.lines = topology.same(journal.lines)
         if run.members > 1:
-            return average(run, data, journal, [other(one) for one in run.alone()])
+            return average(run, data, journal, [other(one).cpu() for one in run.alone()])
         if journal.finished:
             net = build(run.recipe.model, run.sizes, run.seed)
             journal.restore(net, None)
@@ -142,7 +106,7 @@ def fit(
                     f"{directory} has the record of a finished run and not its weights; delete it to train again"
                 )
             return Trained(net, journal.lines)
-        loop = Loop(run, data)
+        loop = Loop(run, data, device)
         state = journal.restore(loop.net, loop.optimiser)
         if run.start and not state.step:
             take_over(loop.net, other(run.start))
@@ -191,8 +155,13 @@ def take_over(net: nn.Module, trained: nn.Module) -> None:
 class Loop:
     """The updates of one run, from any state on."""
 
-    def __init__(self, run: Run, data: Dataset) -> None:
+    def __init__(self, run: Run, data: Dataset, device: str = "cpu") -> None:
         data = data.only(run.stop.classes)
+        if len(data.classes) > run.sizes.classes:
+            raise PaperlibError(
+                f"{data.title} has {len(data.classes)} classes, the net of this run {run.sizes.classes}"
+            )
+        self.device = torch.device(device)
         self.run, self.data = run, data
         if run.recipe.optim.drops == "plateau" and not run.stop.validation:
             raise PaperlibError(
@@ -206,21 +175,18 @@ class Loop:
                 f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; "
                 "take a smaller batch"
             )
-        self.images, self.labels = (
-            data.train_images[: n - run.stop.validation],
-            data.train_labels[: n - run.stop.validation],
-        )
+        held_out = n - run.stop.validation
+        self.images, self.labels = part(data.train_images, 0, held_out), data.train_labels[:held_out]
         if run.stop.validation:  # the schedule looks at held-out training images, never at the test set
-            self.check_images, self.check_labels = (
-                data.train_images[n - run.stop.validation : n],
-                data.train_labels[n - run.stop.validation : n],
-            )
+            self.check_images = part(data.train_images, held_out, n)
+            self.check_labels = data.train_labels[held_out:n]
         else:
             self.check_images, self.check_labels = data.test_images, data.test_labels
-        self.net = build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)
+        self.net = build(run.recipe.model, run.sizes, run.seed).to(self.device).to(memory_format=torch.channels_last)
         self.optimiser = PaperSGD(self.net, run.recipe.optim)
         self.topology = ALONE
-        self.augmenter = Augmenter(run.recipe.augment, run.sizes, self.images)
+        self.augmenter = Augmenter(run.recipe.augment, run.sizes, self.images, data.statistics).to(self.device)
+        self.ahead: tuple[list[int], Future[Tensor]] | None = None  # rows that are being read for the next update
         # only whole batches: an epoch leaves out fewer than a batch of images, others each time
         self.steps_per_epoch = len(self.images) // run.recipe.optim.batch_size
 
@@ -237,7 +203,8 @@ class Loop:
         """The one-process net with the weights of all towers."""
         if self.topology.world == 1:
             return self.net
-        net = build(self.run.recipe.model, self.run.sizes, self.run.seed).to(memory_format=torch.channels_last)
+        net = build(self.run.recipe.model, self.run.sizes, self.run.seed)
+        net = net.to(self.device).to(memory_format=torch.channels_last)
         net.load_state_dict(towers.gather(self.net.state_dict(), self.topology))
         return net
 
@@ -248,19 +215,23 @@ class Loop:
         run, stop, per_epoch = self.run, self.run.stop, self.steps_per_epoch
         began, saved = time.perf_counter() - state.seconds, time.perf_counter()
         order, drawn_epoch = torch.empty(0), -1
-        bar = tqdm(total=stop.epochs * per_epoch, initial=state.step, unit="update", disable=not progress, leave=False)
+        batch = run.recipe.optim.batch_size
+        bar = tqdm(
+            total=stop.epochs * per_epoch * batch, initial=state.step * batch, unit=" images", unit_scale=True,
+            disable=not progress, leave=False,
+        )  # fmt: skip
         while not state.ended:
             if not self.topology.agreed(keep_going()):
-                raise Interrupted
+                raise Interrupted(state.step)
             epoch, k = divmod(state.step, per_epoch)
             if epoch != drawn_epoch:
                 order, drawn_epoch = epoch_order(run, len(self.images), epoch), epoch
                 self.augmenter.start_epoch(run.seed, epoch, len(self.images))
-            rows = order[k * run.recipe.optim.batch_size : (k + 1) * run.recipe.optim.batch_size]
+            rows, following = order[k * batch : (k + 1) * batch], order[(k + 1) * batch : (k + 2) * batch]
             lr = learning_rate(run.recipe.optim, epoch, state.test_errors)
-            loss, wrong = self.update(rows, lr, epoch, state.step)
+            loss, wrong = self.update(rows, lr, epoch, state.step, following)
             state.step += 1
-            bar.update()
+            bar.update(batch)
             if not math.isfinite(loss):
                 state.ended = "diverged"
                 break
@@ -288,7 +259,7 @@ class Loop:
                     "seconds": round(state.seconds, 1),
                 }
                 state.epoch_sums = Sums()
-                bar.set_postfix(epoch=epoch + 1, test_error=error)
+                bar.set_postfix(epoch=epoch + 1, error=f"{error:.2f} %")
             if state.step == stop.epochs * per_epoch:
                 state.ended = "done" if stop.threshold is None else "censored"
             elif self.topology.agreed(time.perf_counter() - saved > checkpoint_seconds):
@@ -297,12 +268,30 @@ class Loop:
                 saved = time.perf_counter()
         bar.close()
 
-    def update(self, rows: Tensor, lr: float, epoch: int, step: int) -> tuple[float, int]:
-        """One update on the training images of ``rows``; gives the loss (nats) and the number of wrong answers."""
+    def read(self, rows: Tensor, following: Tensor | None = None) -> Tensor:
+        """This process's images of a batch; those of the next one are read meanwhile, where they are not in memory."""
+        if isinstance(self.images, Tensor):
+            return self.images[rows]
+        ready = self.ahead[1].result() if self.ahead and self.ahead[0] == rows.tolist() else self.images[rows]
+        self.ahead = None
+        if following is not None and len(following) == len(rows) * self.topology.data:
+            mine = self.topology.rows(following)
+            self.ahead = mine.tolist(), READER.submit(self.images.__getitem__, mine)
+        return ready
+
+    def update(
+        self, rows: Tensor, lr: float, epoch: int, step: int, following: Tensor | None = None
+    ) -> tuple[float, int]:
+        """One update on the training images of ``rows``; gives the loss (nats) and the number of wrong answers.
+
+        ``following`` are the rows of the next update. Of several processes, each reads its own rows only.
+        """
         self.net.train()
         set_step(self.net, self.run.seed, step)  # keys the dropout masks
-        inputs = self.topology.rows(self.augmenter.train_batch(self.images[rows], rows))
-        labels = self.topology.rows(self.labels[rows])
+        mine = self.topology.rows(rows)
+        shared = self.topology.rows(self.augmenter.sharing(rows))
+        inputs = self.augmenter.train_batch(self.read(mine, following).to(self.device), mine, shared)
+        labels = self.labels[mine].to(self.device)
         for parameter in self.net.parameters():
             parameter.grad = None
         logits = self.net(inputs)
@@ -315,14 +304,13 @@ class Loop:
         return mean, int(total)
 
     @torch.inference_mode()
-    def error(self, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+    def error(self, images: Rows, labels: Tensor, batch_size: int = 500) -> float:
         """Top-1 error in per cent on the centre view, dropout off."""
         self.net.eval()
-        batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
-        wrong = sum(
-            int((self.net(self.augmenter.test_batch(x)).argmax(1) != y).sum())
-            for x, y in batches[self.topology.data_rank :: self.topology.data]
-        )
+        wrong = 0
+        for rows in torch.arange(len(images)).split(batch_size)[self.topology.data_rank :: self.topology.data]:
+            logits = self.net(self.augmenter.test_batch(images[rows].to(self.device)))
+            wrong += int((logits.argmax(1).cpu() != labels[rows]).sum())
         (total,) = self.topology.total(wrong / self.topology.towers)
         return round(100 * total / len(images), 4)
 
@@ -331,13 +319,20 @@ class Loop:
         digest = runs.weights_sha256(self.net.state_dict())
         if state.ended == "done" and self.run.recipe.augment.crop:
             for views in (1, 10):
-                scores = evaluate.predict(self.net, self.augmenter, self.data.test_images, views)
-                errors = {
-                    f"top{k}_error": round(evaluate.top_k_error(scores, self.data.test_labels, k), 4) for k in (1, 5)
-                }
-                yield {"kind": "test", "views": views, **errors, "n": len(scores), "weights_sha256": digest}
+                images, labels = self.data.test_images, self.data.test_labels
+                errors = evaluate.errors(self.net, self.augmenter, images, labels, views, self.topology)
+                yield {"kind": "test", "views": views, **errors, "n": len(images), "weights_sha256": digest}
         shared = {"processes": state.processes} if state.processes else {}
         yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **shared}
+
+
+READER = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+"""Reads the images of the next update while this one is computed; decoding has threads of its own."""
+
+
+def part(images: Any, first: int, last: int) -> Any:
+    """Images ``first`` to ``last`` - 1, without reading any that are not in memory."""
+    return images[first:last] if isinstance(images, Tensor) else images.part(first, last)
 
 
 def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
@@ -345,129 +340,6 @@ def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
     if not run.recipe.augment.shuffle:
         return torch.arange(n)
     return torch.randperm(n, generator=generator(run.seed, "order", epoch))
-
-
-class Journal:
-    """Record and checkpoints of one run in its directory; without a directory the lines stay in memory.
-
-    Of several processes, rank 0 alone has the directory.
-    """
-
-    def __init__(self, run: Run, directory: Path | None, about: dict[str, Any], topology: Topology = ALONE) -> None:
-        self.run, self.directory, self.topology = run, directory if topology.rank == 0 else None, topology
-        data_name = about.pop("data_name")
-        self.first: Line = {
-            "kind": "run", "format": runs.FORMAT, "id": run.id, **about, "seed": run.seed, "config": run.config,
-            "data": {"name": data_name, "fingerprint": run.data},
-            "code": runs.code_version(), "env": runs.environment() | topology.provenance(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
-        self.lines: list[Line] = []
-
-    @property
-    def finished(self) -> bool:
-        return runs.status(self.lines) != "unfinished"
-
-    @property
-    def path(self) -> Path:
-        assert self.directory is not None
-        return self.directory / "record.jsonl"
-
-    def __enter__(self) -> Journal:
-        if self.directory is None:
-            return self
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.lock = FileLock(self.directory / "lock")
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise PaperlibError(
-                f"another process is training in {self.directory}; wait for it or use another folder"
-            ) from None
-        except OSError as error:
-            raise PaperlibError(
-                f"cannot write into {self.directory}: {error.strerror or error}; "
-                "choose another folder with PAPERLIB_RUNS"
-            ) from None
-        try:
-            self.lines = self.lines_so_far()
-        except BaseException:  # nobody calls __exit__ where __enter__ fails
-            self.lock.release()
-            raise
-        return self
-
-    def lines_so_far(self) -> list[Line]:
-        """The record as it stands, empty where there is none."""
-        if not runs.begun(self.path):
-            return []
-        lines = runs.read_record(self.path)
-        if lines[0].get("id") != self.run.id:
-            raise PaperlibError(
-                f"{self.path} is the record of another run "
-                f"({str(lines[0].get('id'))[:12]}, not {self.run.id[:12]}); use another folder"
-            )
-        return lines
-
-    def __exit__(self, *_: object) -> None:
-        if self.directory is not None:
-            self.lock.release()
-
-    def restore(self, net: nn.Module, optimiser: PaperSGD | None) -> State:
-        """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it."""
-        found = runs.load_checkpoint(self.directory, self.run.id) if self.directory else None
-        if found and not self.finished and self.size() < found[2]["record_bytes"]:
-            found = None  # somebody deleted the record: only a new start gives a whole one
-        if not self.finished and self.directory:
-            runs.drop_checkpoints(self.directory, after=found[0] if found else -1)
-        if found is None:
-            if not self.finished:
-                self.rewrite(b"")
-                self.write(self.first)
-            return State()
-        _, tensors, saved = found
-        with torch.no_grad():
-            for name, parameter in net.state_dict().items():
-                parameter.copy_(tensors[f"weights/{name}"])
-            for name, velocity in (optimiser.velocity if optimiser else {}).items():
-                velocity.copy_(tensors[f"velocity/{name}"])
-        state = State.from_json(saved)
-        if not self.finished:
-            self.rewrite(self.path.read_bytes()[: state.record_bytes])
-            self.lines = runs.read_record(self.path)
-        return state
-
-    def size(self) -> int:
-        """Bytes of the record."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def rewrite(self, content: bytes) -> None:
-        if self.directory is not None:
-            runs.write_whole(self.path, content)
-        self.lines = []
-
-    def write(self, line: Line) -> None:
-        """Append one line to the record."""
-        self.lines.append(line)
-        if self.directory is None:
-            return
-        try:
-            with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise PaperlibError(
-                f"cannot write {self.path}: {error.strerror or error}; make room and run again, "
-                "nothing up to the last checkpoint is lost"
-            ) from None
-
-    def checkpoint(self, net: nn.Module, optimiser: PaperSGD, state: State) -> None:
-        """Save all that the next update depends on, as the one-process net has it."""
-        weights, velocity = (towers.gather(t, self.topology) for t in (net.state_dict(), optimiser.velocity))
-        if self.directory is None:
-            return
-        state.record_bytes = self.path.stat().st_size
-        tensors = {f"weights/{n}": t for n, t in weights.items()}
-        tensors |= {f"velocity/{n}": t for n, t in velocity.items()}
-        runs.save_checkpoint(self.directory, self.run.id, state.step, tensors, state.as_json())
 
 
 def keep_freed_memory() -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paperlib import claims, experiments, train
+from paperlib import claims, experiments, journal, train
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.layers import Dropout, LocalResponseNorm, SpatialResponseNorm, set_step
@@ -229,15 +229,15 @@ class InDouble:
         self.loop.augmenter.train_batch = self.train_batch  # type: ignore[method-assign]
         self.loop.augmenter.test_batch = lambda images: self.testing(images).double()  # type: ignore[method-assign]
 
-    def train_batch(self, images: Tensor, rows: Tensor) -> Tensor:
-        self.inputs.append(self.training(images, rows).double())
+    def train_batch(self, images: Tensor, rows: Tensor, shared: Tensor | None = None) -> Tensor:
+        self.inputs.append(self.training(images, rows, shared).double())
         return self.inputs[-1]
 
 
 def lines_of(loop: train.Loop) -> list[dict[str, Any]]:
     """The record of all updates."""
-    journal = train.Journal(loop.run, None, {"data_name": "sample"})
-    return list(loop.updates(train.State(), 1e9, journal, False, lambda: True))
+    lines = journal.Journal(loop.run, None, {"data_name": "sample"})
+    return list(loop.updates(journal.State(), 1e9, lines, False, lambda: True))
 
 
 def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say() -> None:
@@ -249,7 +249,7 @@ def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say() -> N
     v = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
     theirs = loop.update
 
-    def beside(rows: Tensor, lr: float, epoch: int, step: int) -> tuple[float, int]:
+    def beside(rows: Tensor, lr: float, epoch: int, step: int, *following: Tensor) -> tuple[float, int]:
         loss, wrong = theirs(rows, lr, epoch, step)
         labels = data.train_labels[rows]
         net.train()

@@ -23,7 +23,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import cli, evidence, experiments, processes, runner, runs, towers, train
+from paperlib import cli, evidence, experiments, journal, processes, runner, runs, towers, train
 from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
 from paperlib.models import FULL_SIZES, VGG_SAMPLE_SIZES, build
@@ -59,7 +59,7 @@ def in_double(run: Run) -> train.Loop:
     loop.net.double()
     loop.optimiser = PaperSGD(loop.net, run.recipe.optim)
     inputs = loop.augmenter.train_batch
-    loop.augmenter.train_batch = lambda images, rows: inputs(images, rows).double()  # type: ignore[method-assign]
+    loop.augmenter.train_batch = lambda *batch: inputs(*batch).double()  # type: ignore[method-assign]
     return loop
 
 
@@ -80,7 +80,7 @@ def side_by_side(topology: Topology) -> dict[str, dict[str, Any]]:
 
 def largest_differences(topology: Topology, run: Run) -> dict[str, Any]:
     whole, part = in_double(run), in_double(run)
-    part.take_part(topology, train.State())
+    part.take_part(topology, journal.State())
     first = {name: w.clone() for name, w in whole.net.state_dict().items()}
     logits: dict[str, torch.Tensor] = {}
     whole.net.register_forward_hook(lambda _, __, out: logits.update(whole=out.detach()))
@@ -223,7 +223,7 @@ def test_counts_that_make_no_job_are_refused(tmp_path: Path) -> None:
         with pytest.raises(PaperlibError, match=words), processes.joined(count, 1.0, meeting, 0, world):
             pass
     with pytest.raises(PaperlibError, match="a batch of 16 cannot be shared out evenly among 3 processes"):
-        in_double(of_reading("paper")).take_part(Topology(data=3), train.State())
+        in_double(of_reading("paper")).take_part(Topology(data=3), journal.State())
 
 
 # ------------------------------------------------------------------------------------------ a whole run

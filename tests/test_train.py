@@ -16,7 +16,7 @@ import tiny
 import torch
 from filelock import FileLock
 
-from paperlib import data, evaluate, evidence, runs, train
+from paperlib import data, evaluate, evidence, journal, runs, train
 from paperlib.augment import Augmenter
 from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
@@ -529,7 +529,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     if where == "mkdir":
         monkeypatch.setattr(Path, "mkdir", read_only)
     elif where == "lock":
-        monkeypatch.setattr(train.FileLock, "acquire", read_only)
+        monkeypatch.setattr(journal.FileLock, "acquire", read_only)
     else:
         (tmp_path / "a").write_text("")
     message = refused(tiny.plain(epochs=1), folder)

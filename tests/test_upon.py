@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import data, evaluate, evidence, experiments, runner, runs, train, weights
+from paperlib import data, evaluate, evidence, experiments, journal, runner, runs, train, weights
 from paperlib.data import FINGERPRINTS
 from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
@@ -121,8 +121,8 @@ def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> N
         assert torch.equal(t, expected), name
     assert not torch.equal(first["conv1.weight"], fresh.state_dict()["conv1.weight"])
     # the whole run: one epoch from there
-    state = train.State()
-    list(loop.updates(state, 1e9, train.Journal(tuned, None, {"data_name": "tiny"}), False, lambda: True))
+    state = journal.State()
+    list(loop.updates(state, 1e9, journal.Journal(tuned, None, {"data_name": "tiny"}), False, lambda: True))
     whole = train.fit(tuned, DATA)
     assert whole.lines[-1]["weights_sha256"] == runs.weights_sha256(loop.net.state_dict())
     other = build(tuned.recipe.model, replace(tuned.sizes, fc=16), 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from paperlib import runs, train
+from paperlib import journal, runs, train
 from paperlib.data import Dataset
 from paperlib.design import Experiment
 from paperlib.recipe import Recipe, Sizes, Stop
@@ -110,7 +110,7 @@ class Sabotage:
 
     def __call__(self) -> None:
         holder, name = self.function.split(".")
-        place = {"runs": runs, "Path": Path, "Journal": train.Journal, "Loop": train.Loop}[holder]
+        place = {"runs": runs, "Path": Path, "Journal": journal.Journal, "Loop": train.Loop}[holder]
         original, calls = getattr(place, name), itertools.count(1)
 
         def deadly(*args: Any, **named: Any) -> Any:
