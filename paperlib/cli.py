@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ data_app = typer.Typer(**PLAIN, help="Data sets: which are here, and fetching.")
 app.add_typer(data_app, name="data")
 
 Scale = Annotated[str, typer.Option(help="sample, photos, cifar10, tinyimagenet or ilsvrc2012")]
+TIMEOUT = typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
 
 
 @app.callback(invoke_without_command=True)
@@ -102,18 +104,41 @@ def train(
     scale: Scale,
     seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
-    ] = 120.0,
+    folder: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="The folder of the data set, or PAPERLIB_DATA's.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")] = "cpu",
+    smoke: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Train so long only, keep nothing, and tell the speed.")
+    ] = 0.0,
+    timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
     """Train one run, here or as one process of a job of torchrun, which shares out batches among its processes."""
     from paperlib import runner
 
     _check_scale(scale)
     bar = sys.stderr.isatty()
-    status = runner.train_declared(experiment, arm, scale, seed, towers=towers, timeout=timeout, progress=bar)
+    status = runner.train_declared(
+        experiment, arm, scale, seed,
+        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, smoke=smoke,
+    )  # fmt: skip
     if status is not None:
         typer.echo(f"{experiment}, {scale}, {arm}, seed {seed}: {status}")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of runs/, or recorded weights")],
+    folder: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="The folder of its data set, or PAPERLIB_DATA's.")
+    ] = None,
+    timeout: Annotated[float, TIMEOUT] = 120.0,
+) -> None:
+    """Test a net in one view and in ten: top-1 and top-5. Under torchrun the images are shared out."""
+    from paperlib import runner
+
+    for line in runner.evaluate_checkpoint(checkpoint, folder, timeout=timeout):
+        typer.echo(line)
 
 
 @app.command()

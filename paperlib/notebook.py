@@ -78,12 +78,26 @@ IN_EPOCHS = ("updates", "steps", "converged")
 """Metrics that are recorded in updates and shown in epochs."""
 
 
-def result_table(name: str, scale: str, metric: str = "updates") -> None:
+def scales_of(name: str, scale: str | None) -> list[str]:
+    """The one scale that is asked for, or all with recorded runs of the experiment, the largest first."""
+    if scale is not None:
+        return [scale]
+    declared = [each for each in reversed(design.SCALES) if name in experiments.names(each)]
+    return [each for each in declared if evidence.records_of(name, each)] or declared[:1]
+
+
+def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:
     """The recorded runs of an experiment, a row an arm: rate, seeds, how they ended, the metric (mean and each seed).
 
-    Times are shown in epochs. A censored run shows the time that it was given, with a ">"; a run that has no value
-    (it never converged, say) shows "–", and its arm has no mean.
+    Without a ``scale``, a table for each at which there are runs, the largest first. Times are shown in epochs. A
+    censored run shows the time that it was given, with a ">"; a run that has no value (it never converged, say) shows
+    "–", and its arm has no mean.
     """
+    for each in scales_of(name, scale):
+        _result_table(name, each, metric)
+
+
+def _result_table(name: str, scale: str, metric: str) -> None:
     experiment = experiments.get(name, scale)
     frame = evidence.results(name, scale)
     if frame.empty:
@@ -110,8 +124,16 @@ def result_table(name: str, scale: str, metric: str = "updates") -> None:
     )
 
 
-def ratio_table(name: str, scale: str) -> None:
-    """The comparisons of an experiment: estimate with 95 % interval, adjusted p, number of seeds, status, claim."""
+def ratio_table(name: str, scale: str | None = None) -> None:
+    """The comparisons of an experiment: estimate with 95 % interval, adjusted p, number of seeds, status, claim.
+
+    Without a ``scale``, a table for each at which there are runs, the largest first.
+    """
+    for each in scales_of(name, scale):
+        _ratio_table(name, each)
+
+
+def _ratio_table(name: str, scale: str) -> None:
     rows = []
     for v in evidence.verdicts_of(name, scale):
         c = v.comparison

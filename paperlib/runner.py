@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from paperlib import data, evidence, experiments, runs, train, weights
+from paperlib import data, evaluate, evidence, experiments, runs, train, weights
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
 from paperlib.processes import ALONE, Topology, joined
@@ -82,25 +83,103 @@ def is_finished(runs_dir: Path, run_id: str) -> bool:
     return runs.finished(runs.record_path(runs_dir, run_id))
 
 
+def dataset_of(scale: str, folder: Path | None = None) -> data.Dataset:
+    """The data set of a scale: what was prepared in ``folder``, or what :func:`paperlib.data.load` finds below it."""
+    return data.load(scale, folder)
+
+
 def train_declared(
-    name: str, arm: str, scale: str, seed: int, *, towers: int = 1, timeout: float, progress: bool = True
+    name: str,
+    arm: str,
+    scale: str,
+    seed: int,
+    *,
+    towers: int = 1,
+    timeout: float,
+    progress: bool = True,
+    folder: Path | None = None,
+    device: str = "cpu",
+    smoke: float = 0.0,
 ) -> str | None:
     """Train one declared run in this process, or in this rank of a job of torchrun; gives how it ended.
 
     A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
-    The run, its directory and its record are those of :func:`run`.
+    The run, its directory and its record are those of :func:`run`. ``smoke`` seconds train without keeping anything,
+    and tell the speed instead.
     """
     experiment = experiments.get(name, scale)
     if seed not in experiment.planned_seeds(arm):
         planned = ", ".join(map(str, experiment.planned_seeds(arm)))
         raise PaperlibError(f"experiment {name} has no seed {seed} for arm {arm!r}; its seeds are {planned}")
-    dataset = data.load(scale)
+    device = device_of(device)
+    dataset = dataset_of(scale, folder)
     one = experiment.run(arm, seed, dataset.fingerprint)
     about = {"experiment": name, "scale": scale, "arm": arm}
     job = Job(one, about, runs.record_path(runs.default_runs_dir(), one.id).parent)
     with joined(towers, timeout) as topology:
-        status = train_one(job, dataset, progress=progress, topology=topology)
+        if smoke:
+            status = speed(one, dataset, smoke, topology, device)
+        else:
+            status = train_one(job, dataset, progress=progress, topology=topology, device=device)
     return status if topology.rank == 0 else None
+
+
+def device_of(name: str) -> str:
+    """``cpu``, or this process's own GPU."""
+    if name not in ("cpu", "cuda"):
+        raise PaperlibError(f"--device takes cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise PaperlibError("this machine has no GPU that torch can use: train with --device cpu")
+    if name == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    return name
+
+
+def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, device: str) -> str:
+    """Train for ``seconds`` without keeping anything; gives images/s, and the hours that the run would take.
+
+    The first updates, which warm up, are not counted, and neither is testing.
+    """
+    begun: list[float] = []
+
+    def keep_going() -> bool:
+        begun.append(time.perf_counter())
+        return begun[-1] - begun[0] < seconds or len(begun) <= 2 * WARMING
+
+    with contextlib.suppress(train.Interrupted):
+        train.fit(one, dataset, keep_going=keep_going, topology=topology, device=device)
+    if len(begun) <= WARMING + 1:
+        raise PaperlibError("this run is too short to tell its speed")
+    images = (len(begun) - 1 - WARMING) * one.recipe.optim.batch_size / (begun[-1] - begun[WARMING])
+    total = one.stop.epochs * (one.stop.train_images or len(dataset.train_labels))
+    return f"{images:,.0f} images/s, {total / images / 3600:,.1f} hours for its {one.stop.epochs} epochs, nothing kept"
+
+
+WARMING = 3
+"""Updates that are not counted."""
+
+
+def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: float) -> list[str]:
+    """Top-1 and top-5 error of weights on disk, in one view and in ten, as lines of text.
+
+    Of several processes of a job of torchrun, each tests its share of the images; rank 0 has the lines.
+    """
+    found = weights.checkpoint(path)
+    dataset = dataset_of(found.scale, folder)
+    if dataset.fingerprint != found.run.data:
+        raise PaperlibError(
+            f"{dataset.title} is another copy than the one this net was trained on; name that with --data"
+        )
+    net, augmenter = found.net(), train.Loop(found.run, dataset).augmenter
+    dataset = dataset.only(found.run.stop.classes)
+    images, labels = dataset.test_images, dataset.test_labels
+    lines = [f"{dataset.title}, {len(images):,} test images, after {found.step:,} updates"]
+    with joined(1, timeout) as topology:
+        for views in (1, 10):
+            errors = evaluate.errors(net, augmenter, images, labels, views, topology)
+            name = "centre view" if views == 1 else "ten views"
+            lines.append(f"{name}: top-1 error {errors['top1_error']:.2f} %, top-5 error {errors['top5_error']:.2f} %")
+    return lines if topology.rank == 0 else []
 
 
 def train_one(
@@ -110,6 +189,7 @@ def train_one(
     progress: bool = False,
     parent: int | None = None,
     topology: Topology = ALONE,
+    device: str = "cpu",
 ) -> str:
     """Train one job in this process, on one thread."""
     threads = torch.get_num_threads()
@@ -117,7 +197,7 @@ def train_one(
     try:
         result = train.fit(
             job.run, dataset, job.directory, about=job.about, progress=progress,
-            keep_going=lambda: parent is None or os.getppid() == parent, topology=topology,
+            keep_going=lambda: parent is None or os.getppid() == parent, topology=topology, device=device,
         )  # fmt: skip
     finally:
         torch.set_num_threads(threads)

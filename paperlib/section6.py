@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from paperlib import data, design, evaluate, evidence, experiments, paper, runs, weights
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
-from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, use_style
+from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, nothing_yet, use_style
 
 # ---------------------------------------------------------------------------------------------------------
 # Tables 1 and 2
@@ -125,15 +125,6 @@ def table2() -> Table:
     for arm in experiments.PRETRAIN.arms:
         rows += recorded_errors("pretrain", arm, f"sixth convolution, five classes, {arm}", "ten")
     return table_of(rows, "Table 2, and what stands beside it")
-
-
-def nothing_yet(experiment: str, columns: list[str]) -> Drawing:
-    """What stands for a figure whose nets are not recorded."""
-    figure, axes = plt.subplots(figsize=(8.6, 1.2))
-    alt = f"No weights of experiment {experiment} are recorded yet, so there is nothing to draw."
-    axes.text(0, 0.5, alt, va="center")
-    axes.axis("off")
-    return Drawing(figure, pd.DataFrame(columns=columns), alt)
 
 
 # ---------------------------------------------------------------------------------------------------------

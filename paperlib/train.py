@@ -332,7 +332,7 @@ READER = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
 
 def part(images: Any, first: int, last: int) -> Any:
     """Images ``first`` to ``last`` - 1, without reading any that are not in memory."""
-    return images[first:last] if isinstance(images, Tensor) else images.part(first, last)
+    return images[first:last] if isinstance(images, Tensor) else images.stretch(first, last)
 
 
 def epoch_order(run: Run, n: int, epoch: int) -> Tensor:

@@ -6,11 +6,12 @@ again from the repository alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from paperlib import evaluate, evidence, models, runs, train
 from paperlib.augment import Augmenter
@@ -20,6 +21,8 @@ from paperlib.errors import PaperlibError
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
 
+LOOKED_AT = 2000
+"""So many test images, the first, are looked at: as many as the sample has. All pixels of all pairs take long."""
 NEIGHBOURS = 6
 """Figure 4 shows the six training images nearest to each test image."""
 
@@ -37,9 +40,7 @@ def keep(net: nn.Module, run: Run, dataset: Dataset, path: Path) -> Line:
 
 def read(path: Path, run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
     """A net from its recorded weights, in single precision and evaluation mode, and the way of an image into it."""
-    net = models.build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)
-    net.load_state_dict({name: t.float() for name, t in load_file(path).items()})
-    return net.eval(), train.Loop(run, dataset).augmenter
+    return Checkpoint(run, dataset.name, 0, load_file(path)).net(), train.Loop(run, dataset).augmenter
 
 
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
@@ -57,26 +58,82 @@ def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> t
     return read(path, run, dataset)
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights on disk, and the run that they belong to. ``step`` updates made them; ``scale`` is where its data are."""
+
+    run: Run
+    scale: str
+    step: int
+    tensors: dict[str, Tensor]
+
+    def net(self) -> nn.Module:
+        """The net with these weights, in single precision."""
+        net = models.build(self.run.recipe.model, self.run.sizes, self.run.seed).to(memory_format=torch.channels_last)
+        net.load_state_dict({name: tensor.float() for name, tensor in self.tensors.items()})
+        return net.eval()
+
+
+def checkpoint(path: Path) -> Checkpoint:
+    """The weights at ``path``: recorded ones (``data/recorded/…/*.safetensors``), or the newest of a folder of runs/.
+
+    Their checksum is checked first. Raises :class:`PaperlibError` where there are none, or not those of the record
+    beside them.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    beside = path.with_suffix(".jsonl")
+    if path.suffix != ".safetensors" or not path.is_file():
+        raise PaperlibError(
+            f"{path} holds no weights: name a folder of runs/, or recorded weights (data/recorded/…/*.safetensors)"
+        )
+    if not beside.is_file():
+        raise PaperlibError(f"{beside}, the record that says which net these weights are of, is missing")
+    lines = runs.read_record(beside)
+    if evidence.sha256(path) not in [line["weights"] for line in runs.of_kind(lines, "look")]:
+        raise PaperlibError(f"{path} does not hold the weights that {beside.name} names: restore it from git")
+    steps = runs.of_kind(lines, "end")[-1]["steps"]
+    return Checkpoint(Run.from_config(lines[0]["config"]), lines[0]["scale"], steps, load_file(path))
+
+
+def _of_folder(folder: Path) -> Checkpoint:
+    """The newest checkpoint in a folder of runs/."""
+    path = folder / "record.jsonl"
+    if not runs.begun(path):
+        raise PaperlibError(f"{folder} holds no record.jsonl, so it is no folder of a run")
+    first = runs.read_record(path)[0]
+    found = runs.load_checkpoint(folder, first["id"])
+    if found is None:
+        raise PaperlibError(f"{folder} holds no whole checkpoint yet; a run writes one every minute and at its end")
+    step, tensors, _ = found
+    weights = {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")}
+    return Checkpoint(Run.from_config(first["config"]), first.get("scale", ""), step, weights)
+
+
 def look(net: nn.Module, augmenter: Augmenter, run: Run, dataset: Dataset) -> Line:
     """What section 6.1 sees, in numbers: neighbours in feature space (Figure 4), colour in conv1 (Figure 3).
 
     ``label_agreement`` and ``pixel_agreement`` are the shares (%) of each test image's six nearest training images
     that have its label, by fc7 and by pixels; ``far_in_pixels`` the share of the former that are not among the latter.
-    For a net of two towers that sees colour, ``colour_gap`` is how far apart the towers' mean colour indices lie, and
+    ``errors`` (%), by the number of views, are those of the weights as they are recorded. For a net of two towers that
+    sees colour, ``colour_gap`` is how far apart the towers' mean colour indices lie, and
     ``colour_gap_by_chance`` how far those of two random halves of the same kernels do, on average.
     """
     dataset = dataset.only(run.stop.classes)
-    train_features, test_features = (
-        evaluate.features(net, augmenter, images) for images in (dataset.train_images, dataset.test_images)
-    )
+    images, labels = dataset.test_images[:LOOKED_AT], dataset.test_labels[:LOOKED_AT]
+    train_features, test_features = (evaluate.features(net, augmenter, each) for each in (dataset.train_images, images))
     _, near = evaluate.neighbours(test_features, train_features, NEIGHBOURS)
-    _, near_in_pixels = evaluate.neighbours(dataset.test_images, dataset.train_images, NEIGHBOURS)
-    ranks = evaluate.pixel_rank_of_feature_neighbours(near, dataset.test_images, dataset.train_images)
+    _, near_in_pixels = evaluate.neighbours(images, dataset.train_images, NEIGHBOURS)
+    ranks = evaluate.pixel_rank_of_feature_neighbours(near, images, dataset.train_images)
     agreement = {
-        name: round(evaluate.label_agreement(indices, dataset.train_labels, dataset.test_labels), 4)
+        name: round(evaluate.label_agreement(indices, dataset.train_labels, labels), 4)
         for name, indices in (("label_agreement", near), ("pixel_agreement", near_in_pixels))
     }
-    line: Line = {"layer": "fc7", "neighbours": NEIGHBOURS, **agreement}
+    errors = {
+        f"{views}": evaluate.errors(net, augmenter, dataset.test_images, dataset.test_labels, views)
+        for views in ((1, 10) if run.recipe.augment.crop else (1,))
+    }
+    line: Line = {"layer": "fc7", "neighbours": NEIGHBOURS, **agreement, "errors": errors}
     line["far_in_pixels"] = round(100 * (ranks > NEIGHBOURS).double().mean().item(), 4)
     line["median_pixel_rank"] = int(ranks.median())
     if run.sizes.channels == 3 and run.recipe.model.net == "two_tower":

@@ -237,7 +237,7 @@ def test_committed_weights_are_those_of_their_records_and_small(experiment: Expe
     for arm, _, lines in evidence.records_of(experiment.name, experiment.scale):
         if arm in experiment.keep:
             path = evidence.place_of(lines[0]).with_suffix(".safetensors")
-            assert path.stat().st_size <= 2e6
+            assert path.stat().st_size <= (25e6 if experiment.scale == "tinyimagenet" else 2e6)
             name = path.relative_to(evidence.RECORDED).as_posix()
             assert evidence.sha256(path) == sums[name] == runs.of_kind(lines, "look")[0]["weights"]
 
@@ -251,6 +251,10 @@ def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
     again = weights.look(net, augmenter, Run.from_config(lines[0]["config"]), patches)
     line = runs.of_kind(lines, "look")[0]
     assert again.pop("layer") == line["layer"]
+    for test in runs.of_kind(lines, "test"):  # measured before the weights were rounded
+        for key, value in again["errors"][str(test["views"])].items():
+            assert value == pytest.approx(test[key], abs=0.5), key  # of 800 patches
+    del again["errors"]
     for key, value in again.items():
         assert value == pytest.approx(line[key], abs=0.1, rel=0.02), key
 

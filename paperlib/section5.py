@@ -1,0 +1,94 @@
+"""The figures of section 5: how training begins, and how it goes on to its end."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from paperlib import evidence, experiments, runs
+from paperlib.optim import plateau_drops
+from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
+
+READING = {"source": "as the code was run", "paper": "as the text reads"}
+WEIGHTS = {"": "signals of the full net's size", "/gaussian": "standard deviations of section 5 as they stand"}
+
+
+def arms_with(ending: str) -> list[str]:
+    """The arms of the stall probe with one kind of initial weights."""
+    return [reading + ending for reading in READING]
+
+
+def stall() -> Drawing:
+    """The running loss of the first updates on Tiny ImageNet, for both readings and two kinds of initial weights."""
+    use_style()
+    experiment = experiments.STALL
+    rows = [
+        {"arm": arm, "seed": seed, "update": line["step"], "loss": line["train_loss"], "error": line["train_error"]}
+        for arm, seed, lines in evidence.records_of(experiment.name, experiment.scale)
+        for line in runs.of_kind(lines, "window")
+    ]
+    columns = ["arm", "seed", "update", "loss", "error"]
+    if not rows:
+        return nothing_yet(experiment.name, columns)
+    frame = pd.DataFrame(rows, columns=columns)
+    guessing = math.log(experiment.sizes.classes)
+    there = {e: title for e, title in WEIGHTS.items() if any(arm in frame["arm"].unique() for arm in arms_with(e))}
+    figure, panels = plt.subplots(1, len(there), figsize=(4.4 * len(there) + 1, 3.6), sharey=True, squeeze=False)
+    for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
+        for colour, (reading, name) in zip((PALETTE[0], PALETTE[1]), READING.items(), strict=True):
+            here = frame[frame["arm"] == reading + ending]
+            for seed, of_seed in here.groupby("seed"):
+                style = "-" if reading == "source" else "--"
+                axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
+        axes.axhline(guessing, color="#555555", lw=0.8)
+        axes.annotate("guessing", (1, guessing), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                      textcoords="offset points", ha="right", fontsize=9, color="#555555")  # fmt: skip
+        axes.set(xlabel="updates", title=title, ylim=(guessing - 0.45, guessing + 0.3))
+        axes.legend(loc="lower left", fontsize=9)
+    panels[0][0].set_ylabel("running training loss (nats)")
+    figure.suptitle(
+        f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed", x=0.01, ha="left", fontsize=11
+    )
+    last = frame.groupby(["arm", "seed"]).last().groupby("arm")
+    alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
+        f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+def training() -> Drawing:
+    """The full training on Tiny ImageNet: training and held-out error against epochs, and where the rate fell."""
+    use_style()
+    experiment = experiments.FULL_TINY
+    columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
+    found = evidence.records_of(experiment.name, experiment.scale)
+    if not found:
+        return nothing_yet(experiment.name, columns)
+    frame = pd.DataFrame(
+        [
+            {"arm": arm, "seed": seed, **{key: line[key] for key in columns[2:]}}
+            for arm, seed, lines in found for line in runs.of_kind(lines, "epoch")
+        ]
+    )  # fmt: skip
+    figure, axes = plt.subplots(figsize=(8.0, 4.0))
+    axes.plot(frame["epoch"], frame["train_error"], "--", color=PALETTE[1], label="training, on the way, with dropout")
+    axes.plot(frame["epoch"], frame["validation_error"], "-o", ms=3, color=PALETTE[0], label="held out, centre view")
+    for drop in plateau_drops(experiment.base.optim, frame["validation_error"]):
+        if drop < len(frame):
+            axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
+            axes.annotate("÷ 10", (drop + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -11),
+                          textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, frame["validation_error"].min() - 3), 100))
+    axes.set_title(f"The whole training, {SCALE_NAMES[experiment.scale]}, one seed")
+    axes.legend()
+    ends = "; ".join(
+        f"{line['views']} view{'s' * (line['views'] > 1)}: {line['top1_error']:.2f} %"
+        for line in runs.of_kind(found[0][2], "test")
+    )
+    best = frame["validation_error"].min()
+    alt = (
+        f"Errors over {len(frame)} epochs; the held-out one comes down to {best:.2f} %. Official validation set, {ends}"
+    )
+    return Drawing(figure, frame.round(4), alt)

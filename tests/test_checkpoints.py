@@ -1,0 +1,122 @@
+"""`paperlib evaluate`: weights on disk, checked before use, tested in one view and in ten."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from paperlib import cli, data, evaluate, evidence, experiments, runner, runs, train, weights
+from paperlib.errors import PaperlibError
+from paperlib.processes import Topology, launch
+from tests import tiny
+
+KEPT = evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors"
+
+
+def recorded_errors() -> dict[int, dict[str, float]]:
+    """Views -> errors (%) in the record beside the kept weights, measured before they were rounded."""
+    tests = runs.of_kind(runs.read_record(KEPT.with_suffix(".jsonl")), "test")
+    return {line["views"]: line for line in tests}
+
+
+def test_recorded_weights_give_their_recorded_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half precision and all: to a tenth of a point, which is two of 2,000 images."""
+    assert cli.main(["evaluate", str(KEPT)]) == 0
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert "2,000 test images" in title
+    for line, views in zip(lines, (1, 10), strict=True):
+        words = line.split()
+        assert words[0] == {1: "centre", 10: "ten"}[views]
+        expected = recorded_errors()[views]
+        assert float(words[words.index("error") + 1]) == pytest.approx(expected["top1_error"], abs=0.101)
+        assert float(words[-2]) == pytest.approx(expected["top5_error"], abs=0.101)
+
+
+def test_a_folder_of_runs_is_evaluated_at_its_newest_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = tiny.everything(), tmp_path / "run"
+    monkeypatch.setattr(runner, "dataset_of", lambda scale, folder: tiny.dataset())
+    with pytest.raises(train.Interrupted):
+        train.fit(run, tiny.dataset(), folder, checkpoint_seconds=0.0, keep_going=tiny.for_updates(7))
+    assert "after 7 updates" in runner.evaluate_checkpoint(folder, timeout=5)[0]
+    trained = train.fit(run, tiny.dataset(), folder)
+    found = weights.checkpoint(folder)
+    assert found.step == trained.lines[-1]["steps"]
+    for name, tensor in trained.net.state_dict().items():
+        assert torch.equal(found.tensors[name], tensor)
+    lines = runner.evaluate_checkpoint(folder, timeout=5)
+    for line, test in zip(lines[1:], runs.of_kind(trained.lines, "test"), strict=True):
+        assert f"top-1 error {test['top1_error']:.2f} %" in line
+
+
+def errors_of_a_share(topology: Topology) -> dict[str, float]:
+    """The job of one process."""
+    found = weights.checkpoint(KEPT)
+    sample = data.load("sample")
+    augmenter = train.Loop(found.run, sample).augmenter
+    images, labels = sample.test_images[:53], sample.test_labels[:53]
+    return evaluate.errors(found.net(), augmenter, images, labels, 1, topology, batch_size=10)
+
+
+def test_no_image_is_tested_twice_by_several_processes() -> None:
+    """53 images in tens for three processes: shares of 20, 20 and 13."""
+    alone = errors_of_a_share(Topology())
+    assert launch(errors_of_a_share, towers=1, data=3, context=tiny.processes()) == [alone] * 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("no file", "holds no weights"),
+        ("no record", "the record that says which net these weights are of, is missing"),
+        ("altered", "does not hold the weights that"),
+        ("empty folder", "no folder of a run"),
+        ("no checkpoint", "no whole checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_gets_one_sentence(
+    spoil: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / KEPT.name
+    if spoil in ("no record", "altered"):
+        shutil.copy(KEPT, path)
+    if spoil == "altered":
+        shutil.copy(KEPT.with_suffix(".jsonl"), tmp_path)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    if spoil in ("empty folder", "no checkpoint"):
+        path = tmp_path
+    if spoil == "no checkpoint":
+        first = runs.read_record(KEPT.with_suffix(".jsonl"))[0]
+        (tmp_path / "record.jsonl").write_text(json.dumps(first) + "\n")
+    assert cli.main(["evaluate", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+
+
+def test_another_copy_of_the_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "dataset_of", lambda scale, folder: tiny.dataset())
+    with pytest.raises(PaperlibError, match="another copy than the one this net was trained on"):
+        runner.evaluate_checkpoint(KEPT, timeout=5)
+
+
+def test_a_smoke_run_tells_the_speed_and_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
+    assert cli.main(["train", "net", "baseline", "--scale", "sample", "--smoke", "0.5"]) == 0
+    out = capsys.readouterr().out
+    assert "images/s" in out and f"{experiments.NET.stop.epochs} epochs, nothing kept" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for device, words in (("tpu", "--device takes cpu or cuda"), ("cuda", "no GPU")):
+        if device == "cuda" and torch.cuda.is_available():
+            continue
+        assert cli.main(["train", "net", "baseline", "--scale", "sample", "--device", device]) == 2
+        assert words in capsys.readouterr().err
