@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from paperlib import claims, evidence, experiments, paper, runs
+from paperlib.ablations import ablations
 from paperlib.errors import PaperlibError
 from paperlib.experiments import UNIT_STOPS
 from paperlib.figure2 import CROSSING, TOWER_COLOURS, fig2
@@ -26,8 +27,8 @@ from paperlib.section6 import Table, fig3, fig4, table1, table2
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, Picture, png, show, use_style
 
 __all__ = [
-    "CROSSING", "DRAWINGS", "PALETTE", "SCALE_NAMES", "TABLES", "TOWER_COLOURS", "Drawing", "Picture", "curves", "draw",
-    "fig1", "fig2", "fig3", "fig4", "fig_claims", "relu_parts", "show", "stall", "table1", "table2",
+    "CROSSING", "DRAWINGS", "PALETTE", "SCALE_NAMES", "TABLES", "TOWER_COLOURS", "Drawing", "Picture", "ablations",
+    "curves", "draw", "fig1", "fig2", "fig3", "fig4", "fig_claims", "relu_parts", "show", "stall", "table1", "table2",
     "training", "use_style",
 ]  # fmt: skip
 
@@ -222,7 +223,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "fig4": fig4,
     "relu_parts": relu_parts,
     "stall": stall,
-    "training": training,
+    "ablations": ablations,
     "claims": fig_claims,
 }
 
