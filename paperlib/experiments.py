@@ -195,7 +195,7 @@ NET_SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
         "no-dropout": (0.001, 0.003, 0.01, 0.03, 0.1),
     },
     "photos": {"photos": (0.003, 0.01, 0.03, 0.1)},
-    "cifar10": {"baseline": (0.003, 0.01, 0.03), "vgg": (0.003, 0.01, 0.03)},
+    "cifar10": {"baseline": (0.003, 0.01, 0.03), "vgg": (0.003, 0.01, 0.03, 0.1)},
 }
 NET_RATES: dict[str, dict[str, float]] = {
     "sample": {"baseline": 0.03, "vgg": 0.03, "tanh": 0.1, "mlp": 0.001, "no-dropout": 0.003},
