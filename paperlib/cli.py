@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -63,6 +63,23 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10
     from paperlib import data
 
     typer.echo(f"{name}: {os.path.relpath(data.fetch(name))}")
+
+
+@data_app.command("prepare")
+def data_prepare(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="ILSVRC-2012, or train/ and val/ by class")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="A folder to be made, or to go on with")],
+    store: Annotated[Literal["jpeg", "raw"], typer.Option(help="How images are kept.")] = "jpeg",
+    size: Annotated[int, typer.Option(min=1, metavar="PIXELS", help="Their side.")] = 256,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEGs.")] = 95,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one a CPU unless given.")] = None,
+) -> None:
+    """Scale and cut a folder or archives of images as section 2 says, into few files; what was interrupted goes on."""
+    from paperlib import packed
+
+    bar = sys.stderr.isatty()
+    how = {"store": store, "size": size, "quality": quality, "jobs": jobs}
+    typer.echo(packed.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
 
 
 @app.command()

@@ -37,8 +37,8 @@ from paperlib.copies import DataChecksumError, DataError, DataMissingError, inte
 
 __all__ = [
     "FINGERPRINTS", "KNOWN", "SAMPLE", "TITLES", "DataChecksumError", "DataError", "DataMissingError", "Dataset",
-    "Rows", "Statistics", "colour_covariance", "colour_pca", "data_root", "fetch", "interleaved", "load", "mean_image",
-    "photographs", "prepare", "read_idx", "where",
+    "Rows", "Statistics", "colour_covariance", "colour_pca", "covariance_of_sums", "data_root", "fetch", "interleaved",
+    "load", "mean_image", "photographs", "prepare", "read_idx", "where",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -342,7 +342,12 @@ def colour_covariance(images: Tensor | Iterable[Tensor]) -> Tensor:
         second += np.array([[int(value) for value in row] for row in pixels @ pixels.T], object)
     if not n:
         raise DataError("a covariance of colours needs at least one image")
-    covariance = [[Fraction(n * second[i, j] - first[i] * first[j], n * n) for j in range(3)] for i in range(3)]
+    return covariance_of_sums(n, first.tolist(), second.tolist())
+
+
+def covariance_of_sums(n: int, first: Sequence[int], second: Sequence[Sequence[int]]) -> Tensor:
+    """Section 4.1: the covariance, float64 (3, 3), of ``n`` pixels from their sum (3,) and that of products (3, 3)."""
+    covariance = [[Fraction(n * second[i][j] - first[i] * first[j], n * n) for j in range(3)] for i in range(3)]
     return torch.tensor([[float(value) for value in row] for row in covariance], dtype=torch.float64)
 
 

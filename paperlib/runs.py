@@ -214,7 +214,7 @@ def weights_sha256(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | bytearray) -> None:
     """Write a file so that, killed at any moment, either the old or the new content stands there."""
     part = path.with_name(path.name + ".part")
     try:
