@@ -58,8 +58,10 @@ def updates_per_epoch(lines: list[runs.Line]) -> int:
     epochs = runs.of_kind(lines, "epoch")
     if epochs:
         return int(epochs[0]["step"]) // int(epochs[0]["epoch"])
-    sizes = {"sample": 10_000, "cifar10": 50_000}
-    return sizes[lines[0]["data"]["name"]] // runs.Run.from_config(lines[0]["config"]).recipe.optim.batch_size
+    sizes = {"sample": 10_000, "photos": 3_200, "cifar10": 50_000, "tinyimagenet": 100_000}
+    run = runs.Run.from_config(lines[0]["config"])
+    used = (run.stop.train_images or sizes[lines[0]["data"]["name"]]) - run.stop.validation
+    return used // run.recipe.optim.batch_size
 
 
 def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:

@@ -6,7 +6,7 @@
 ================================  ============================================================================
 ``train.bin``, ``val.bin``        the images: JPEG files back to back, or uint8 (N, 3, S, S)
 ``train.safetensors``, ``val.…``  ``offsets`` int64 (N + 1,), where each image starts and ends; ``labels`` int64 (N,)
-``statistics.safetensors``        whole sums over the training pixels, see :class:`Statistics`
+``statistics.safetensors``        whole sums over the training pixels, see :class:`Sums`
 ``report.txt``                    what was left out and why, what was out of the ordinary
 ``index.json``                    written last: format, classes, counts, size and SHA-256 of the others, fingerprint
 ================================  ============================================================================
@@ -50,7 +50,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from paperlib.copies import DataError, DataMissingError, fingerprint, interleaved
-from paperlib.data import covariance_of_sums, prepare
+from paperlib.data import Dataset, Statistics, covariance_of_sums, data_root, prepare
 from paperlib.errors import PaperlibError
 from paperlib.ilsvrc import Item, find
 from paperlib.runs import write_whole
@@ -347,7 +347,7 @@ def _report(folder: Path, index: dict[str, Any], prepared: int = 0, seconds: flo
 
 
 @dataclass(frozen=True, eq=False)
-class Statistics:
+class Sums:
     """Whole sums, int64, over the ``n`` prepared training images, of their pixels 0–255 as they are read back.
 
     ``pixel_sum`` and ``pixel_square`` (of squares) are (3, S, S); ``colour_first`` (3,) and ``colour_second`` (3, 3)
@@ -368,6 +368,11 @@ class Statistics:
         """Section 4.1: float64 (3, 3), equal to :func:`paperlib.data.colour_covariance` of the images."""
         pixels = self.n * self.pixel_sum[0].numel()
         return covariance_of_sums(pixels, self.colour_first.tolist(), self.colour_second.tolist())
+
+    def statistics(self) -> Statistics:
+        """What augmentation needs to know of the training images."""
+        mean, square = (total.double() / self.n for total in (self.pixel_sum, self.pixel_square))
+        return Statistics(mean, square, self.colour_covariance())
 
 
 class Images:
@@ -448,7 +453,7 @@ class Packed:
     val_labels: Tensor
     classes: tuple[str, ...]
     fingerprint: str
-    statistics: Statistics
+    sums: Sums
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -493,5 +498,32 @@ def open_packed(folder: Path, *, check: bool = False, threads: int = 4) -> Packe
     statistics = tensors["statistics"]
     return Packed(
         train, tensors["train"]["labels"], val, tensors["val"]["labels"], tuple(index["classes"]),
-        index["fingerprint"], Statistics(int(statistics.pop("n")), **statistics),
+        index["fingerprint"], Sums(int(statistics.pop("n")), **statistics),
+    )  # fmt: skip
+
+
+def load(folder: Path | None = None) -> Dataset:
+    """A prepared data set, by default ``ilsvrc2012`` below the root of the data sets, for training and testing.
+
+    Its test images are those of ``val``. A raw store and a JPEG store of the same images have other pixels, and so
+    another fingerprint. Raises :class:`DataError` where there is none, or one without validation images.
+    """
+    place = folder or data_root() / "ilsvrc2012"
+    if not place.is_dir():
+        raise DataMissingError(
+            f"no prepared images are at {place}: `paperlib data prepare SOURCE {place}` makes them of ILSVRC-2012, or "
+            "of any folders train/<class>/ and val/<class>/"
+        )
+    threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    opened = open_packed(place, threads=threads)
+    if not len(opened.val):
+        raise DataError(
+            f"{place} has no validation images, so no error can be told: prepare them too, from val/<class>/"
+        )
+    store = "" if opened.train.store == "jpeg" else f" {opened.train.store}"
+    many = len(opened.classes)
+    return Dataset(
+        "ilsvrc2012", "ILSVRC-2012" if many == 1000 else f"prepared images of {many} classes",
+        opened.train, opened.train_labels, opened.val, opened.val_labels,  # type: ignore[arg-type]
+        opened.classes, opened.fingerprint + store, opened.sums.statistics(),
     )  # fmt: skip

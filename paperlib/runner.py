@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from paperlib import data, evaluate, evidence, experiments, runs, train, weights
+from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
 from paperlib.processes import ALONE, Topology, joined
@@ -57,7 +57,7 @@ def run(
     for arm in arms or []:
         experiment.recipe(arm)  # raises for an unknown one before anything is trained
     chosen = arms or list(experiment.arms)
-    dataset = data.load(scale)
+    dataset = dataset_of(scale)
     runs_dir = runs_dir or runs.default_runs_dir()
     recorded = set(evidence.recorded()) if missing else set()
     todo, finished = [], []
@@ -85,7 +85,7 @@ def is_finished(runs_dir: Path, run_id: str) -> bool:
 
 def dataset_of(scale: str, folder: Path | None = None) -> data.Dataset:
     """The data set of a scale: what was prepared in ``folder``, or what :func:`paperlib.data.load` finds below it."""
-    return data.load(scale, folder)
+    return packed.load(folder) if scale == "ilsvrc2012" else data.load(scale, folder)
 
 
 def train_declared(
@@ -206,7 +206,7 @@ def train_one(
 
 def _train_in_child(job: Job, parent: int) -> str:
     try:
-        return train_one(job, data.load(job.about["scale"]), parent=parent)
+        return train_one(job, dataset_of(job.about["scale"]), parent=parent)
     except train.Interrupted:
         return "interrupted"  # the parent is gone
 

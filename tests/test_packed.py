@@ -322,7 +322,7 @@ def test_statistics_are_numpys_over_what_is_read_back(
     monkeypatch.setattr(packed, "SHARD", 5)
     make(folders(tmp_path), tmp_path / "made", store=store)
     opened = packed.open_packed(tmp_path / "made", check=True)
-    images, sums = opened.train[:], opened.statistics
+    images, sums = opened.train[:], opened.sums
     pixels = images.numpy().astype(np.int64)
     assert sums.n == 12
     assert np.array_equal(sums.pixel_sum.numpy(), pixels.sum(0))
