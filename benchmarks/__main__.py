@@ -20,8 +20,9 @@ import torch
 from benchmarks import draw
 from benchmarks.timing import ROUNDS, Result
 from paperlib.runs import environment, write_whole
+from paperlib.train import keep_freed_memory
 
-NAMES = ("lrn", "net", "augment", "cifar", "towers", "growth")
+NAMES = ("lrn", "net", "data", "augment", "cifar", "towers", "growth")
 
 
 def line(result: Result) -> str:
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("what is kept and drawn is the whole: give no names")
     if not options.draw:
         torch.set_num_threads(options.threads)
+        keep_freed_memory()  # as training does; for both sides, which share the process
         lines: list[str] = []
 
         def say(text: str) -> None:

@@ -23,8 +23,8 @@ KEPT = Path(__file__).resolve().parent / "results.json"
 GROWTH = {
     "images in a batch": r"update of the evidence net, 24x24 pixels, batch (\d+)",
     "side of the image (pixels)": r"update of the evidence net, batch \d+, (\d+)x\d+ pixels",
-    "side of the image (pixels); a net for each": r"update of the .*, at its own size, batch \d+, (\d+)x\d+ pixels",
-    "processes (ours) or threads in one process": r"update of the evidence net, .* in (\d+) process.*",
+    "side of the image (pixels),\na net for each": r"update of the .*, at its own size, batch \d+, (\d+)x\d+ pixels",
+    "processes (ours),\nthreads in one process": r"update of the evidence net, .* in (\d+) process.*",
 }
 """What grows, as a label -> where the texts of the results have it."""
 
@@ -65,7 +65,7 @@ def draw_ratios(axes: Axes, results: list[Result]) -> None:
 
 
 def draw_growth(axes: Axes, points: list[tuple[int, Result]], label: str) -> None:
-    """Time of an update by ours, the alternative, and at the machine's rate, both axes logarithmic."""
+    """Time of an update by ours, the alternative, and at the machine's rate where that is known."""
     xs = [x for x, _ in points]
     theirs = "one process" if "processes" in label else "stock modules"
     axes.plot(xs, [r.ours for _, r in points], "o-", color=PALETTE[0], label="ours")
@@ -74,7 +74,10 @@ def draw_growth(axes: Axes, points: list[tuple[int, Result]], label: str) -> Non
     if least:
         axes.plot(*zip(*least, strict=True), ":", color="#555555", label="machine's rate")
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    if least:  # else it does not grow with a known power
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.15 * max(max(r.ours, r.theirs) for _, r in points))
     axes.set_xticks(xs, [str(x) for x in xs])
     axes.minorticks_off()
     axes.set_xlabel(label, fontsize=9)
@@ -108,7 +111,7 @@ def drawing(results: list[Result], machine: str = "") -> Drawing:
     )
     for title, label, points in panels:
         times = ", ".join(f"{x}: {r.ours:.0f} ms against {r.theirs:.0f}" for x, r in points)
-        alt += f". An update by {label} ({title}): {times}"
+        alt += f". An update by {' '.join(label.split())} ({title}): {times}"
     return Drawing(figure, pd.DataFrame([asdict(result) for result in results]), alt + ".")
 
 

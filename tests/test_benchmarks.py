@@ -14,7 +14,7 @@ import torch
 
 import benchmarks.lrn
 from benchmarks import __main__ as command
-from benchmarks import draw, growth, net, timing, towers
+from benchmarks import data, draw, growth, net, timing, towers
 from benchmarks.timing import Result, compare, share
 from paperlib import models
 from paperlib.errors import PaperlibError
@@ -73,12 +73,19 @@ def test_results_are_printed_as_lines_or_as_json(
     assert stopped.value.code == 2
 
 
+def test_batches_from_the_disk() -> None:
+    """Both make whole batches alone: 4 of the 5 images."""
+    found = list(data.run(n=5, batch=2, rounds=2))
+    assert [(r.unit, r.aim) for r in found] == [("images/s", 3.0), ("images/s", 6.0)]
+    assert all(min(r.ours, r.theirs, r.reference or 0) > 0 for r in found)
+
+
 def test_towers_as_processes_send_the_bytes_of_the_formula() -> None:
     recipe = tiny.EVERYTHING
     found = list(towers.run({"tiny net": (recipe, tiny.TOWERS, 8)}, rounds=2, context=tiny.processes()))
     assert [r.unit for r in found] == ["ms", "ms", "%", "ms", "%"]
-    for result, data in ((found[2], 1), (found[4], 2)):
-        sent = sum(bytes_exchanged(recipe.model, tiny.TOWERS, 8, 2, data).values())
+    for result, shares in ((found[2], 1), (found[4], 2)):
+        sent = sum(bytes_exchanged(recipe.model, tiny.TOWERS, 8, 2, shares).values())
         assert f"{sent / 1e6:.3g} MB sent by each" in result.what
         assert 0 < result.ours < 100
     assert [x for x, _ in draw.growing(found, draw.GROWTH[PROCESSES].replace("evidence", "tiny"))] == [1, 2, 4]
