@@ -43,9 +43,10 @@ notebooks: env
 	$(BIN)/python tools/notebooks.py --jobs $(JOBS) --costs data/recorded/notebooks.csv
 	$(BIN)/python tools/readme.py
 
-# ours against the obvious alternatives, as ratios; with nothing else running
+# ours against the obvious alternatives, as ratios, with nothing else running; writes benchmarks/results.* and their
+# figure, which `python -m benchmarks --draw` draws again
 bench: env
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --keep
 
 # what can be made again; runs/, data/cache/ and .venv/ stay
 clean:

@@ -19,20 +19,21 @@ from paperlib.data import Dataset
 from paperlib.experiments import BASELINE
 from paperlib.layers import set_step
 from paperlib.models import EVIDENCE_SIZES
-from paperlib.recipe import Stop
+from paperlib.recipe import Sizes, Stop
 from paperlib.runs import Run
 
 UPDATES, BATCH = 40, 128
 RECIPE = BASELINE.but(**{"augment.colour": 0.1, "augment.shuffle": True})
 
 
-def made_up() -> Dataset:
-    """Random images of the shape of CIFAR-10, for UPDATES batches."""
+def made_up(sizes: Sizes = EVIDENCE_SIZES, n: int = UPDATES * BATCH) -> Dataset:
+    """``n`` random images for a net of these sizes: of the shape of CIFAR-10, for UPDATES batches."""
     draw = torch.Generator().manual_seed(0)
-    n = UPDATES * BATCH
-    images = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=draw)
-    labels = torch.randint(0, 10, (n,), generator=draw)
-    return Dataset("cifar10", "made up", images, labels, images[:500], labels[:500], tuple("0123456789"), "made up")
+    shape = (n, sizes.channels, sizes.side, sizes.side)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=draw)
+    labels = torch.randint(0, sizes.classes, (n,), generator=draw)
+    classes = tuple(map(str, range(sizes.classes)))
+    return Dataset("cifar10", "made up", images, labels, images[:500], labels[:500], classes, "made up")
 
 
 class Idiomatic(TorchDataset[tuple[Tensor, Tensor]]):

@@ -13,7 +13,7 @@ from benchmarks.timing import Result, compare, matmul_rate
 from paperlib import models
 from paperlib.layers import Dropout, LocalResponseNorm, set_step
 from paperlib.optim import PaperSGD
-from paperlib.recipe import Recipe
+from paperlib.recipe import ModelRecipe, Recipe, Sizes
 
 BATCH = 32
 
@@ -28,11 +28,13 @@ def stock_modules(net: nn.Module) -> nn.Module:
     return net
 
 
-def step_of(net: nn.Module, channels_last: bool) -> Callable[[], object]:
+def step_of(
+    net: nn.Module, channels_last: bool, batch: int = BATCH, sizes: Sizes = models.FULL_SIZES
+) -> Callable[[], object]:
     """A whole update on random images; ours with the paper's rule, the others with torch.optim.SGD."""
     draw = torch.Generator().manual_seed(0)
-    images = torch.randn(BATCH, 3, 224, 224, generator=draw)
-    labels = torch.randint(0, 1000, (BATCH,), generator=draw)
+    images = torch.randn(batch, sizes.channels, sizes.crop, sizes.crop, generator=draw)
+    labels = torch.randint(0, sizes.classes, (batch,), generator=draw)
     net.train()
     if channels_last:
         net, images = net.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
@@ -50,11 +52,15 @@ def step_of(net: nn.Module, channels_last: bool) -> Callable[[], object]:
     return work
 
 
+def least_time(model: ModelRecipe, sizes: Sizes, batch: int, rate: float) -> float:
+    """Seconds of an update at ``rate`` floating-point operations a second: forward, and twice as much backward."""
+    return 3 * 2 * int(models.summary(model, sizes)["macs"]["sum"]) * batch / rate
+
+
 def run() -> Iterator[Result]:
     """float32, since bfloat16 needs a processor that multiplies it."""
     model = Recipe.paper().model
-    macs = int(models.summary(model, models.FULL_SIZES)["macs"]["sum"])
-    least = 3 * 2 * macs * BATCH / matmul_rate()  # forward, and twice as much backward
+    least = least_time(model, models.FULL_SIZES, BATCH, matmul_rate())
     for against, net, aim in (
         ("the same net from stock modules, NCHW", stock_modules(models.build(model, models.FULL_SIZES, 0)), 1.8),
         ("torchvision's alexnet (another net, no LRN)", torchvision.models.alexnet(weights=None), 0.85),

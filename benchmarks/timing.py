@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,8 +16,8 @@ ROUNDS = 7
 @dataclass(frozen=True)
 class Result:
     """Ours against the alternative: medians in ``unit``, their ratio (above 1: ours is faster) with the quartiles
-    over the rounds, the ``aim`` of the ratio where there is one, and ``reference``, the time at this machine's
-    matrix-product or copy rate, where the work is counted.
+    over the rounds, the ``aim`` of the ratio where there is one, and ``reference``, in ``unit`` too: what this
+    machine does at its rate of matrix products or copies, or, of images/s, when it decodes and does nothing else.
     """
 
     what: str
@@ -41,19 +41,37 @@ def seconds(work: Work) -> float:
 
 def compare(
     what: str, against: str, ours: Work, theirs: Work, *, aim: float | None = None, reference: float | None = None,
-    rounds: int = ROUNDS,
+    rounds: int = ROUNDS, images: int = 0,
 ) -> Result:  # fmt: skip
-    """Time both in turn, after one call of each that does not count; ``reference`` is in seconds."""
+    """Time both in turn, after one call of each that does not count; the rest is :func:`summary`'s."""
     ours()
     theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    mine, other = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
+    return summary(what, against, pairs, aim=aim, reference=reference, images=images)
+
+
+def summary(
+    what: str, against: str, pairs: Sequence[tuple[float, float]], *, aim: float | None = None,
+    reference: float | None = None, images: int = 0,
+) -> Result:  # fmt: skip
+    """The result of rounds of (ours, theirs), in seconds as ``reference`` is: in ms, or, of ``images``, in images/s."""
+
+    def number(time: float) -> float:
+        return round(images / time if images else 1e3 * time, 3)
+
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratios = [b / a for a, b in pairs]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    low, _, high = (round(quartile, 3) for quartile in statistics.quantiles(ratios, n=4))
     return Result(
-        what, against, round(mine, 3), round(other, 3), "ms", round(statistics.median(ratios), 3), round(low, 3),
-        round(high, 3), aim, None if reference is None else round(1e3 * reference, 3),
+        what, against, number(mine), number(other), "images/s" if images else "ms",
+        round(statistics.median(ratios), 3), low, high, aim, None if reference is None else number(reference),
     )  # fmt: skip
+
+
+def share(what: str, against: str, pairs: Sequence[tuple[float, float]]) -> Result:
+    """What part of the whole a part takes, from rounds of (part, whole): in per cent, and as whole / part."""
+    result = summary(what, against, pairs)
+    return replace(result, ours=round(100 / result.ratio, 3), theirs=100.0, unit="%")
 
 
 def matmul_rate(size: int = 1536) -> float:
