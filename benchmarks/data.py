@@ -58,10 +58,10 @@ def compared(files: Path, folder: Path, store: packed.Store, batch: int, rounds:
     packed.prepare_folder(files, folder, store=store, jobs=1, progress=False)
     data = packed.open_packed(folder, threads=os.cpu_count() or 1)
     n = len(data.train)
-    augmenter = Augmenter(Recipe.paper().augment, FULL_SIZES, data.train)  # type: ignore[arg-type]
+    augmenter = Augmenter(Recipe.paper().augment, FULL_SIZES, data.train, data.sums.statistics())
     augmenter.start_epoch(0, 0, n)
     batches = torch.randperm(n)[: n // batch * batch].split(batch)
-    mean, pca = data.statistics.mean_image().mean((1, 2)), colour_pca(data.statistics.colour_covariance())
+    mean, pca = data.sums.mean_image().mean((1, 2)), colour_pca(data.sums.colour_covariance())
     loader = loader_of(files, batch, mean, pca)
 
     def ours() -> None:

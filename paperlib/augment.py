@@ -130,7 +130,7 @@ class Augmenter:
             assert isinstance(train_images, Tensor)
             statistics = Statistics.of(train_images)
         mean, square = statistics.mean, statistics.square
-        # (C, side, side), 0-255; laid out as batches are, since subtracting across two layouts takes three times as long
+        # (C, side, side), 0-255; laid out as batches are: to subtract across two layouts takes three times as long
         self.mean_image = mean.float()[None].contiguous(memory_format=torch.channels_last)[0]
         channel_mean = mean.mean((1, 2))
         channel_std = (square.mean((1, 2)) - channel_mean.square()).sqrt()
