@@ -6,10 +6,12 @@ in float64, where another order of summation shows below 1e-10 and a mistake far
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -462,6 +464,52 @@ def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) ->
         for rank in set(range(world)) - {victim}:
             said = (tmp_path / name / f"said-{rank}").read_text()
             assert said.startswith(named) and said.endswith("it goes on from the last checkpoint"), said
+
+
+LONG = tiny.everything(epochs=8)
+"""48 updates, in the precision that trainings have."""
+
+
+def one_of_a_job(folder: Path, meeting: Path, rank: int) -> None:
+    """Train :data:`LONG` as one of two processes, a checkpoint after every update; it ends when the other one dies."""
+    torch.set_num_threads(1)
+    with contextlib.suppress(PaperlibError), processes.joined(2, 60.0, f"file://{meeting}", rank, 2) as topology:
+        train.fit(LONG, DATA, folder, topology=topology, checkpoint_seconds=0.0)
+
+
+def start_two(folder: Path, meeting: Path) -> list[multiprocessing.process.BaseProcess]:
+    both = [tiny.processes().Process(target=one_of_a_job, args=(folder, meeting, rank)) for rank in (0, 1)]
+    for process in both:
+        process.start()
+    return both
+
+
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint, 0 for none."""
+    return max((int(path.stem[5:]) for path in folder.glob("step-*.json")), default=0)
+
+
+def test_two_processes_killed_at_random_end_with_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL to either of them, at moments that nobody chose; what is left of the job goes on from the checkpoint."""
+    for process in start_two(tmp_path / "whole", tmp_path / "meeting"):
+        process.join(120)
+    chance, folder = random.Random(), tmp_path / "killed"
+    for k in range(4):
+        both = start_two(folder, tmp_path / f"meeting{k}")
+        wanted, deadline = newest(folder) + chance.randint(1, 12), time.monotonic() + 60
+        while k < 3 and newest(folder) < wanted and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if k < 3:
+            time.sleep(chance.random() * 0.05)
+            both[chance.randint(0, 1)].kill()
+        for process in both:
+            process.join(120)
+    whole, killed = (runs.load_checkpoint(path, LONG.id) for path in (tmp_path / "whole", folder))
+    assert whole is not None and killed is not None and whole[0] == killed[0] == 48
+    for name, tensor in whole[1].items():
+        assert torch.equal(killed[1][name], tensor), name
+    records = [runs.read_record(path / "record.jsonl") for path in (tmp_path / "whole", folder)]
+    assert runs.comparable(records[0]) == runs.comparable(records[1])
 
 
 def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
