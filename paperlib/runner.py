@@ -85,7 +85,9 @@ def is_finished(runs_dir: Path, run_id: str) -> bool:
 
 def dataset_of(scale: str, folder: Path | None = None) -> data.Dataset:
     """The data set of a scale: what was prepared in ``folder``, or what :func:`paperlib.data.load` finds below it."""
-    return packed.load(folder) if scale == "ilsvrc2012" else data.load(scale, folder)
+    if scale == "ilsvrc2012":
+        return packed.load(folder)
+    return data.load(scale, folder) if folder else data.load(scale)
 
 
 def train_declared(

@@ -46,6 +46,10 @@ def test_every_run_has_an_id_of_its_own(experiment: Experiment) -> None:
     ids = experiment.ids()
     cells = list(experiment.cells())
     assert len(set(cells)) == len(cells)
+    if experiment.scale not in FINGERPRINTS:  # no copy is known yet: everybody prepares one
+        assert experiment.scale == "ilsvrc2012" and not ids
+        assert len({experiment.run(arm, seed, "sha256:some").id for arm, seed in cells}) == len(cells)
+        return
     assert len(ids) == len(cells) * len(FINGERPRINTS[experiment.scale])
     assert {(arm, seed) for arm, seed, _ in ids.values()} == set(cells)
     for run_id, (arm, seed, copy) in ids.items():

@@ -395,7 +395,8 @@ def test_the_command_trains_the_run_that_is_declared(
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
     jobs = []
 
-    def train_one(job: runner.Job, dataset: Any, *, progress: bool, topology: Topology) -> str:
+    def train_one(job: runner.Job, dataset: Any, *, progress: bool, topology: Topology, device: str) -> str:
+        assert device == "cpu"
         jobs.append((job, dataset.name, topology.world))
         return "done"
 
