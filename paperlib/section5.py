@@ -12,7 +12,11 @@ from paperlib.optim import plateau_drops
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 
 READING = {"source": "as the code was run", "paper": "as the text reads"}
-WEIGHTS = {"": "signals of the full net's size", "/gaussian": "standard deviations of section 5 as they stand"}
+WEIGHTS = {
+    "": "signals of the full net's size",
+    "/std": "conv3 to conv5 from the other reading's σ",
+    "/gaussian": "standard deviations as they stand",
+}
 
 
 def arms_with(ending: str) -> list[str]:
@@ -43,7 +47,7 @@ def stall() -> Drawing:
                 style = "-" if reading == "source" else "--"
                 axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
         axes.axhline(guessing, color="#555555", lw=0.8)
-        axes.annotate("guessing", (1, guessing), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+        axes.annotate("guessing", (1, guessing), xycoords=("axes fraction", "data"), xytext=(-4, -12),
                       textcoords="offset points", ha="right", fontsize=9, color="#555555")  # fmt: skip
         axes.set(xlabel="updates", title=title, ylim=(guessing - 0.45, guessing + 0.3))
         axes.legend(loc="lower left", fontsize=9)
