@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,10 +149,10 @@ def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, d
         begun.append(time.perf_counter())
         return begun[-1] - begun[0] < seconds or len(begun) <= 2 * WARMING
 
-    with contextlib.suppress(train.Interrupted):
+    with one_thread(), contextlib.suppress(train.Interrupted):
         train.fit(one, dataset, keep_going=keep_going, topology=topology, device=device)
     if len(begun) <= WARMING + 1:
-        raise PaperlibError("this run is too short to tell its speed")
+        raise PaperlibError("this run has too few updates to tell its speed")
     images = (len(begun) - 1 - WARMING) * one.recipe.optim.batch_size / (begun[-1] - begun[WARMING])
     total = one.stop.epochs * (one.stop.train_images or len(dataset.train_labels))
     return f"{images:,.0f} images/s, {total / images / 3600:,.1f} hours for its {one.stop.epochs} epochs, nothing kept"
@@ -194,16 +195,23 @@ def train_one(
     device: str = "cpu",
 ) -> str:
     """Train one job in this process, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         result = train.fit(
             job.run, dataset, job.directory, about=job.about, progress=progress,
             keep_going=lambda: parent is None or os.getppid() == parent, topology=topology, device=device,
         )  # fmt: skip
+    return result.status
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread while it lasts: the last digits of a run depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
-    return result.status
 
 
 def _train_in_child(job: Job, parent: int) -> str:
