@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from paperlib import evidence, experiments
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
@@ -46,6 +47,12 @@ def differences() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def write_at_the_edge(axes: Axes, y: float, text: str, colour: str) -> None:
+    """What the picture has no room for, in numbers."""
+    axes.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
+                  ha="right", fontsize=8, color=colour)  # fmt: skip
+
+
 def ablations() -> Drawing:
     """Test error of every arm above its baseline: estimate and interval, or, below five seeds, the single seeds."""
     use_style()
@@ -61,12 +68,12 @@ def ablations() -> Drawing:
             axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6)
             axes.plot(row["estimate"], y, mark, color=colour, ms=5)
             if row["high"] > SHOWN[1] or row["low"] < SHOWN[0]:
-                beyond = f"{row['estimate']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
-                axes.annotate(beyond, (1, y), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                              textcoords="offset points", ha="right", fontsize=8, color=colour)  # fmt: skip
+                write_at_the_edge(axes, y, f"{row['estimate']:.1f} ({row['low']:.1f} to {row['high']:.1f})", colour)
         else:
             each = [float(d) for d in row["each"].split()]
             axes.plot(each, [y] * len(each), mark, color=colour, ms=5, mfc="none")
+            if beyond := [f"{d:.1f}" for d in each if not SHOWN[0] <= d <= SHOWN[1]]:
+                write_at_the_edge(axes, y, ", ".join(beyond), colour)
     axes.axvline(0, color="#555555", lw=0.8)
     for i, (one, two) in enumerate(zip(lines, lines[1:], strict=False)):
         if one[0] != two[0]:
@@ -86,7 +93,9 @@ def ablations() -> Drawing:
             hollow = here["n"].max() < evidence.FEWEST_SEEDS
             fill, label = "none" if hollow else colour, f"{SCALE_NAMES[scale]}, {seeds}"
             axes.plot([], [], mark, color=colour, mfc=fill, label=label)
-    axes.set_title("Small nets with one thing changed. Hollow marks: single seeds, too few for an interval")
+    few = (frame["n"] < evidence.FEWEST_SEEDS).any()
+    hollow_means = ". Hollow marks: single seeds, too few for an interval" if few else ", with 95 % intervals"
+    axes.set_title(f"Small nets with one thing changed{hollow_means}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     clear = frame[(frame["low"] > 0) | (frame["high"] < 0)]
     alt = f"Test error of {len(frame)} changed nets above their baseline's. Intervals that leave out 0: " + "; ".join(

@@ -73,12 +73,13 @@ def data_prepare(
     size: Annotated[int, typer.Option(min=1, metavar="PIXELS", help="Their side.")] = 256,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEGs.")] = 95,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one a CPU unless given.")] = None,
+    train_only: Annotated[bool, typer.Option("--train-only", help="There are no validation images.")] = False,
 ) -> None:
     """Scale and cut a folder or archives of images as section 2 says, into few files; what was interrupted goes on."""
     from paperlib import packed
 
     bar = sys.stderr.isatty()
-    how = {"store": store, "size": size, "quality": quality, "jobs": jobs}
+    how = {"store": store, "size": size, "quality": quality, "jobs": jobs, "train_only": train_only}
     typer.echo(packed.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
 
 
@@ -122,7 +123,8 @@ def train(
     seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="The folder of the data set, or PAPERLIB_DATA's.")
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")] = "cpu",
     smoke: Annotated[
@@ -147,7 +149,8 @@ def train(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of runs/, or recorded weights")],
     folder: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="The folder of its data set, or PAPERLIB_DATA's.")
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set."),
     ] = None,
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
@@ -236,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        return _fail("Interrupted: the same command goes on from the last checkpoints.", 130)
+        return _fail("Interrupted: trainings go on from their last checkpoints with the same command.", 130)
     return int(code or 0)
 
 

@@ -113,7 +113,7 @@ class Dataset:
     """Images uint8 (N, C, H, W), labels int64 (N,) that index ``classes``, and which copy they came from.
 
     A set that does not fit into memory has :class:`paperlib.packed.Images` in the place of tensors, and the
-    ``statistics`` of its training images from when it was prepared.
+    ``statistics`` of all its training images from when it was prepared, those included that a run holds out.
     """
 
     name: str
@@ -138,6 +138,8 @@ class Dataset:
         """
         if not classes:
             return self
+        if not isinstance(self.train_images, Tensor):
+            raise DataError(f"{self.title} is read row by row: prepare a folder with the classes that you want")
         if len(set(classes)) != len(classes) or not all(0 <= c < len(self.classes) for c in classes):
             raise DataError(f"{self.title} has the classes 0 to {len(self.classes) - 1}, each to be named once at most")
         place = torch.full((len(self.classes),), -1).index_put((torch.tensor(classes),), torch.arange(len(classes)))

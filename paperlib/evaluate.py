@@ -46,17 +46,19 @@ def errors(
 ) -> dict[str, float]:  # fmt: skip
     """``top1_error`` and ``top5_error`` (per cent, to four digits) in so many views.
 
-    Of several processes with the whole net each, every one tests its own images, none twice; all get the result.
+    Of several processes with the whole net each, every one tests its own images, none twice; all get the result. They
+    meet after each batch of ``batch_size`` views, so that nobody waits for another for longer than that.
     """
     device = next(net.parameters()).device
-    sums = [0.0, 0.0]
-    for rows in torch.arange(len(images)).split(batch_size)[topology.rank :: topology.world]:
-        scores = predict(net, augmenter, images[rows].to(device), views).cpu()
-        for i, k in enumerate((1, 5)):
-            sums[i] += top_k_error(scores, labels[rows], k) * len(rows)
-    return {
-        f"top{k}_error": round(total / len(images), 4) for k, total in zip((1, 5), topology.total(*sums), strict=True)
-    }
+    batches = torch.arange(len(images)).split(max(1, batch_size // views))
+    totals = [0.0, 0.0]
+    for first in range(0, len(batches), topology.world):
+        sums = [0.0, 0.0]
+        for rows in batches[first : first + topology.world][topology.rank : topology.rank + 1]:
+            scores = predict(net, augmenter, images[rows].to(device), views, batch_size).cpu()
+            sums = [top_k_error(scores, labels[rows], k) * len(rows) for k in (1, 5)]
+        totals = [total + more for total, more in zip(totals, topology.total(*sums), strict=True)]
+    return {f"top{k}_error": round(total / len(images), 4) for k, total in zip((1, 5), totals, strict=True)}
 
 
 def mean_over_views(net: nn.Module, views: Tensor) -> Tensor:

@@ -462,7 +462,7 @@ ON_CIFAR10 = (
     ),
     READINGS,
 )  # fmt: skip
-"""The first pass of evidence on CIFAR-10, most important first: 77 runs of about 12 minutes on one core, 15 hours."""
+"""The first pass of evidence on CIFAR-10, most important first: 75 trainings of about 12 minutes, 15 core-hours."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Tiny ImageNet: does the net of the paper, at half its width, begin to learn, and in which reading?
@@ -522,7 +522,7 @@ FULL = Experiment(
     {
         "source": {},
         "paper": {**TO_PAPER, "stop.validation": 50_000},
-        # two minutes on any machine: does all of it run here?
+        # small enough to see on any machine, with --smoke, whether all of it runs
         "eighth": {"model.width": 0.125, "optim.drops": (), "optim.freeze_conv1": (), "stop.epochs": 1},
     },
     (0,), proxy=False,

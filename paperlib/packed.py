@@ -57,6 +57,8 @@ from paperlib.runs import write_whole
 
 FORMAT = 1
 SPLITS = ("train", "val")
+QUALITY = 95
+"""Of the JPEGs, unless another is asked for."""
 FILES = (*(f"{split}.{kind}" for split in SPLITS for kind in ("bin", "safetensors")), "statistics.safetensors")
 SHARD = 1000
 """Images that are lost at most, a process, when a run is killed. Sums over a shard fit into 32 bits up to 33,000."""
@@ -128,6 +130,8 @@ def pack(rows: list[tuple[int, Item]], stem: Path, store: Store, size: int, qual
                 kinds = {"grey": image.mode in GREY, "CMYK": image.mode == "CMYK", "turned": turned}
                 kinds["not JPEG"] = image.format not in ("JPEG", "MPO")
                 pixels = prepare(image, size)
+        except MemoryError:  # not the image's fault
+            raise
         except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
             reason = re.sub(r" ?<_io.*?>", "", " ".join(str(error).split()))  # an address, other each time
             left_out.append((item.name, f"{type(error).__name__}: {reason}"))
@@ -250,15 +254,17 @@ def prepare_folder(
     *,
     store: Store = "jpeg",
     size: int = 256,
-    quality: int = 95,
+    quality: int = QUALITY,
     jobs: int | None = None,
     progress: bool = True,
+    train_only: bool = True,
 ) -> Report:
     """Prepare every image of ``source`` as section 2 says, ``size`` × ``size`` pixels, into ``destination``.
 
     ``quality`` is that of the JPEGs (``raw`` keeps the pixels as they are), ``jobs`` the number of processes (one a CPU
-    where None). What cannot be decoded is left out and reported. What was interrupted goes on; what is finished is not
-    done again. Raises :class:`DataMissingError` or another :class:`DataError` for what is missing or in the way, and
+    where None). Without ``train_only`` a source that has no validation images is refused. What cannot be decoded is
+    left out and reported. What was interrupted goes on; what is finished is not done again. Raises
+    :class:`DataMissingError` or another :class:`DataError` for what is missing or in the way, and
     :class:`PaperlibError` for what cannot be written, by which nothing that was prepared is lost.
     """
     began = time.monotonic()
@@ -268,6 +274,11 @@ def prepare_folder(
         raise DataError("the store is jpeg or raw, size and jobs are at least 1, and quality is from 1 to 100")
     found = {split: find(source, split) for split in SPLITS}
     classes = sorted(found["train"])
+    if not found["val"] and not train_only:
+        raise DataMissingError(
+            f"{source} has no validation images, val/<class>/ or ILSVRC's own: put them there, as no error can be told "
+            "without, or say --train-only"
+        )
     if unknown := sorted(found["val"].keys() - found["train"].keys()):
         raise DataError(f"{source} has val images of class {unknown[0]}, of which train has none: get what is missing")
     about = {"format": FORMAT, "store": store, "size": size, "quality": quality if store == "jpeg" else None}
@@ -469,7 +480,7 @@ def _index(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder} is of format {written} and this version reads {FORMAT}: {again}, into another folder"
         )
-    wanted = {"key", "store", "size", "classes", "counts", "unusual", "left_out", "fingerprint", "files"}
+    wanted = {"key", "store", "quality", "size", "classes", "counts", "unusual", "left_out", "fingerprint", "files"}
     if missing := sorted(wanted - index.keys()):
         raise DataError(f"{folder / 'index.json'} is damaged (it lacks {missing[0]}): {again}, into another folder")
     return dict(index)
@@ -505,8 +516,9 @@ def open_packed(folder: Path, *, check: bool = False, threads: int = 4) -> Packe
 def load(folder: Path | None = None) -> Dataset:
     """A prepared data set, by default ``ilsvrc2012`` below the root of the data sets, for training and testing.
 
-    Its test images are those of ``val``. A raw store and a JPEG store of the same images have other pixels, and so
-    another fingerprint. Raises :class:`DataError` where there is none, or one without validation images.
+    Its test images are those of ``val``. What is stored raw, or with another quality of JPEGs than usual, has
+    other pixels, and so another fingerprint. Raises :class:`DataError` where there is none, or one without
+    validation images.
     """
     place = folder or data_root() / "ilsvrc2012"
     if not place.is_dir():
@@ -520,10 +532,12 @@ def load(folder: Path | None = None) -> Dataset:
         raise DataError(
             f"{place} has no validation images, so no error can be told: prepare them too, from val/<class>/"
         )
-    store = "" if opened.train.store == "jpeg" else f" {opened.train.store}"
+    index = _index(place)
+    usual = (index["store"], index["quality"]) == ("jpeg", QUALITY)
+    settings = "" if usual else f" {index['store']} {index['quality'] or ''}".rstrip()
     many = len(opened.classes)
     return Dataset(
         "ilsvrc2012", "ILSVRC-2012" if many == 1000 else f"prepared images of {many} classes",
         opened.train, opened.train_labels, opened.val, opened.val_labels,  # type: ignore[arg-type]
-        opened.classes, opened.fingerprint + store, opened.sums.statistics(),
+        opened.classes, opened.fingerprint + settings, opened.sums.statistics(),
     )  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import multiprocessing
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
@@ -133,6 +135,8 @@ def device_of(name: str) -> str:
         raise PaperlibError(f"--device takes cpu or cuda, not {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise PaperlibError("this machine has no GPU that torch can use: train with --device cpu")
+    if name == "cuda" and int(os.environ.get("LOCAL_RANK", 0)) >= torch.cuda.device_count():
+        raise PaperlibError(f"each process needs a GPU of its own, and this machine has {torch.cuda.device_count()}")
     if name == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     return name
@@ -141,8 +145,11 @@ def device_of(name: str) -> str:
 def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, device: str) -> str:
     """Train for ``seconds`` without keeping anything; gives images/s, and the hours that the run would take.
 
-    The first updates, which warm up, are not counted, and neither is testing.
+    By the median update, as the first ones warm up and a test may lie between two. Raises :class:`PaperlibError` for
+    a run that is no training of a single net from its first weights.
     """
+    if one.members > 1 or one.start:
+        raise PaperlibError("--smoke tells the speed of a single net from its first weights; name an arm that is one")
     begun: list[float] = []
 
     def keep_going() -> bool:
@@ -153,8 +160,10 @@ def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, d
         train.fit(one, dataset, keep_going=keep_going, topology=topology, device=device)
     if len(begun) <= WARMING + 1:
         raise PaperlibError("this run has too few updates to tell its speed")
-    images = (len(begun) - 1 - WARMING) * one.recipe.optim.batch_size / (begun[-1] - begun[WARMING])
-    total = one.stop.epochs * (one.stop.train_images or len(dataset.train_labels))
+    took = statistics.median(after - before for before, after in itertools.pairwise(begun[WARMING:]))
+    images = one.recipe.optim.batch_size / took
+    there = len(dataset.only(one.stop.classes).train_labels)
+    total = one.stop.epochs * ((one.stop.train_images or there) - one.stop.validation)
     return f"{images:,.0f} images/s, {total / images / 3600:,.1f} hours for its {one.stop.epochs} epochs, nothing kept"
 
 
@@ -264,12 +273,18 @@ def refuse_shared(one: Run, runs_dir: Path) -> None:
         lines = runs.read_record(path) if path.exists() else []
         if any("processes" in line or "processes" in line.get("env", {}) for line in lines):
             raise PaperlibError(f"{path} was trained by several processes; delete its folder and train it with one")
+        if any("device" in line.get("env", {}) for line in lines):
+            raise PaperlibError(
+                f"{path} was not trained on a CPU, as evidence is; delete its folder and train it on one"
+            )
 
 
 def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
     """Copy the finished runs of an experiment to ``data/recorded/``; a run that is recorded already is left alone."""
     experiment: Experiment = experiments.get(name, scale)
     runs_dir = runs_dir or runs.default_runs_dir()
+    if scale not in data.FINGERPRINTS:
+        raise PaperlibError(f"no copy of {scale} is known yet, so none of its runs can be evidence")
     known, written = set(evidence.recorded()), []
     dataset: data.Dataset | None = None  # read once, and only where weights are kept
     for run_id, (arm, seed, copy) in experiment.ids().items():

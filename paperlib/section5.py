@@ -70,6 +70,7 @@ def training() -> Drawing:
     found = evidence.records_of(experiment.name, experiment.scale)
     if not found:
         return nothing_yet(experiment.name, columns)
+    assert len(found) == 1, "one arm and one seed are declared"
     frame = pd.DataFrame(
         [
             {"arm": arm, "seed": seed, **{key: line[key] for key in columns[2:]}}

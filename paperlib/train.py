@@ -83,6 +83,8 @@ def fit(
         )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
+    if device != "cpu":
+        journal.first["env"]["device"] = device
 
     def other(built_upon: Run) -> nn.Module:
         """The net of another run, trained beside this one's directory where that is not done."""
@@ -269,7 +271,10 @@ class Loop:
         bar.close()
 
     def read(self, rows: Tensor, following: Tensor | None = None) -> Tensor:
-        """This process's images of a batch; those of the next one are read meanwhile, where they are not in memory."""
+        """This process's images of a batch; those of the next one are read meanwhile, where they are not in memory.
+
+        The first batch of an epoch is not read ahead, and neither are the images of a test.
+        """
         if isinstance(self.images, Tensor):
             return self.images[rows]
         ready = self.ahead[1].result() if self.ahead and self.ahead[0] == rows.tolist() else self.images[rows]

@@ -140,7 +140,11 @@ def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), "paperlib: runs/x: No space left on device.", 2),
         (OSError(errno.EROFS, "Read-only file system"), "paperlib: Read-only file system.", 2),
         (OSError("the disk is odd"), "paperlib: the disk is odd.", 2),
-        (KeyboardInterrupt(), "paperlib: Interrupted: the same command goes on from the last checkpoints.", 130),
+        (
+            KeyboardInterrupt(),
+            "paperlib: Interrupted: trainings go on from their last checkpoints with the same command.",
+            130,
+        ),
     ],
     ids=["ours", "full", "read-only", "odd", "interrupt"],
 )

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +19,8 @@ from paperlib import cli, experiments, packed, runs, train
 from paperlib.augment import Augmenter
 from paperlib.copies import DataError
 from paperlib.data import Statistics
-from paperlib.processes import Topology
+from paperlib.processes import Topology, launch
+from tests import tiny
 
 WNIDS = ("n01440764", "n01443537", "n02085620", "n03000247")
 EACH, VALIDATION = 66, 13  # 264 training images: two batches of 128 and a rest
@@ -160,3 +163,68 @@ def test_what_is_not_prepared_or_cannot_be_tested_is_said(
     packed.prepare_folder(tmp_path / "source", tmp_path / "only", size=16, progress=False)
     with pytest.raises(DataError, match="no validation images"):
         packed.load(tmp_path / "only")
+
+
+class Recorder(torch.nn.Module):
+    """Stands for the net: keeps what it is given, and says the same of every image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias, self.inputs = torch.nn.Parameter(torch.zeros(1000)), []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.inputs.append(x.numpy().copy())
+        return self.bias.expand(len(x), -1)
+
+
+class Still:
+    """Stands for the optimiser."""
+
+    def step(self, lr: float, epoch: int) -> None:
+        pass
+
+
+def inputs_of(topology: Topology, folder: Path) -> list[Any]:
+    """What the net of one process is given in the two updates of an epoch."""
+    dataset = packed.load(folder)
+    loop = train.Loop(experiments.FULL.run("eighth", 0, dataset.fingerprint), dataset)
+    loop.topology, loop.net, loop.optimiser = topology, Recorder(), Still()  # type: ignore[assignment]
+    loop.augmenter.start_epoch(0, 0, len(loop.images))
+    first, second = torch.arange(256).split(128)
+    loop.update(first, 0.01, 0, 0, second)
+    assert loop.ahead is not None and loop.ahead[0] == topology.rows(second).tolist()
+    loop.update(second, 0.01, 0, 1)
+    return loop.net.inputs  # type: ignore[return-value]
+
+
+def test_together_several_processes_give_their_nets_what_one_gives_its_own(prepared: Path) -> None:
+    """Rows, crops (shared by 32 images), mirrors and colour noise, of images that are read ahead."""
+    (alone,) = [inputs_of(Topology(), prepared)]
+    assert not np.allclose(alone[0], alone[1])
+    both = launch(inputs_of, prepared, towers=1, data=2, context=tiny.processes())
+    for k in (0, 1):
+        np.testing.assert_allclose(np.concatenate([rank[k] for rank in both]), alone[k], atol=1e-4)
+    same = launch(inputs_of, prepared, towers=2, data=1, context=tiny.processes())
+    for k in (0, 1):
+        for rank in same:
+            np.testing.assert_allclose(rank[k], alone[k], atol=1e-4)
+
+
+def test_other_pixels_have_another_fingerprint_and_no_validation_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "source" / split / "a").mkdir(parents=True)
+        (tmp_path / "source" / split / "a" / "1.jpg").write_bytes(jpeg(split, 40, 30))
+    found = set()
+    for k, how in enumerate(({}, {"quality": 30}, {"store": "raw"})):
+        packed.prepare_folder(tmp_path / "source", tmp_path / f"made{k}", size=16, jobs=1, progress=False, **how)
+        found.add(packed.load(tmp_path / f"made{k}").fingerprint)
+    assert len(found) == 3
+    (tmp_path / "source" / "val" / "a" / "1.jpg").unlink()
+    (tmp_path / "source" / "val" / "a").rmdir()
+    (tmp_path / "source" / "val").rmdir()
+    arguments = ["data", "prepare", str(tmp_path / "source"), str(tmp_path / "x"), "--size", "16", "--jobs", "1"]
+    assert cli.main(arguments) == 2
+    assert "has no validation images" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    assert cli.main([*arguments, "--train-only"]) == 0
