@@ -13,10 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks.timing import Result
-from paperlib import runs
 from paperlib.errors import PaperlibError
-from paperlib.figures import FIGURES
-from paperlib.style import PALETTE, Drawing, png, use_style
+from paperlib.figures import FIGURES, save
+from paperlib.style import PALETTE, Drawing, use_style
 
 KEPT = Path(__file__).resolve().parent / "results.json"
 
@@ -121,12 +120,4 @@ def draw(folder: Path = FIGURES, kept: Path = KEPT) -> list[Path]:
     machine = text.read_text().partition("\n")[0] if text.exists() else ""
     mpl.use("Agg")
     with mpl.rc_context():
-        drawn = drawing(load(kept), machine)
-        picture = png(drawn.figure)
-        plt.close(drawn.figure)
-    numbers = drawn.data.to_csv(index=False, lineterminator="\n").encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "benchmarks.png", folder / "benchmarks.csv"]
-    for path, content in zip(paths, (picture, numbers), strict=True):
-        runs.write_whole(path, content)
-    return paths
+        return save(drawing(load(kept), machine), "benchmarks", folder)

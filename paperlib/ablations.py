@@ -25,7 +25,7 @@ def differences() -> pd.DataFrame:
     rows, seen = [], set()
     for name in OF:
         for scale in PLACES:
-            if scale not in [e.scale for e in experiments.DECLARED if e.name == name]:
+            if (name, scale) not in experiments.EXPERIMENTS:
                 continue
             frame = evidence.results(name, scale).set_index(["arm", "seed"])["test_error"]
             arms = [arm for arm in experiments.get(name, scale).arms if arm != "baseline"]
@@ -93,9 +93,9 @@ def ablations() -> Drawing:
             hollow = here["n"].max() < evidence.FEWEST_SEEDS
             fill, label = "none" if hollow else colour, f"{SCALE_NAMES[scale]}, {seeds}"
             axes.plot([], [], mark, color=colour, mfc=fill, label=label)
-    few = (frame["n"] < evidence.FEWEST_SEEDS).any()
-    hollow_means = ". Hollow marks: single seeds, too few for an interval" if few else ", with 95 % intervals"
-    axes.set_title(f"Small nets with one thing changed{hollow_means}")
+    single = (frame["n"] < evidence.FEWEST_SEEDS).any()
+    marks = ". Hollow marks: single seeds, too few for an interval" if single else ", with 95 % intervals"
+    axes.set_title(f"Small nets with one thing changed{marks}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     clear = frame[(frame["low"] > 0) | (frame["high"] < 0)]
     alt = f"Test error of {len(frame)} changed nets above their baseline's. Intervals that leave out 0: " + "; ".join(

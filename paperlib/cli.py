@@ -26,6 +26,7 @@ data_app = typer.Typer(**PLAIN, help="Data sets: which are here, and fetching.")
 app.add_typer(data_app, name="data")
 
 Scale = Annotated[str, typer.Option(help="sample, photos, cifar10, tinyimagenet or ilsvrc2012")]
+FOLDER = typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set.")
 TIMEOUT = typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
 
 
@@ -122,10 +123,7 @@ def train(
     scale: Scale,
     seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set."),
-    ] = None,
+    folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")] = "cpu",
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Train so long only, keep nothing, and tell the speed.")
@@ -148,10 +146,7 @@ def train(
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of runs/, or recorded weights")],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set."),
-    ] = None,
+    folder: Annotated[Path | None, FOLDER] = None,
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
     """Test a net in one view and in ten: top-1 and top-5. Under torchrun the images are shared out."""

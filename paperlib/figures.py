@@ -252,7 +252,11 @@ def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
 
 def write(name: str, folder: Path) -> list[Path]:
     """Draw one figure or table and write it and its numbers."""
-    drawn = DRAWINGS[name]() if name in DRAWINGS else TABLES[name]()
+    return save(DRAWINGS[name]() if name in DRAWINGS else TABLES[name](), name, folder)
+
+
+def save(drawn: Drawing | Table, name: str, folder: Path) -> list[Path]:
+    """Write a figure or table and its numbers as NAME.png or NAME.md, and NAME.csv."""
     if isinstance(drawn, Drawing):
         suffix, content = ".png", png(drawn.figure)
         plt.close(drawn.figure)

@@ -217,7 +217,8 @@ def _join(destination: Path, stems: dict[str, list[Path]], size: int) -> dict[st
     left_out: list[tuple[str, str]] = []
     unusual, counts = Counter[str](), {}
     for split in SPLITS:
-        target, sizes, labels, end = destination / f"{split}.bin", [0], [0][:0], 0
+        target, sizes, end = destination / f"{split}.bin", [0], 0
+        labels: list[int] = []
         sums, colours = torch.zeros(2, 3, size, size, dtype=torch.int64), torch.zeros(3, 3, dtype=torch.int64)
         target.touch()
         for stem in stems[split]:
@@ -465,6 +466,7 @@ class Packed:
     classes: tuple[str, ...]
     fingerprint: str
     sums: Sums
+    quality: int | None  # of the JPEGs; None where pixels are raw
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -509,7 +511,7 @@ def open_packed(folder: Path, *, check: bool = False, threads: int = 4) -> Packe
     statistics = tensors["statistics"]
     return Packed(
         train, tensors["train"]["labels"], val, tensors["val"]["labels"], tuple(index["classes"]),
-        index["fingerprint"], Sums(int(statistics.pop("n")), **statistics),
+        index["fingerprint"], Sums(int(statistics.pop("n")), **statistics), index["quality"],
     )  # fmt: skip
 
 
@@ -532,9 +534,8 @@ def load(folder: Path | None = None) -> Dataset:
         raise DataError(
             f"{place} has no validation images, so no error can be told: prepare them too, from val/<class>/"
         )
-    index = _index(place)
-    usual = (index["store"], index["quality"]) == ("jpeg", QUALITY)
-    settings = "" if usual else f" {index['store']} {index['quality'] or ''}".rstrip()
+    store, quality = opened.train.store, opened.quality
+    settings = "" if (store, quality) == ("jpeg", QUALITY) else f" {store} {quality or ''}".rstrip()
     many = len(opened.classes)
     return Dataset(
         "ilsvrc2012", "ILSVRC-2012" if many == 1000 else f"prepared images of {many} classes",

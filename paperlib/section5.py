@@ -19,11 +19,6 @@ WEIGHTS = {
 }
 
 
-def arms_with(ending: str) -> list[str]:
-    """The arms of the stall probe with one kind of initial weights."""
-    return [reading + ending for reading in READING]
-
-
 def stall() -> Drawing:
     """The running loss of the first updates on Tiny ImageNet, for both readings and two kinds of initial weights."""
     use_style()
@@ -38,7 +33,7 @@ def stall() -> Drawing:
         return nothing_yet(experiment.name, columns)
     frame = pd.DataFrame(rows, columns=columns)
     guessing = math.log(experiment.sizes.classes)
-    there = {e: title for e, title in WEIGHTS.items() if any(arm in frame["arm"].unique() for arm in arms_with(e))}
+    there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
     figure, panels = plt.subplots(1, len(there), figsize=(4.4 * len(there) + 1, 3.6), sharey=True, squeeze=False)
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
         for colour, (reading, name) in zip((PALETTE[0], PALETTE[1]), READING.items(), strict=True):

@@ -40,7 +40,7 @@ def keep(net: nn.Module, run: Run, dataset: Dataset, path: Path) -> Line:
 
 def read(path: Path, run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
     """A net from its recorded weights, in single precision and evaluation mode, and the way of an image into it."""
-    return Checkpoint(run, dataset.name, 0, load_file(path)).net(), train.Loop(run, dataset).augmenter
+    return net_of(run, load_file(path)), train.Loop(run, dataset).augmenter
 
 
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
@@ -58,6 +58,13 @@ def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> t
     return read(path, run, dataset)
 
 
+def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:
+    """The net of a run with these weights, in single precision and evaluation mode."""
+    net = models.build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)
+    net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return net.eval()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Weights on disk, and the run that they belong to. ``step`` updates made them; ``scale`` is where its data are."""
@@ -69,9 +76,7 @@ class Checkpoint:
 
     def net(self) -> nn.Module:
         """The net with these weights, in single precision."""
-        net = models.build(self.run.recipe.model, self.run.sizes, self.run.seed).to(memory_format=torch.channels_last)
-        net.load_state_dict({name: tensor.float() for name, tensor in self.tensors.items()})
-        return net.eval()
+        return net_of(self.run, self.tensors)
 
 
 def checkpoint(path: Path) -> Checkpoint:
