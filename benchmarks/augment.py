@@ -49,7 +49,8 @@ def run() -> Iterator[Result]:
     def ten_of_each() -> Tensor:
         return torch.stack([torch.stack([views(view) for view in ten(picture)]) for picture in pictures[:FEW]], 1)
 
-    pixels = images.float()
+    pixels = images.float()  # each in the layout that it has on its way into the net
+    batch = pixels.contiguous(memory_format=torch.channels_last)
     against = "torchvision's transforms, an image at a time"
     what = f"a training batch of {BATCH} from decoded images"
     yield compare(what, against, lambda: full.train_batch(images, rows), lambda: each_of(noisy, pictures), aim=6.0)
@@ -57,7 +58,7 @@ def run() -> Iterator[Result]:
     yield compare(what, against, lambda: plain.train_batch(images, rows), lambda: each_of(without, pictures))
     what, against = "colour noise on 128 whole images", "a sum for each image"
     yield compare(
-        what, against, lambda: full.noisy(pixels, rows), lambda: torch.stack([colour(x) for x in pixels]), aim=10.0
+        what, against, lambda: full.noisy(batch, rows), lambda: torch.stack([colour(x) for x in pixels]), aim=10.0
     )
     what, against = f"ten views of {FEW} images", "torchvision's TenCrop, an image at a time"
     yield compare(what, against, lambda: full.test_views(images[:FEW]), ten_of_each, aim=10.0)

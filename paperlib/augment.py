@@ -8,7 +8,8 @@ of one epoch, :class:`Augmenter` puts all together for one recipe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +56,10 @@ def ten_views(images: Tensor, size: int) -> Tensor:
     """
     bottom, right = images.shape[-2] - size, images.shape[-1] - size
     starts = [(0, 0), (0, right), (bottom // 2, right // 2), (bottom, 0), (bottom, right)]
-    five = [images[..., top : top + size, left : left + size] for top, left in starts]
-    return torch.stack(five + [view.flip(-1) for view in five])
+    mirrored = images.flip(-1)  # once; there the views are as far from the right edge as here from the left
+    views = [images[..., top : top + size, left : left + size] for top, left in starts]
+    views += [mirrored[..., top : top + size, right - left : right - left + size] for top, left in starts]
+    return torch.stack(views)
 
 
 def colour_shift(alphas: Tensor, pca: tuple[Tensor, Tensor], scale: str) -> Tensor:
@@ -69,6 +72,14 @@ def colour_shift(alphas: Tensor, pca: tuple[Tensor, Tensor], scale: str) -> Tens
     eigenvalues, eigenvectors = pca[0].clamp(min=0), pca[1]  # those of grey images are 0, rounded maybe below it
     sizes = {"eigenvalue": eigenvalues / 255**2 * 255, "std": eigenvalues.sqrt()}[scale]
     return (alphas * sizes.to(alphas)) @ eigenvectors.to(alphas).T
+
+
+def along_rows(colours: Tensor, width: int) -> Tensor:
+    """One colour (…, C), spelt out for a row of ``width`` pixels, (…, C, 1, width): to add it to images.
+
+    Over NHWC a sum with (…, C, 1, 1) takes three numbers at a time, and several times as long.
+    """
+    return colours.unsqueeze(-2).repeat_interleave(width, -2)[..., None, :, :].movedim(-1, -3)
 
 
 def positions(side: int, size: int, offsets: int) -> int:
@@ -134,8 +145,7 @@ class Augmenter:
         self.mean_image = mean.float()[None].contiguous(memory_format=torch.channels_last)[0]
         channel_mean = mean.mean((1, 2))
         channel_std = (square.mean((1, 2)) - channel_mean.square()).sqrt()
-        self.channel_mean = channel_mean.float()[:, None, None]
-        self.channel_std = channel_std.float()[:, None, None]
+        self.channel_mean, self.channel_std = channel_mean.float(), channel_std.float()
         self.pca = None
         if recipe.colour:
             assert statistics.colours is not None  # check() wants three channels
@@ -161,13 +171,15 @@ class Augmenter:
         """
         rows = rows.cpu()  # the random numbers are there
         shared = self.sharing(rows) if shared is None else shared.cpu()
-        moved = self.moved(images, shared)  # bytes are moved four times as fast as floats, so this comes first
         if self.mean_moves_along:
-            pixels = moved.to(torch.float32, memory_format=torch.channels_last, copy=True)
-            for image, mean in zip(pixels, self.means(shared), strict=True):
-                image.sub_(mean)
+            shape = (*images.shape[:2], self.sizes.crop, self.sizes.crop)
+            pixels = torch.empty(shape, device=images.device, memory_format=torch.channels_last)
+            means = self.views(itertools.repeat(self.mean_image, len(images)), shared)
+            # an image at a time, which stays in the processor's cache from bytes to the difference
+            for out, image, mean in zip(pixels, self.views(images, shared), means, strict=True):
+                torch.sub(image, mean, out=out)
         else:
-            pixels = self.normalised(moved)
+            pixels = self.normalised(torch.stack(list(self.views(images, shared))))
         return self.noisy(pixels, rows)
 
     def test_batch(self, images: Tensor) -> Tensor:
@@ -193,37 +205,26 @@ class Augmenter:
         """Float32 input from pixels 0–255: whole images, or central views, or (what needs no place) any views."""
         pixels = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
         if self.recipe.pixels == "standardised":
-            return pixels.sub_(self.channel_mean).div_(self.channel_std)
+            mean, std = (along_rows(each, images.shape[-1]) for each in (self.channel_mean, self.channel_std))
+            return pixels.sub_(mean).div_(std)
         return pixels.sub_(centre(self.mean_image, images.shape[-1]))
 
     def sharing(self, rows: Tensor) -> Tensor:
         """The rows whose crop and mirror each of ``rows`` has [14]."""
         return rows[torch.arange(len(rows)) // self.recipe.share * self.recipe.share]
 
-    def moved(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Crops and mirrors of (B, C, side, side) by the draws of ``rows``: theirs, or the first to share with."""
-        recipe, size = self.recipe, self.sizes.crop
-        if recipe.crop:
-            images = crop(images, self.draws.offsets(rows, positions(images.shape[-1], size, recipe.offsets)), size)
-        else:
-            images = centre(images, size)
-        horizontal, vertical = self.draws.flags(rows).to(images.device).unbind(1)
-        if recipe.mirror in ("horizontal", "both"):
-            images = mirror(images, horizontal)
-        if recipe.mirror in ("vertical", "both"):
-            images = mirror_vertical(images, vertical)
-        return images
+    def views(self, images: Iterable[Tensor], rows: Tensor) -> Iterator[Tensor]:
+        """Each of ``images`` (C, side, side) as :func:`crop` and :func:`mirror` make it by the draws of ``rows``.
 
-    def means(self, rows: Tensor) -> Iterator[Tensor]:
-        """For each of ``rows`` what :meth:`moved` makes of the mean image, without a copy where it is not mirrored."""
+        Copied only where it is mirrored. With ``share`` [14], ``rows`` are those to share with.
+        """
         recipe, size = self.recipe, self.sizes.crop
         offsets = self.draws.offsets(rows, positions(self.mean_image.shape[-1], size, recipe.offsets)).tolist()
         axes = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-1, -2)}[recipe.mirror]
-        for (top, left), (horizontal, vertical) in zip(offsets, self.draws.flags(rows).tolist(), strict=True):
-            window = slice(top, top + size), slice(left, left + size)
-            mean = self.mean_image[:, *window] if recipe.crop else centre(self.mean_image, size)
-            flipped = [axis for axis in axes if {-1: horizontal, -2: vertical}[axis]]
-            yield mean.flip(flipped) if flipped else mean
+        for image, (top, left), flags in zip(images, offsets, self.draws.flags(rows).tolist(), strict=True):
+            view = image[:, top : top + size, left : left + size] if recipe.crop else centre(image, size)
+            flipped = [axis for axis, flag in zip((-1, -2), flags, strict=True) if flag and axis in axes]
+            yield view.flip(flipped) if flipped else view
 
     def noisy(self, pixels: Tensor, rows: Tensor) -> Tensor:
         """Section 4.1's colour noise, one draw an image, on input that has its mean subtracted; never clipped.
@@ -234,10 +235,10 @@ class Augmenter:
         if self.pca is None or (off is not None and self.epoch >= off):  # [12]
             return pixels
         shift = colour_shift(self.draws.alphas[rows] * recipe.colour, self.pca, recipe.colour_scale)
-        shift = shift[:, :, None, None].to(pixels.device)
+        shift = shift.to(pixels.device)
         if recipe.pixels == "standardised":  # one grey level is 1 / std there
             shift = shift / self.channel_std
-        pixels.add_(shift)
+        pixels.add_(along_rows(shift, pixels.shape[-1]))
         return pixels.div_(1 + recipe.colour) if recipe.colour_shrink else pixels  # [11]
 
 

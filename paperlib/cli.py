@@ -125,6 +125,7 @@ def train(
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")] = "cpu",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Train so long only, keep nothing, and tell the speed.")
     ] = 0.0,
@@ -137,7 +138,8 @@ def train(
     bar = sys.stderr.isatty()
     status = runner.train_declared(
         experiment, arm, scale, seed,
-        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, smoke=smoke,
+        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
+        smoke=smoke,
     )  # fmt: skip
     if status is not None:
         typer.echo(f"{experiment}, {scale}, {arm}, seed {seed}: {status}")

@@ -7,8 +7,9 @@ Feature maps are (B, C, H, W) in either memory format; every layer keeps the for
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,13 @@ from torch.autograd.function import once_differentiable
 from paperlib.errors import PaperlibError
 from paperlib.seeding import generator
 
+logger = logging.getLogger(__name__)
+
 # ---------------------------------------------------------------------------------------------------------
 # Response normalisation (section 3.3)
+
+Step = Callable[..., Tensor]
+"""A part of the arithmetic of a chunk of pixels."""
 
 
 def local_response_norm(a: Tensor, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
@@ -79,53 +85,117 @@ class _ResponseNorm(torch.autograd.Function):
         return scaled.addcmul_(shared, x, value=-2 * ctx.coefficient * ctx.beta), None, None, None, None
 
 
-def _negative_power(d: Tensor, beta: float, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+def _negative_power(d: Tensor, beta: float) -> Tensor:
     """d ** -beta; two square roots for the paper's 0.75, where a power costs several times more."""
     if beta == 0.75:
-        root = torch.rsqrt(d, out=out)
-        return root.mul_(torch.sqrt(root, out=spare))
-    return torch.pow(d, -beta, out=out)
+        root = d.rsqrt()
+        return root.mul_(root.sqrt())
+    return d.pow(-beta)
 
 
-Block = tuple[slice, slice, Tensor]
-"""Maps read, maps written, and the matrix of ones and zeros between them."""
-BLOCK = 48
-"""Columns of a block: more multiply more zeros, fewer are poorly used by a matrix product (measured: 32 to 64)."""
 IN_CACHE = 2**17
 """Numbers of a temporary: a few such stay in a core's second cache."""
 
 
+class Norm(NamedTuple):
+    """A response normalisation of NHWC maps on a CPU: its constants, and how the work is cut into chunks of pixels."""
+
+    n: int
+    k: float
+    alpha: float
+    beta: float
+    groups: int
+    compiled: bool
+
+    def pixels(self, x: Tensor) -> int:
+        """Pixels of a chunk, which a core's cache holds with the temporaries."""
+        return max(1, IN_CACHE // x.shape[1])
+
+    def chunks(self, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The same pixels of all ``maps``, a chunk at a time: (pixels, groups, channels of a group)."""
+        rows = [m.permute(0, 2, 3, 1).flatten(0, 2).unflatten(1, (self.groups, -1)) for m in maps]
+        return zip(*(r.split(self.pixels(maps[0])) for r in rows), strict=True)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Room for a chunk with n // 2 zeros on either side of each group's channels, in float32 at least."""
+        shape = self.pixels(x), self.groups, x.shape[1] // self.groups + self.n - 1
+        return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
+
+    def between(self, padded: Tensor) -> Tensor:
+        """What lies between the zeros."""
+        return padded[..., self.n // 2 : padded.shape[-1] - self.n // 2]
+
+    def do(self, step: Step, a: Tensor, *rest: Tensor | float) -> Tensor:
+        """A step on one chunk, compiled or not: a last, shorter chunk is not worth a compilation of its own."""
+        whole = len(a) == self.pixels(a.flatten(1))
+        return (compiled(step) if self.compiled and whole else step)(a, *rest)
+
+
+def window(padded: Tensor, maps: int, start: float) -> Tensor:
+    """``start`` + the sum over the channels around each of ``maps``, which lie between the zeros of ``padded``."""
+    total = padded[..., :maps] + start
+    for j in range(1, padded.shape[-1] - maps + 1):
+        total += padded[..., j : j + maps]
+    return total
+
+
+def square(a: Tensor, squares: Tensor, alpha: float) -> Tensor:
+    """alpha a^2, into ``squares``."""
+    return squares.copy_((alpha * a).mul_(a))
+
+
+def normalise(a: Tensor, squares: Tensor, b: Tensor, k: float, beta: float) -> Tensor:
+    """b = a d^-beta with d = k + W(``squares``), which alpha has multiplied already."""
+    return b.copy_(_negative_power(window(squares, a.shape[-1], k), beta).mul_(a))
+
+
+def share_out(a: Tensor, g: Tensor, squares: Tensor, shares: Tensor, k: float, beta: float) -> Tensor:
+    """g d^-beta, what a neuron's gradient has from its own output; into ``shares`` its part in that of others."""
+    d = window(squares, a.shape[-1], k)
+    own = _negative_power(d, beta).mul_(g)
+    shares.copy_((own * a).div_(d))
+    return own
+
+
+def gather(a: Tensor, own: Tensor, shares: Tensor, da: Tensor, factor: float) -> Tensor:
+    """da = ``own`` + factor a W(``shares``)."""
+    return da.copy_(window(shares, a.shape[-1], 0.0).mul_(a).mul_(factor).add_(own))
+
+
+_compiling = False
+
+
+def use_compiler(on: bool = True) -> None:
+    """Compile the response normalisation of NHWC maps on a CPU, for this process, from now on.
+
+    Faster after half a minute of compilation, and equal but for rounding. Where torch.compile does not work, as
+    without a C++ compiler, a warning says so and nothing changes.
+    """
+    global _compiling
+    _compiling = on and compiler()
+
+
+def compiling() -> bool:
+    """Whether :func:`use_compiler` is in force."""
+    return _compiling
+
+
 @functools.cache
-def window_blocks(maps: int, n: int, groups: int, dtype: torch.dtype) -> tuple[Block, ...]:
-    """The sum over the n maps around each, within its tower, as products with blocks of a banded matrix."""
-    with torch.inference_mode(False):  # what is made in that mode could not be used for training later
-        place = torch.arange(maps)
-        near = (place[:, None] - place).abs() <= n // 2
-        band = near & (place[:, None] * groups // maps == place * groups // maps)
-        blocks = []
-        for start in range(0, maps, BLOCK):
-            out = slice(start, min(start + BLOCK, maps))
-            read = slice(max(0, out.start - n // 2), min(maps, out.stop + n // 2))
-            blocks.append((read, out, band[read, out].to(dtype)))
-    return tuple(blocks)
+def compiler() -> bool:
+    """Whether torch.compile works here; a warning if not."""
+    try:
+        torch.compile(torch.neg)(torch.ones(2))
+    except Exception as error:  # the kinds of failure are torch's own, and many
+        logger.warning("torch.compile does not work here (%s): nothing is compiled", type(error).__name__)
+        return False
+    return True
 
 
-def in_cache(maps: Sequence[Tensor], spare: int) -> Iterator[tuple[Tensor, ...]]:
-    """A few pixels of NHWC ``maps`` at a time, as rows (P, C), and ``spare`` buffers of that shape, used again."""
-    rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
-    count, width = rows[0].shape
-    step = min(count, max(1, IN_CACHE // width))
-    buffers = [rows[0].new_empty(step, width) for _ in range(spare)]
-    for start in range(0, count, step):
-        here = [r[start : start + step] for r in rows]
-        yield (*here, *(buffer[: len(here[0])] for buffer in buffers))
-
-
-def add_windows(squares: Tensor, blocks: Sequence[Block], out: Tensor, k: float, alpha: float) -> None:
-    """out = k + alpha * (sums over windows of the columns of ``squares``)."""
-    constant = squares.new_full((1,), k)
-    for read, written, band in blocks:
-        torch.addmm(constant, squares[:, read], band, alpha=alpha, out=out[:, written])
+@functools.cache
+def compiled(step: Step) -> Step:
+    """A step for chunks of one shape, as a kernel of its own for each number of channels."""
+    kernel: Step = torch.compile(step, dynamic=False)
+    return kernel
 
 
 class _ChannelNorm(torch.autograd.Function):
@@ -135,30 +205,28 @@ class _ChannelNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: tuple[Block, ...], k: float, alpha: float, beta: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, norm: Norm) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.blocks, ctx.k, ctx.alpha, ctx.beta = blocks, k, alpha, beta
-        y = torch.empty_like(x)
-        for a, b, squares, d in in_cache((x, y), spare=2):
-            torch.mul(a, a, out=squares)
-            add_windows(squares, blocks, d, k, alpha)
-            torch.mul(_negative_power(d, beta, out=squares, spare=d), a, out=b)
+        ctx.norm = norm
+        y, squares = torch.empty_like(x), norm.padded(x)
+        for a, b in norm.chunks(x, y):
+            here = squares[: len(a)]
+            norm.do(square, a, norm.between(here), norm.alpha)
+            norm.do(normalise, a, here, b, norm.k, norm.beta)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (x,) = ctx.saved_tensors
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (x,), norm = ctx.saved_tensors, ctx.norm
         g = g.contiguous(memory_format=torch.channels_last)
-        dx = torch.empty_like(x)
-        for a, ga, da, scaled, d, spare in in_cache((x, g, dx), spare=3):
-            torch.mul(a, a, out=spare)
-            add_windows(spare, ctx.blocks, d, ctx.k, ctx.alpha)
-            _negative_power(d, ctx.beta, out=scaled, spare=spare).mul_(ga)
-            torch.mul(scaled, a, out=spare).div_(d)
-            add_windows(spare, ctx.blocks, d, 0.0, 1.0)
-            torch.addcmul(scaled, d, a, value=-2 * ctx.alpha * ctx.beta, out=da)
-        return dx, None, None, None, None
+        dx, squares, shares = torch.empty_like(x), norm.padded(x), norm.padded(x)
+        for a, ga, da in norm.chunks(x, g, dx):
+            here, there = squares[: len(a)], shares[: len(a)]
+            norm.do(square, a, norm.between(here), norm.alpha)
+            own = norm.do(share_out, a, ga, here, norm.between(there), norm.k, norm.beta)
+            norm.do(gather, a, own, there, da, -2 * norm.alpha * norm.beta)
+        return dx, None
 
 
 class LocalResponseNorm(nn.Module):
@@ -184,8 +252,7 @@ class LocalResponseNorm(nn.Module):
             raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
         out: Tensor
         if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
-            blocks = window_blocks(x.shape[1], self.n, self.groups, x.dtype)
-            out = _ChannelNorm.apply(x, blocks, self.k, self.alpha, self.beta)
+            out = _ChannelNorm.apply(x, Norm(self.n, self.k, self.alpha, self.beta, self.groups, _compiling))
         else:
             out = _ResponseNorm.apply(x, self.window, self.k, self.alpha, self.beta)
         return out

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
+from paperlib.layers import use_compiler
 from paperlib.processes import ALONE, Topology, joined
 from paperlib.runs import Run
 
@@ -104,19 +105,21 @@ def train_declared(
     progress: bool = True,
     folder: Path | None = None,
     device: str = "cpu",
+    compiled: bool = False,
     smoke: float = 0.0,
 ) -> str | None:
     """Train one declared run in this process, or in this rank of a job of torchrun; gives how it ended.
 
     A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
     The run, its directory and its record are those of :func:`run`. ``smoke`` seconds train without keeping anything,
-    and tell the speed instead.
+    and tell the speed instead. ``compiled``: see :func:`paperlib.layers.use_compiler`.
     """
     experiment = experiments.get(name, scale)
     if seed not in experiment.planned_seeds(arm):
         planned = ", ".join(map(str, experiment.planned_seeds(arm)))
         raise PaperlibError(f"experiment {name} has no seed {seed} for arm {arm!r}; its seeds are {planned}")
     device = device_of(device)
+    use_compiler(compiled)
     dataset = dataset_of(scale, folder)
     one = experiment.run(arm, seed, dataset.fingerprint)
     about = {"experiment": name, "scale": scale, "arm": arm}

@@ -26,7 +26,7 @@ from paperlib.augment import Augmenter
 from paperlib.data import Dataset, Rows
 from paperlib.errors import PaperlibError
 from paperlib.journal import Journal, State, Sums
-from paperlib.layers import set_step
+from paperlib.layers import compiling, set_step
 from paperlib.models import build
 from paperlib.optim import PaperSGD, learning_rate
 from paperlib.processes import ALONE, Topology
@@ -85,6 +85,8 @@ def fit(
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
     if device != "cpu":
         journal.first["env"]["device"] = device
+    if compiling():
+        journal.first["env"]["compiled"] = True
 
     def other(built_upon: Run) -> nn.Module:
         """The net of another run, trained beside this one's directory where that is not done."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paperlib import cli, data, evaluate, evidence, experiments, runner, runs, train, weights
+from paperlib import cli, data, evaluate, evidence, experiments, layers, runner, runs, train, weights
 from paperlib.errors import PaperlibError
 from paperlib.processes import Topology, launch
 from tests import tiny
@@ -112,6 +112,16 @@ def test_a_smoke_run_tells_the_speed_and_keeps_nothing(
     out = capsys.readouterr().out
     assert "images/s" in out and f"{experiments.NET.stop.epochs} epochs, nothing kept" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_compiled_run_says_so_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(runner, "use_compiler", asked.append)
+    line = ["train", "net", "baseline", "--scale", "sample", "--smoke", "0.1"]
+    assert cli.main(line) == cli.main([*line, "--compile"]) == 0
+    assert asked == [False, True]
+    monkeypatch.setattr(layers, "_compiling", True)
+    assert train.fit(tiny.plain(epochs=1), tiny.dataset()).lines[0]["env"]["compiled"] is True
 
 
 def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:

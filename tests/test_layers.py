@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -50,13 +50,16 @@ def section_3_3(a: np.ndarray, n: int, k: float, alpha: float, beta: float) -> n
     return b
 
 
-@contextmanager
-def cut_up(in_cache: int, block: int) -> Iterator[None]:
-    """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
-    with mock.patch.multiple(layers, IN_CACHE=in_cache, BLOCK=block):
-        layers.window_blocks.cache_clear()
-        yield
-    layers.window_blocks.cache_clear()
+def cut_up(in_cache: int) -> Any:
+    """While it lasts, normalisation over NHWC maps takes so many numbers at a time."""
+    return mock.patch.object(layers, "IN_CACHE", in_cache)
+
+
+@pytest.fixture
+def with_compiler() -> Iterator[None]:
+    layers.use_compiler()
+    yield
+    layers.use_compiler(False)
 
 
 def in_format(x: Tensor, nhwc: bool) -> Tensor:
@@ -79,15 +82,14 @@ def in_format(x: Tensor, nhwc: bool) -> Tensor:
     seed=st.integers(0, 99),
     nhwc=st.booleans(),
     in_cache=st.sampled_from([1, 30, 2**17]),
-    block=st.sampled_from([2, 5, 48]),
 )
 def test_lrn_is_the_formula(
     channels: int, side: int, n: int, k: float, alpha: float, beta: float, towers: int, seed: int, nhwc: bool,
-    in_cache: int, block: int,
+    in_cache: int,
 ) -> None:  # fmt: skip
-    """In both memory formats, and however many pixels and maps the fast form takes at a time."""
+    """In both memory formats, and however many pixels the fast form takes at a time."""
     x = maps(2, towers * channels, side, side + 1, seed=seed)
-    with cut_up(in_cache, block):
+    with cut_up(in_cache):
         fast = LocalResponseNorm(n, k, alpha, beta, groups=towers)(in_format(x, nhwc))
     for image, got in zip(x, fast, strict=True):
         for tower, got_tower in zip(image.chunk(towers), got.chunk(towers), strict=True):
@@ -102,7 +104,7 @@ def test_lrn_is_the_formula(
 @pytest.mark.parametrize("nhwc", [False, True])
 def test_lrn_gradient(beta: float, groups: int, nhwc: bool) -> None:
     norm = LocalResponseNorm(5, 2.0, 1e-3, beta, groups)
-    with cut_up(in_cache=20, block=4):
+    with cut_up(in_cache=20):
         assert torch.autograd.gradcheck(norm, in_format(maps(2, 6, 2, 2, scale=10), nhwc).requires_grad_())
 
 
@@ -185,7 +187,6 @@ def test_norms_keep_two_tensors_at_most_for_the_backward_pass(layer: nn.Module, 
 
 
 def test_norms_work_for_training_after_they_were_used_for_inference() -> None:
-    layers.window_blocks.cache_clear()
     x = in_format(maps(1, 8, 3, 3), nhwc=True)
     with torch.inference_mode():
         LocalResponseNorm()(x)
@@ -200,6 +201,35 @@ def test_norms_in_half_the_precision(nhwc: bool) -> None:
     out = LocalResponseNorm()(x)
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.double(), local_response_norm(x.double()), rtol=0.03, atol=1e-3)
+
+
+@pytest.mark.usefixtures("with_compiler")
+@pytest.mark.parametrize("groups", [1, 2])
+def test_compiled_lrn_is_the_formula_too(groups: int) -> None:
+    """Of 128 pixels 100 are compiled in two chunks, and 28 are left over; without a compiler none are compiled."""
+
+    def readable(a: Tensor) -> Tensor:
+        return torch.cat([local_response_norm(part, alpha=1e-3) for part in a.chunk(groups, 1)], 1)
+
+    x, g = (in_format(maps(2, 8, 8, 8, seed=seed), nhwc=True) for seed in (0, 1))
+    results = []
+    with cut_up(in_cache=8 * 50), mock.patch.object(layers, "compiled", wraps=layers.compiled) as compiled:
+        for norm in (LocalResponseNorm(alpha=1e-3, groups=groups), readable):
+            leaf = x.clone().requires_grad_()
+            out = norm(leaf)
+            out.backward(g)
+            results.append((out.detach(), leaf.grad))
+    torch.testing.assert_close(*results)
+    assert compiled.call_count == (2 * 5 if layers.compiler() else 0)  # of each chunk two steps there and three back
+
+
+def test_without_a_compiler_nothing_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    layers.compiler.cache_clear()
+    with mock.patch.object(torch, "compile", side_effect=RuntimeError("no compiler")):
+        layers.use_compiler()
+    assert not layers.compiling()
+    assert "torch.compile does not work here (RuntimeError)" in caplog.text
+    layers.compiler.cache_clear()
 
 
 @pytest.mark.parametrize("n", [0, 2, 4, -1])
