@@ -9,9 +9,10 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from benchmarks.lrn import with_compiler
 from benchmarks.timing import Result, compare, matmul_rate
 from paperlib import models
-from paperlib.layers import Dropout, LocalResponseNorm, set_step
+from paperlib.layers import Dropout, LocalResponseNorm, compiler, set_step
 from paperlib.optim import PaperSGD
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 
@@ -61,10 +62,12 @@ def run() -> Iterator[Result]:
     """float32, since bfloat16 needs a processor that multiplies it."""
     model = Recipe.paper().model
     least = least_time(model, models.FULL_SIZES, BATCH, matmul_rate())
-    for against, net, aim in (
-        ("the same net from stock modules, NCHW", stock_modules(models.build(model, models.FULL_SIZES, 0)), 1.8),
-        ("torchvision's alexnet (another net, no LRN)", torchvision.models.alexnet(weights=None), 0.85),
-    ):
-        ours = step_of(models.build(model, models.FULL_SIZES, 0), channels_last=True)
-        what = f"training step of the full net, batch {BATCH}"
-        yield compare(what, against, ours, step_of(net, channels_last=False), aim=aim, reference=least)
+    what = f"training step of the full net, batch {BATCH}"
+    stock, others = "the same net from stock modules, NCHW", "torchvision's alexnet (another net, no LRN)"
+    ours = step_of(models.build(model, models.FULL_SIZES, 0), channels_last=True)
+    theirs = step_of(stock_modules(models.build(model, models.FULL_SIZES, 0)), channels_last=False)
+    yield compare(what, stock, ours, theirs, aim=1.8, reference=least)
+    if compiler():
+        yield compare(f"{what}, LRN compiled", stock, with_compiler(ours), theirs, aim=1.8, reference=least)
+    theirs = step_of(torchvision.models.alexnet(weights=None), channels_last=False)
+    yield compare(what, others, ours, theirs, aim=0.85, reference=least)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------------------------------------------------
 # Response normalisation (section 3.3)
-
-Step = Callable[..., Tensor]
-"""A part of the arithmetic of a chunk of pixels."""
 
 
 def local_response_norm(a: Tensor, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
@@ -85,81 +82,89 @@ class _ResponseNorm(torch.autograd.Function):
         return scaled.addcmul_(shared, x, value=-2 * ctx.coefficient * ctx.beta), None, None, None, None
 
 
-def _negative_power(d: Tensor, beta: float) -> Tensor:
+def _negative_power(d: Tensor, beta: float, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
     """d ** -beta; two square roots for the paper's 0.75, where a power costs several times more."""
     if beta == 0.75:
-        root = d.rsqrt()
-        return root.mul_(root.sqrt())
-    return d.pow(-beta)
+        root = torch.rsqrt(d, out=out)
+        return root.mul_(torch.sqrt(root, out=spare))
+    return torch.pow(d, -beta, out=out)
 
 
+Block = tuple[slice, slice, Tensor]
+"""Maps read, maps written, and the matrix of ones and zeros between them."""
+BLOCK = 48
+"""Columns of a block: more multiply more zeros, fewer are poorly used by a matrix product (measured: 32 to 64)."""
 IN_CACHE = 2**17
 """Numbers of a temporary: a few such stay in a core's second cache."""
 
 
-class Norm(NamedTuple):
-    """A response normalisation of NHWC maps on a CPU: its constants, and how the work is cut into chunks of pixels."""
-
-    n: int
-    k: float
-    alpha: float
-    beta: float
-    groups: int
-    compiled: bool
-
-    def pixels(self, x: Tensor) -> int:
-        """Pixels of a chunk, which a core's cache holds with the temporaries."""
-        return max(1, IN_CACHE // x.shape[1])
-
-    def chunks(self, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """The same pixels of all ``maps``, a chunk at a time: (pixels, groups, channels of a group)."""
-        rows = [m.permute(0, 2, 3, 1).flatten(0, 2).unflatten(1, (self.groups, -1)) for m in maps]
-        return zip(*(r.split(self.pixels(maps[0])) for r in rows), strict=True)
-
-    def padded(self, x: Tensor) -> Tensor:
-        """Room for a chunk with n // 2 zeros on either side of each group's channels, in float32 at least."""
-        shape = self.pixels(x), self.groups, x.shape[1] // self.groups + self.n - 1
-        return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
-
-    def between(self, padded: Tensor) -> Tensor:
-        """What lies between the zeros."""
-        return padded[..., self.n // 2 : padded.shape[-1] - self.n // 2]
-
-    def do(self, step: Step, a: Tensor, *rest: Tensor | float) -> Tensor:
-        """A step on one chunk, compiled or not: a last, shorter chunk is not worth a compilation of its own."""
-        whole = len(a) == self.pixels(a.flatten(1))
-        return (compiled(step) if self.compiled and whole else step)(a, *rest)
+@functools.cache
+def window_blocks(maps: int, n: int, groups: int, dtype: torch.dtype) -> tuple[Block, ...]:
+    """The sum over the n maps around each, within its tower, as products with blocks of a banded matrix."""
+    with torch.inference_mode(False):  # what is made in that mode could not be used for training later
+        place = torch.arange(maps)
+        near = (place[:, None] - place).abs() <= n // 2
+        band = near & (place[:, None] * groups // maps == place * groups // maps)
+        blocks = []
+        for start in range(0, maps, BLOCK):
+            out = slice(start, min(start + BLOCK, maps))
+            read = slice(max(0, out.start - n // 2), min(maps, out.stop + n // 2))
+            blocks.append((read, out, band[read, out].to(dtype)))
+    return tuple(blocks)
 
 
-def window(padded: Tensor, maps: int, start: float) -> Tensor:
-    """``start`` + the sum over the channels around each of ``maps``, which lie between the zeros of ``padded``."""
-    total = padded[..., :maps] + start
-    for j in range(1, padded.shape[-1] - maps + 1):
-        total += padded[..., j : j + maps]
-    return total
+def in_cache(maps: Sequence[Tensor], spare: int, times: int = 1) -> Iterator[tuple[Tensor, ...]]:
+    """A few pixels of NHWC ``maps`` at a time, as rows (P, C), and ``spare`` buffers of that shape, used again.
+
+    ``times`` as many pixels where fewer temporaries are made of them.
+    """
+    rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
+    count, width = rows[0].shape
+    step = min(count, max(1, times * IN_CACHE // width))
+    buffers = [rows[0].new_empty(step, width) for _ in range(spare)]
+    for start in range(0, count, step):
+        here = [r[start : start + step] for r in rows]
+        yield (*here, *(buffer[: len(here[0])] for buffer in buffers))
 
 
-def square(a: Tensor, squares: Tensor, alpha: float) -> Tensor:
-    """alpha a^2, into ``squares``."""
-    return squares.copy_((alpha * a).mul_(a))
+def add_windows(squares: Tensor, blocks: Sequence[Block], out: Tensor, k: float, alpha: float) -> None:
+    """out = k + alpha * (sums over windows of the columns of ``squares``)."""
+    constant = squares.new_full((1,), k)
+    for read, written, band in blocks:
+        torch.addmm(constant, squares[:, read], band, alpha=alpha, out=out[:, written])
 
 
-def normalise(a: Tensor, squares: Tensor, b: Tensor, k: float, beta: float) -> Tensor:
-    """b = a d^-beta with d = k + W(``squares``), which alpha has multiplied already."""
-    return b.copy_(_negative_power(window(squares, a.shape[-1], k), beta).mul_(a))
+class _ChannelNorm(torch.autograd.Function):
+    """:class:`_ResponseNorm` over the channels of NHWC maps on a CPU: a few pixels at a time, which stay in its cache.
 
+    Fresh pages for temporaries of the maps' size cost more than the arithmetic. Only x is kept; d is computed again.
+    """
 
-def share_out(a: Tensor, g: Tensor, squares: Tensor, shares: Tensor, k: float, beta: float) -> Tensor:
-    """g d^-beta, what a neuron's gradient has from its own output; into ``shares`` its part in that of others."""
-    d = window(squares, a.shape[-1], k)
-    own = _negative_power(d, beta).mul_(g)
-    shares.copy_((own * a).div_(d))
-    return own
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, blocks: tuple[Block, ...], k: float, alpha: float, beta: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.blocks, ctx.k, ctx.alpha, ctx.beta = blocks, k, alpha, beta
+        y = torch.empty_like(x)
+        for a, b, squares, d in in_cache((x, y), spare=2):
+            torch.mul(a, a, out=squares)
+            add_windows(squares, blocks, d, k, alpha)
+            torch.mul(_negative_power(d, beta, out=squares, spare=d), a, out=b)
+        return y
 
-
-def gather(a: Tensor, own: Tensor, shares: Tensor, da: Tensor, factor: float) -> Tensor:
-    """da = ``own`` + factor a W(``shares``)."""
-    return da.copy_(window(shares, a.shape[-1], 0.0).mul_(a).mul_(factor).add_(own))
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        g = g.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x)
+        for a, ga, da, scaled, d, spare in in_cache((x, g, dx), spare=3):
+            torch.mul(a, a, out=spare)
+            add_windows(spare, ctx.blocks, d, ctx.k, ctx.alpha)
+            _negative_power(d, ctx.beta, out=scaled, spare=spare).mul_(ga)
+            torch.mul(scaled, a, out=spare).div_(d)
+            add_windows(spare, ctx.blocks, d, 0.0, 1.0)
+            torch.addcmul(scaled, d, a, value=-2 * ctx.alpha * ctx.beta, out=da)
+        return dx, None, None, None, None
 
 
 _compiling = False
@@ -191,6 +196,10 @@ def compiler() -> bool:
     return True
 
 
+Step = Callable[..., Tensor]
+"""A part of the arithmetic of a chunk of pixels: rows (P, groups, C / groups), and rows with zeros at both ends."""
+
+
 @functools.cache
 def compiled(step: Step) -> Step:
     """A step for chunks of one shape, as a kernel of its own for each number of channels."""
@@ -198,35 +207,87 @@ def compiled(step: Step) -> Step:
     return kernel
 
 
-class _ChannelNorm(torch.autograd.Function):
-    """:class:`_ResponseNorm` over the channels of NHWC maps on a CPU: a few pixels at a time, which stay in its cache.
+def as_it_is(step: Step) -> Step:
+    """The step itself."""
+    return step
 
-    Fresh pages for temporaries of the maps' size cost more than the arithmetic. Only x is kept; d is computed again.
-    """
+
+def between(padded: Tensor, maps: int) -> Tensor:
+    """What lies between the zeros."""
+    margin = (padded.shape[-1] - maps) // 2
+    return padded[..., margin : margin + maps]
+
+
+def shifted_sum(padded: Tensor, maps: int, start: float) -> Tensor:
+    """``start`` + the sum over the window around each of ``maps``, which lie between the zeros of ``padded``."""
+    total = padded[..., :maps] + start
+    for j in range(1, padded.shape[-1] - maps + 1):
+        total += padded[..., j : j + maps]
+    return total
+
+
+def square(a: Tensor, squares: Tensor, alpha: float) -> Tensor:
+    """alpha a^2, into ``squares``."""
+    return between(squares, a.shape[-1]).copy_(alpha * a * a)
+
+
+def normalise(a: Tensor, squares: Tensor, b: Tensor, k: float, beta: float) -> Tensor:
+    """b = a d^-beta with d = k + W(``squares``)."""
+    return b.copy_(a * _negative_power(shifted_sum(squares, a.shape[-1], k), beta))
+
+
+def share_out(a: Tensor, g: Tensor, squares: Tensor, shares: Tensor, k: float, beta: float) -> Tensor:
+    """g d^-beta, what a neuron's gradient has from its own output; into ``shares`` its part in that of others."""
+    d = shifted_sum(squares, a.shape[-1], k)
+    own = g * _negative_power(d, beta)
+    between(shares, a.shape[-1]).copy_(own * a / d)
+    return own
+
+
+def gather(a: Tensor, own: Tensor, shares: Tensor, da: Tensor, factor: float) -> Tensor:
+    """da = ``own`` + factor a W(``shares``)."""
+    return da.copy_(own + factor * a * shifted_sum(shares, a.shape[-1], 0.0))
+
+
+class _CompiledNorm(torch.autograd.Function):
+    """:class:`_ChannelNorm` in compiled steps, where sums of shifted rows are faster than products with a matrix."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, norm: Norm) -> Tensor:
+    def forward(ctx: Any, x: Tensor, n: int, groups: int, k: float, alpha: float, beta: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.norm = norm
-        y, squares = torch.empty_like(x), norm.padded(x)
-        for a, b in norm.chunks(x, y):
-            here = squares[: len(a)]
-            norm.do(square, a, norm.between(here), norm.alpha)
-            norm.do(normalise, a, here, b, norm.k, norm.beta)
+        ctx.n, ctx.groups, ctx.k, ctx.alpha, ctx.beta = n, groups, k, alpha, beta
+        y = torch.empty_like(x)
+        for done, a, b, squares in in_steps((x, y), groups, n, spare=1):
+            done(square)(a, squares, alpha)
+            done(normalise)(a, squares, b, k, beta)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        (x,), norm = ctx.saved_tensors, ctx.norm
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (x,) = ctx.saved_tensors
         g = g.contiguous(memory_format=torch.channels_last)
-        dx, squares, shares = torch.empty_like(x), norm.padded(x), norm.padded(x)
-        for a, ga, da in norm.chunks(x, g, dx):
-            here, there = squares[: len(a)], shares[: len(a)]
-            norm.do(square, a, norm.between(here), norm.alpha)
-            own = norm.do(share_out, a, ga, here, norm.between(there), norm.k, norm.beta)
-            norm.do(gather, a, own, there, da, -2 * norm.alpha * norm.beta)
-        return dx, None
+        dx = torch.empty_like(x)
+        for done, a, ga, da, squares, shares in in_steps((x, g, dx), ctx.groups, ctx.n, spare=2):
+            done(square)(a, squares, ctx.alpha)
+            own = done(share_out)(a, ga, squares, shares, ctx.k, ctx.beta)
+            done(gather)(a, own, shares, da, -2 * ctx.alpha * ctx.beta)
+        return dx, None, None, None, None, None
+
+
+def in_steps(maps: Sequence[Tensor], groups: int, n: int, spare: int) -> Iterator[tuple[Any, ...]]:
+    """:func:`in_cache` by groups, its buffers padded; first what makes of a step one that runs, compiled or (for the
+    pixels that are left over) not.
+    """
+    buffers: list[Tensor] = []
+    for rows in in_cache(maps, spare=0, times=4):
+        chunk = [r.unflatten(1, (groups, -1)) for r in rows]
+        pixels, _, channels = chunk[0].shape
+        if not buffers:
+            shape, precise = (pixels, groups, channels + n - 1), torch.promote_types(rows[0].dtype, torch.float32)
+            buffers = [rows[0].new_zeros(shape, dtype=precise) for _ in range(spare)]
+        done = compiled if pixels == len(buffers[0]) else as_it_is
+        yield done, *chunk, *(buffer[:pixels] for buffer in buffers)
 
 
 class LocalResponseNorm(nn.Module):
@@ -252,7 +313,10 @@ class LocalResponseNorm(nn.Module):
             raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
         out: Tensor
         if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
-            out = _ChannelNorm.apply(x, Norm(self.n, self.k, self.alpha, self.beta, self.groups, _compiling))
+            if _compiling:
+                return _CompiledNorm.apply(x, self.n, self.groups, self.k, self.alpha, self.beta)
+            blocks = window_blocks(x.shape[1], self.n, self.groups, x.dtype)
+            out = _ChannelNorm.apply(x, blocks, self.k, self.alpha, self.beta)
         else:
             out = _ResponseNorm.apply(x, self.window, self.k, self.alpha, self.beta)
         return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
@@ -50,9 +50,13 @@ def section_3_3(a: np.ndarray, n: int, k: float, alpha: float, beta: float) -> n
     return b
 
 
-def cut_up(in_cache: int) -> Any:
-    """While it lasts, normalisation over NHWC maps takes so many numbers at a time."""
-    return mock.patch.object(layers, "IN_CACHE", in_cache)
+@contextmanager
+def cut_up(in_cache: int, block: int = 48) -> Iterator[None]:
+    """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
+    with mock.patch.multiple(layers, IN_CACHE=in_cache, BLOCK=block):
+        layers.window_blocks.cache_clear()
+        yield
+    layers.window_blocks.cache_clear()
 
 
 @pytest.fixture
@@ -82,14 +86,15 @@ def in_format(x: Tensor, nhwc: bool) -> Tensor:
     seed=st.integers(0, 99),
     nhwc=st.booleans(),
     in_cache=st.sampled_from([1, 30, 2**17]),
+    block=st.sampled_from([2, 5, 48]),
 )
 def test_lrn_is_the_formula(
     channels: int, side: int, n: int, k: float, alpha: float, beta: float, towers: int, seed: int, nhwc: bool,
-    in_cache: int,
+    in_cache: int, block: int,
 ) -> None:  # fmt: skip
-    """In both memory formats, and however many pixels the fast form takes at a time."""
+    """In both memory formats, and however many pixels and maps the fast form takes at a time."""
     x = maps(2, towers * channels, side, side + 1, seed=seed)
-    with cut_up(in_cache):
+    with cut_up(in_cache, block):
         fast = LocalResponseNorm(n, k, alpha, beta, groups=towers)(in_format(x, nhwc))
     for image, got in zip(x, fast, strict=True):
         for tower, got_tower in zip(image.chunk(towers), got.chunk(towers), strict=True):
@@ -104,7 +109,7 @@ def test_lrn_is_the_formula(
 @pytest.mark.parametrize("nhwc", [False, True])
 def test_lrn_gradient(beta: float, groups: int, nhwc: bool) -> None:
     norm = LocalResponseNorm(5, 2.0, 1e-3, beta, groups)
-    with cut_up(in_cache=20):
+    with cut_up(in_cache=20, block=4):
         assert torch.autograd.gradcheck(norm, in_format(maps(2, 6, 2, 2, scale=10), nhwc).requires_grad_())
 
 
@@ -187,6 +192,7 @@ def test_norms_keep_two_tensors_at_most_for_the_backward_pass(layer: nn.Module, 
 
 
 def test_norms_work_for_training_after_they_were_used_for_inference() -> None:
+    layers.window_blocks.cache_clear()
     x = in_format(maps(1, 8, 3, 3), nhwc=True)
     with torch.inference_mode():
         LocalResponseNorm()(x)
@@ -213,7 +219,7 @@ def test_compiled_lrn_is_the_formula_too(groups: int) -> None:
 
     x, g = (in_format(maps(2, 8, 8, 8, seed=seed), nhwc=True) for seed in (0, 1))
     results = []
-    with cut_up(in_cache=8 * 50), mock.patch.object(layers, "compiled", wraps=layers.compiled) as compiled:
+    with cut_up(in_cache=100), mock.patch.object(layers, "compiled", wraps=layers.compiled) as compiled:
         for norm in (LocalResponseNorm(alpha=1e-3, groups=groups), readable):
             leaf = x.clone().requires_grad_()
             out = norm(leaf)
