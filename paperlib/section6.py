@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from paperlib import data, design, evaluate, evidence, experiments, paper, runs, weights
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
+from paperlib.errors import PaperlibError
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, nothing_yet, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -73,11 +75,13 @@ def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scal
 
 
 ERRORS = ("top1_error", "top5_error")
+SMALL = ("sample", "cifar10")
+"""The scales of our rows, proxies all."""
 OF_MEMBERS = ("mean_top1_error", "mean_top5_error")
 
 
 def table1() -> Table:
-    """Table 1 of the paper, the authors' own notes on it, and the same two rows of ours at the scale of the sample."""
+    """Table 1 of the paper, the authors' own notes on it, and the same two rows of ours at our scales."""
     rows: list[Entry] = [
         (
             AUTHORS,
@@ -93,13 +97,14 @@ def table1() -> Table:
     ]
     rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1, 1)]
     rows += [from_note(log) for log in paper.RUN_LOGS if log.data == paper.TEST10]
-    rows += recorded_errors("net", "baseline", "the small net, mean of single nets", "ten")
-    rows += recorded_errors("net", "baseline", "the same nets", "centre")
+    for scale in SMALL:
+        rows += recorded_errors("net", "baseline", "the small net, mean of single nets", "ten", scale=scale)
+        rows += recorded_errors("net", "baseline", "the same nets", "centre", scale=scale)
     return table_of(rows, "Table 1, and what stands beside it")
 
 
 def table2() -> Table:
-    """Table 2 of the paper, the authors' notes, the contest, later trainings by others, and ours on the sample."""
+    """Table 2 of the paper, the authors' notes, the contest, later trainings by others, and ours."""
     rows: list[Entry] = []
     for row in paper.TABLE2:
         if row.val_top1 is not None:
@@ -120,8 +125,10 @@ def table2() -> Table:
          each.top1, each.top5, 1, 1)
         for each in paper.REPRODUCTIONS
     ]  # fmt: skip
-    rows += recorded_errors("ensemble", "five nets", "the small net, mean of single nets", "ensemble", *OF_MEMBERS)
-    rows += recorded_errors("ensemble", "five nets", "the averages of five of them", "ensemble")
+    for scale in SMALL:
+        single, five = "the small net, mean of single nets", "the average of five of them"
+        rows += recorded_errors("ensemble", "five nets", single, "ensemble", *OF_MEMBERS, scale=scale)
+        rows += recorded_errors("ensemble", "five nets", five, "ensemble", scale=scale)
     for arm in experiments.PRETRAIN.arms:
         rows += recorded_errors("pretrain", arm, f"sixth convolution, five classes, {arm}", "ten")
     return table_of(rows, "Table 2, and what stands beside it")
@@ -135,6 +142,13 @@ def as_picture(kernel: Tensor) -> Tensor:
     """A kernel (3, h, w) as a picture (h, w, 3) between 0 and 1: its lowest weight black, its highest white."""
     low, high = kernel.min(), kernel.max()
     return ((kernel - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0)
+
+
+def draw_kernel(axes: Axes, kernel: Tensor, index: float) -> None:
+    """A kernel (3, h, w), and its index of colour below it."""
+    axes.imshow(as_picture(kernel).numpy())
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel(f"{index:.2f}", fontsize=8, labelpad=2)
 
 
 def kernels_of(experiment: design.Experiment, arm: str, dataset: Dataset) -> dict[int, Tensor]:
@@ -161,9 +175,7 @@ def fig3() -> Drawing:
         indices = evaluate.colour_index(kernels).tolist()
         axes = [*line[: count // 2], *line[count // 2 + 1 :]]
         for number, (each, kernel, index) in enumerate(zip(axes, kernels, indices, strict=True)):
-            each.imshow(as_picture(kernel).numpy())
-            each.set(xticks=[], yticks=[])
-            each.set_xlabel(f"{index:.2f}", fontsize=8, labelpad=2)
+            draw_kernel(each, kernel, index)
             rows.append({"seed": seed, "tower": 1 + number // (count // 2), "kernel": number, "colour_index": index})
         line[count // 2].axis("off")
         axes[0].set_ylabel(f"seed {seed}", rotation=0, ha="right", va="center", fontsize=9)
@@ -177,6 +189,47 @@ def fig3() -> Drawing:
     )  # fmt: skip
     alt = f"The {count} kernels of conv1 of {len(found)} nets. Mean index of colour in the two towers: " + "; ".join(
         f"seed {seed}: {one:.2f} and {two:.2f}" for seed, one, two in means.itertuples()
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+ACROSS = 12
+"""Kernels in a line."""
+
+
+def fig3_of(path: Path) -> Drawing:
+    """Figure 3 of the paper for one net of two towers: a folder of runs/, or recorded weights.
+
+    Raises :class:`PaperlibError` where there are no weights, or those of a net that sees no colour.
+    """
+    use_style()
+    found = weights.checkpoint(path)
+    kernels = found.tensors["conv1.weight"].float()
+    if found.run.recipe.model.net != "two_tower" or kernels.shape[1] != 3:
+        raise PaperlibError(f"{path} holds no net of two towers that sees colour, as Figure 3 shows one")
+    half = len(kernels) // 2
+    lines = -(-half // ACROSS)
+    figure = plt.figure(figsize=(0.72 * ACROSS, 2 * (0.72 * lines + 0.35) + 0.4))
+    rows, halves = [], figure.subfigures(2, 1, squeeze=False)[:, 0]
+    for tower, (part, place) in enumerate(zip(kernels.split(half), halves, strict=True)):
+        indices = evaluate.colour_index(part).tolist()
+        panels = place.subplots(lines, ACROSS, squeeze=False).flat
+        for number, (axes, kernel, index) in enumerate(zip(panels, part, indices, strict=False)):
+            draw_kernel(axes, kernel, index)
+            rows.append({"tower": 1 + tower, "kernel": tower * half + number, "colour_index": index})
+        for axes in list(panels):
+            axes.axis("off")
+        place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
+    frame = pd.DataFrame(rows)
+    one, two = frame.groupby("tower")["colour_index"].mean()
+    scale = SCALE_NAMES.get(found.scale, found.scale)
+    figure.suptitle(
+        f"Kernels of conv1 after {found.step:,} updates, {scale}; below each its index of colour", x=0.01, ha="left",
+        fontsize=11,
+    )  # fmt: skip
+    alt = (
+        f"The {2 * half} kernels of conv1 of one net, {scale}. Mean index of colour, from 0 grey to 1: "
+        f"{one:.2f} in tower 1, {two:.2f} in tower 2."
     )
     return Drawing(figure, frame.round(4), alt)
 

@@ -17,8 +17,9 @@ import pytest
 import tiny
 from IPython.core.formatters import DisplayFormatter
 from PIL import Image
+from safetensors import safe_open
 
-from paperlib import claims, data, design, evidence, experiments, figures, runs
+from paperlib import claims, data, design, evidence, experiments, figures, runs, section6
 from paperlib.errors import PaperlibError
 from paperlib.figures import DRAWINGS, TABLES, Picture
 from paperlib.recipe import Stop
@@ -119,6 +120,24 @@ def test_figures_are_closed_and_settings_restored_where_writing_fails(tmp_path: 
     with pytest.raises(OSError):
         figures.draw(["claims"], tmp_path / "file")
     assert plt.get_fignums() == [] and mpl.rcParams["font.size"] == size
+
+
+def test_figure_3_of_a_recorded_net_has_its_kernels_and_their_colours() -> None:
+    place = evidence.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
+    kernels = safe_open(place, "pt").get_tensor("conv1.weight").double()
+    drawing = section6.fig3_of(place)
+    assert len(drawing.data) == len(kernels) and list(drawing.data["tower"].unique()) == [1, 2]
+    weights = kernels.numpy()
+    colour = ((weights - weights.mean(1, keepdims=True)) ** 2).sum((1, 2, 3)) / (weights**2).sum((1, 2, 3))
+    np.testing.assert_allclose(drawing.data["colour_index"], colour, atol=1e-3)
+    assert "of one net, photo patches (proxy)" in drawing.alt
+
+
+def test_figure_3_of_grey_kernels_or_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PaperlibError, match="no net of two towers that sees colour"):
+        section6.fig3_of(evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors")
+    with pytest.raises(PaperlibError, match="no folder of a run"):
+        section6.fig3_of(tmp_path)
 
 
 def test_an_unknown_figure_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:
