@@ -47,6 +47,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "data" / "sample"
 """The embedded data; ``data/README.md`` says where it comes from."""
 
+TRAIN_IMAGES = {"sample": 10_000, "photos": 3_200, "cifar10": 50_000, "tinyimagenet": 100_000}
+"""Training images of each data set, also where it is not here to be counted."""
+
 FINGERPRINTS: dict[str, dict[str, str]] = {
     "sample": {"embedded": "sha256:996e297b8085dae95007ba7853502df7a590eacffe56be6a0eaa1f726834b1ae"},
     "photos": {"embedded": "sha256:2e15eb3455645a2c7da4636d338dc6576c1f75e1d8d170c694667e4fd53f1b16"},

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from paperlib import claims, evidence, experiments, paper, runs
+from paperlib import claims, data, evidence, experiments, paper, runs
 from paperlib.ablations import ablations
 from paperlib.errors import PaperlibError
 from paperlib.experiments import UNIT_STOPS
@@ -58,9 +58,8 @@ def updates_per_epoch(lines: list[runs.Line]) -> int:
     epochs = runs.of_kind(lines, "epoch")
     if epochs:
         return int(epochs[0]["step"]) // int(epochs[0]["epoch"])
-    sizes = {"sample": 10_000, "photos": 3_200, "cifar10": 50_000, "tinyimagenet": 100_000}
     run = runs.Run.from_config(lines[0]["config"])
-    used = (run.stop.train_images or sizes[lines[0]["data"]["name"]]) - run.stop.validation
+    used = (run.stop.train_images or data.TRAIN_IMAGES[lines[0]["data"]["name"]]) - run.stop.validation
     return used // run.recipe.optim.batch_size
 
 

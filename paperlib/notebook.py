@@ -79,11 +79,15 @@ IN_EPOCHS = ("updates", "steps", "converged")
 
 
 def scales_of(name: str, scale: str | None) -> list[str]:
-    """The one scale that is asked for, or all with recorded runs of the experiment, the largest first."""
+    """The one scale that is asked for, or all at which recorded runs can be compared, the largest first.
+
+    A baseline that other experiments share is not yet a comparison. Where there is none, all scales with records.
+    """
     if scale is not None:
         return [scale]
     declared = [each for each in reversed(design.SCALES) if name in experiments.names(each)]
-    return [each for each in declared if evidence.records_of(name, each)] or declared[:1]
+    compared = [each for each in declared if evidence.verdicts_of(name, each)]
+    return compared or [each for each in declared if evidence.records_of(name, each)] or declared[:1]
 
 
 def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:
