@@ -188,11 +188,16 @@ def claims(
 @app.command()
 def figures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these figures.")] = None,
+    of: Annotated[
+        Path | None, typer.Option("--of", metavar="CHECKPOINT", help="Figures 3 and 4 of one net, into build/figures/.")
+    ] = None,
 ) -> None:
-    """Draw the figures, and the numbers in them, from the records into figures/."""
+    """Draw the figures, and the numbers in them, from the records into figures/; or those of one net."""
+    if names and of:
+        raise typer.BadParameter("goes without names of figures", param_hint="--of")
     from paperlib import figures as drawings
 
-    for path in drawings.draw(names or None):
+    for path in drawings.draw_of(of) if of else drawings.draw(names or None):
         typer.echo(os.path.relpath(path))
 
 

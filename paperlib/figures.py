@@ -7,7 +7,8 @@ Figure 2 stands in :mod:`paperlib.figure2`, what belongs to section 6 in :mod:`p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from paperlib import claims, data, evidence, experiments, paper, runs
+from paperlib import claims, data, evidence, experiments, paper, runs, section6, weights
 from paperlib.ablations import ablations
 from paperlib.errors import PaperlibError
 from paperlib.experiments import UNIT_STOPS
@@ -33,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 FIGURES = runs.ROOT / "figures"
+BUILD = runs.ROOT / "build" / "figures"
 
 # ---------------------------------------------------------------------------------------------------------
 # Figure 1: training error against time, by unit and setting
@@ -239,11 +241,29 @@ def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
     if unknown:
         raise PaperlibError(f"there is no figure {unknown[0]!r}; the figures are {', '.join(known)}")
     folder = folder or FIGURES
+    with into_files():
+        return [path for name in names or known for path in write(name, folder)]
+
+
+def draw_of(checkpoint: Path, folder: Path = BUILD) -> list[Path]:
+    """Figures 3 and 4 of one net, into ``folder``: the latter shows images of its data set, which may not be ours to
+    give away. A net that sees no colour, or has no towers, has no Figure 3.
+    """
+    with into_files():
+        paths = save(section6.fig4_of(checkpoint), "fig4", folder)
+        if section6.has_towers_of_colour(weights.checkpoint(checkpoint)):
+            paths = save(section6.fig3_of(checkpoint), "fig3", folder) + paths
+        return paths
+
+
+@contextmanager
+def into_files() -> Iterator[None]:
+    """While it lasts, matplotlib draws into files, without a change to the caller's settings."""
     before = mpl.get_backend(auto_select=False)  # a notebook's own, or none yet
     mpl.use("Agg")
     try:
         with mpl.rc_context():
-            return [path for name in names or known for path in write(name, folder)]
+            yield
     finally:
         if before:
             mpl.use(before)

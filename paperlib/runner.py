@@ -180,13 +180,7 @@ def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: floa
     Of several processes of a job of torchrun, each tests its share of the images; rank 0 has the lines.
     """
     found = weights.checkpoint(path)
-    dataset = dataset_of(found.scale, folder)
-    if dataset.fingerprint != found.run.data:
-        raise PaperlibError(
-            f"{dataset.title} is another copy than the one this net was trained on; name that with --data"
-        )
-    net, augmenter = found.net(), train.Loop(found.run, dataset).augmenter
-    dataset = dataset.only(found.run.stop.classes)
+    net, augmenter, dataset = found.on(dataset_of(found.scale, folder))
     images, labels = dataset.test_images, dataset.test_labels
     lines = [f"{dataset.title}, {len(images):,} test images, after {found.step:,} updates"]
     with joined(1, timeout) as topology:

@@ -193,6 +193,11 @@ def fig3() -> Drawing:
     return Drawing(figure, frame.round(4), alt)
 
 
+def has_towers_of_colour(found: weights.Checkpoint) -> bool:
+    """Whether Figure 3 can be drawn of this net."""
+    return found.run.recipe.model.net == "two_tower" and found.run.sizes.channels == 3
+
+
 ACROSS = 12
 """Kernels in a line."""
 
@@ -204,9 +209,9 @@ def fig3_of(path: Path) -> Drawing:
     """
     use_style()
     found = weights.checkpoint(path)
-    kernels = found.tensors["conv1.weight"].float()
-    if found.run.recipe.model.net != "two_tower" or kernels.shape[1] != 3:
+    if not has_towers_of_colour(found):
         raise PaperlibError(f"{path} holds no net of two towers that sees colour, as Figure 3 shows one")
+    kernels = found.tensors["conv1.weight"].float()
     half = len(kernels) // 2
     lines = -(-half // ACROSS)
     figure = plt.figure(figsize=(0.72 * ACROSS, 2 * (0.72 * lines + 0.35) + 0.4))
@@ -265,17 +270,31 @@ def draw_labels(axes: Axes, probabilities: Tensor, classes: Sequence[str], label
 
 
 def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
-    """Figure 4 of the paper on the sample, for the recorded net of seed 0 or for ``trained``.
-
-    Above, the first test images with the five most probable labels. Below, for some of them, the six nearest training
-    images: by features (Euclidean distance in fc7), and by pixels.
-    """
-    use_style()
+    """Figure 4 of the paper on the sample, for the recorded net of seed 0 or for ``trained``: :func:`pictures`."""
     sample = data.load("sample")
     if not trained and experiments.NET.run("baseline", 0, sample.fingerprint).id not in evidence.recorded():
+        use_style()
         return nothing_yet("net", ["part", "query", "rank", "label", "value", "right"])
-    net, augmenter = trained or weights.recorded(experiments.NET, "baseline", 0, sample)
-    images, labels = sample.test_images[:SHOWN], sample.test_labels[:SHOWN]
+    return pictures(*(trained or weights.recorded(experiments.NET, "baseline", 0, sample)), sample, "sample")
+
+
+def fig4_of(path: Path) -> Drawing:
+    """Figure 4 of the paper for any net: a folder of runs/, or recorded weights; its data set must be here.
+
+    It shows images of that set. Raises :class:`PaperlibError` where there are no weights, or another copy of the data.
+    """
+    found = weights.checkpoint(path)
+    if found.scale not in data.TRAIN_IMAGES:
+        raise PaperlibError(f"Figure 4 holds all training images in memory, and so is not drawn at scale {found.scale}")
+    return pictures(*found.on(data.load(found.scale)), found.scale)
+
+
+def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str) -> Drawing:
+    """Above, the first test images with the five most probable labels. Below, for some of them, the six nearest
+    training images: by features (Euclidean distance in fc7), and by pixels.
+    """
+    use_style()
+    images, labels = dataset.test_images[:SHOWN], dataset.test_labels[:SHOWN]
     probabilities = evaluate.predict(net, augmenter, images, views=10)
     figure = plt.figure(figsize=(8.6, 7.2))
     (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))
@@ -283,19 +302,19 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
     panels = upper.subplots(2, SHOWN, height_ratios=(1, 1.1))
     for column, (image, label, scores) in enumerate(zip(images, labels.tolist(), probabilities, strict=True)):
         draw_picture(panels[0, column], image)
-        panels[0, column].set_title(sample.classes[label], fontsize=8, loc="center")
-        draw_labels(panels[1, column], scores, sample.classes, label)
+        panels[0, column].set_title(dataset.classes[label], fontsize=8, loc="center")
+        draw_labels(panels[1, column], scores, dataset.classes, label)
         rows += [
-            {"part": "labels", "query": column, "rank": rank + 1, "label": sample.classes[i],
+            {"part": "labels", "query": column, "rank": rank + 1, "label": dataset.classes[i],
              "value": 100 * float(scores[i]), "right": i == label}
             for rank, i in enumerate(scores.topk(5).indices.tolist())
         ]  # fmt: skip
     k = weights.NEIGHBOURS
     panels = lower.subplots(QUERIES, 2 * k + 3, width_ratios=[1, 0.3, *[1] * k, 0.3, *[1] * k])
-    bank, queries = (evaluate.features(net, augmenter, x) for x in (sample.train_images, images[:QUERIES]))
+    bank, queries = (evaluate.features(net, augmenter, x) for x in (dataset.train_images, images[:QUERIES]))
     found = {
         "features": evaluate.neighbours(queries, bank, k),
-        "pixels": evaluate.neighbours(images[:QUERIES], sample.train_images, k),
+        "pixels": evaluate.neighbours(images[:QUERIES], dataset.train_images, k),
     }
     for line in range(QUERIES):
         draw_picture(panels[line, 0], images[line])
@@ -303,10 +322,10 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
         panels[line, 2 + k].axis("off")
         for start, (space, (distances, indices)) in zip((2, 3 + k), found.items(), strict=True):
             for rank, (square, i) in enumerate(zip(distances[line].tolist(), indices[line].tolist(), strict=True)):
-                right = bool(sample.train_labels[i] == labels[line])
-                draw_picture(panels[line, start + rank], sample.train_images[i], right)
+                right = bool(dataset.train_labels[i] == labels[line])
+                draw_picture(panels[line, start + rank], dataset.train_images[i], right)
                 rows.append(
-                    {"part": space, "query": line, "rank": rank + 1, "label": sample.classes[sample.train_labels[i]],
+                    {"part": space, "query": line, "rank": rank + 1, "label": dataset.classes[dataset.train_labels[i]],
                      "value": square**0.5, "right": right}
                 )  # fmt: skip
     panels[0, 0].set_title("test", fontsize=9)
@@ -317,7 +336,7 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
     agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
     first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())
     figure.suptitle(
-        f"The small net on the {SCALE_NAMES['sample']}. Frame: same label (green) or another (red, dashed)",
+        f"A small net on {SCALE_NAMES[scale]}. Frame: same label (green) or another (red, dashed)",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     alt = (

@@ -78,6 +78,17 @@ class Checkpoint:
         """The net with these weights, in single precision."""
         return net_of(self.run, self.tensors)
 
+    def on(self, dataset: Dataset) -> tuple[nn.Module, Augmenter, Dataset]:
+        """The net, the way of an image into it, and the part of ``dataset`` that it was trained for.
+
+        Raises :class:`PaperlibError` where these are not the data of its run.
+        """
+        if dataset.fingerprint != self.run.data:
+            raise PaperlibError(
+                f"{dataset.title} is another copy than the one this net was trained on; name that with --data"
+            )
+        return self.net(), train.Loop(self.run, dataset).augmenter, dataset.only(self.run.stop.classes)
+
 
 def checkpoint(path: Path) -> Checkpoint:
     """The weights at ``path``: recorded ones (``data/recorded/…/*.safetensors``), or the newest of a folder of runs/.

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from safetensors import safe_open
 
-from paperlib import claims, data, design, evidence, experiments, figures, runs, section6
+from paperlib import claims, data, design, evidence, experiments, figures, runs, section6, weights
 from paperlib.errors import PaperlibError
 from paperlib.figures import DRAWINGS, TABLES, Picture
 from paperlib.recipe import Stop
@@ -138,6 +139,27 @@ def test_figure_3_of_grey_kernels_or_of_nothing_is_refused(tmp_path: Path) -> No
         section6.fig3_of(evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors")
     with pytest.raises(PaperlibError, match="no folder of a run"):
         section6.fig3_of(tmp_path)
+
+
+@pytest.mark.parametrize(("place", "names"), [("colour/photos", ["fig3", "fig4"]), ("net/sample", ["fig4"])])
+def test_figures_3_and_4_of_one_net_go_elsewhere(place: str, names: list[str], tmp_path: Path) -> None:
+    """Grey kernels have no Figure 3. Figure 4 names the first test images, and ranks from nearest to farthest."""
+    paths = figures.draw_of(evidence.RECORDED / place / "baseline-seed0.safetensors", tmp_path)
+    assert [path.name for path in paths] == [f"{name}.{suffix}" for name in names for suffix in ("png", "csv")]
+    dataset = data.load(place.split("/")[1])
+    frame = pd.read_csv(tmp_path / "fig4.csv")
+    best = frame[(frame["part"] == "labels") & (frame["rank"] == 1)]
+    truths = [dataset.classes[i] for i in dataset.test_labels[: len(best)]]
+    assert [bool(right) for right in best["right"]] == [a == b for a, b in zip(best["label"], truths, strict=True)]
+    for _, of_query in frame[frame["part"] != "labels"].groupby(["part", "query"]):
+        assert of_query["value"].is_monotonic_increasing
+
+
+def test_figure_4_of_a_set_too_large_for_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = replace(weights.checkpoint(evidence.RECORDED / "net/sample/baseline-seed0.safetensors"), scale="ilsvrc2012")
+    monkeypatch.setattr(weights, "checkpoint", lambda path: large)
+    with pytest.raises(PaperlibError, match="not drawn at scale ilsvrc2012"):
+        section6.fig4_of(Path("any"))
 
 
 def test_an_unknown_figure_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:
