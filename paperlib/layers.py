@@ -120,7 +120,7 @@ def in_cache(maps: Sequence[Tensor], spare: int, times: int = 1) -> Iterator[tup
     """
     rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
     count, width = rows[0].shape
-    step = min(count, max(1, times * IN_CACHE // width))
+    step = max(1, min(count, times * IN_CACHE // width))
     buffers = [rows[0].new_empty(step, width) for _ in range(spare)]
     for start in range(0, count, step):
         here = [r[start : start + step] for r in rows]
@@ -202,7 +202,7 @@ Step = Callable[..., Tensor]
 
 @functools.cache
 def compiled(step: Step) -> Step:
-    """A step for chunks of one shape, as a kernel of its own for each number of channels."""
+    """A step, as a kernel of its own for each shape of a chunk; torch keeps eight, and runs others uncompiled."""
     kernel: Step = torch.compile(step, dynamic=False)
     return kernel
 
@@ -286,7 +286,7 @@ def in_steps(maps: Sequence[Tensor], groups: int, n: int, spare: int) -> Iterato
         if not buffers:
             shape, precise = (pixels, groups, channels + n - 1), torch.promote_types(rows[0].dtype, torch.float32)
             buffers = [rows[0].new_zeros(shape, dtype=precise) for _ in range(spare)]
-        done = compiled if pixels == len(buffers[0]) else as_it_is
+        done = compiled if pixels == max(1, 4 * IN_CACHE // (groups * channels)) else as_it_is
         yield done, *chunk, *(buffer[:pixels] for buffer in buffers)
 
 

@@ -270,6 +270,8 @@ def refuse_shared(one: Run, runs_dir: Path) -> None:
         lines = runs.read_record(path) if path.exists() else []
         if any("processes" in line or "processes" in line.get("env", {}) for line in lines):
             raise PaperlibError(f"{path} was trained by several processes; delete its folder and train it with one")
+        if any("compiled" in line.get("env", {}) for line in lines):
+            raise PaperlibError(f"{path} was trained with --compile; delete its folder and train it without")
         if any("device" in line.get("env", {}) for line in lines):
             raise PaperlibError(
                 f"{path} was not trained on a CPU, as evidence is; delete its folder and train it on one"

@@ -195,7 +195,9 @@ def fig3() -> Drawing:
 
 def has_towers_of_colour(found: weights.Checkpoint) -> bool:
     """Whether Figure 3 can be drawn of this net."""
-    return found.run.recipe.model.net == "two_tower" and found.run.sizes.channels == 3
+    return (
+        "conv1.weight" in found.tensors and found.run.recipe.model.net == "two_tower" and found.run.sizes.channels == 3
+    )
 
 
 ACROSS = 12
@@ -218,11 +220,11 @@ def fig3_of(path: Path) -> Drawing:
     rows, halves = [], figure.subfigures(2, 1, squeeze=False)[:, 0]
     for tower, (part, place) in enumerate(zip(kernels.split(half), halves, strict=True)):
         indices = evaluate.colour_index(part).tolist()
-        panels = place.subplots(lines, ACROSS, squeeze=False).flat
+        panels = list(place.subplots(lines, ACROSS, squeeze=False).flat)
         for number, (axes, kernel, index) in enumerate(zip(panels, part, indices, strict=False)):
             draw_kernel(axes, kernel, index)
             rows.append({"tower": 1 + tower, "kernel": tower * half + number, "colour_index": index})
-        for axes in list(panels):
+        for axes in panels[half:]:
             axes.axis("off")
         place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
     frame = pd.DataFrame(rows)

@@ -85,7 +85,7 @@ def fit(
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
     if device != "cpu":
         journal.first["env"]["device"] = device
-    if compiling():
+    if compiling() and device == "cpu":
         journal.first["env"]["compiled"] = True
 
     def other(built_upon: Run) -> nn.Module:
