@@ -12,7 +12,8 @@ from torch import nn
 from benchmarks.lrn import with_compiler
 from benchmarks.timing import Result, compare, matmul_rate
 from paperlib import models
-from paperlib.layers import Dropout, LocalResponseNorm, compiler, set_step
+from paperlib.layers import Dropout, set_step
+from paperlib.normalisation import LocalResponseNorm, compiler
 from paperlib.optim import PaperSGD
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 

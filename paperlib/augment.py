@@ -21,7 +21,8 @@ from paperlib.recipe import AugmentRecipe, Sizes
 from paperlib.seeding import generator
 
 # ---------------------------------------------------------------------------------------------------------
-# The operations of section 4.1, each on a whole batch
+# The operations of section 4.1, each on a whole batch. Training does the first three to an image at a time, which is
+# faster: Augmenter.views
 
 
 def crop(images: Tensor, offsets: Tensor, size: int) -> Tensor:
@@ -167,8 +168,11 @@ class Augmenter:
 
         The batch is in the order of the data: with ``share`` [14] the first ``share`` images have the crop and the
         mirror of the first of them, and so on; a batch that is not a multiple of it ends in a smaller chunk. Of a
-        part of a batch, ``shared`` (B,) are these first rows, by :meth:`sharing` of the whole.
+        part of a batch, ``shared`` (B,) are these first rows, by :meth:`sharing` of the whole. Raises
+        :class:`PaperlibError` for images that have not the shape of those whose statistics are known.
         """
+        if images.shape[1:] != self.mean_image.shape:
+            raise PaperlibError(f"this is for images {tuple(self.mean_image.shape)}, not {tuple(images.shape[1:])}")
         rows = rows.cpu()  # the random numbers are there
         shared = self.sharing(rows) if shared is None else shared.cpu()
         if self.mean_moves_along:

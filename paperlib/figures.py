@@ -249,10 +249,11 @@ def draw_of(checkpoint: Path, folder: Path = BUILD) -> list[Path]:
     """Figures 3 and 4 of one net, into ``folder``: the latter shows images of its data set, which may not be ours to
     give away. A net that sees no colour, or has no towers, has no Figure 3.
     """
+    found = weights.checkpoint(checkpoint)
     with into_files():
-        paths = save(section6.fig4_of(checkpoint), "fig4", folder)
-        if section6.has_towers_of_colour(weights.checkpoint(checkpoint)):
-            paths = save(section6.fig3_of(checkpoint), "fig3", folder) + paths
+        paths = save(section6.fig4_of(found), "fig4", folder)
+        if section6.has_towers_of_colour(found):
+            paths = save(section6.fig3_of(found), "fig3", folder) + paths
         return paths
 
 

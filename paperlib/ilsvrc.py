@@ -1,11 +1,14 @@
 """Where the images of a large data set lie: ILSVRC-2012 as it is given out, or any folder of class folders.
 
+It is given out twice: as archives with a development kit (image-net.org), and as folders with tables (Kaggle).
+
 *Archives* are read in place. A member counts by the last part of its name and by its bytes alone: nothing is unpacked,
 so no path inside an archive leads anywhere. An archive and its unpacked folder give the same images by the same names.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import re
@@ -23,6 +26,10 @@ from paperlib.copies import DataError, DataMissingError, scan
 IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE)
 DEVKIT = "ILSVRC2012_devkit_t12"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+KAGGLE = Path("ILSVRC", "Data", "CLS-LOC")
+"""Where the images lie in what Kaggle gives out."""
+SOLUTION = "LOC_val_solution.csv"
+"""Kaggle's table of validation images, with the WordNet id and the place of each object, all of one class an image."""
 
 
 class Item(NamedTuple):
@@ -76,14 +83,26 @@ def _devkit(source: Path, name: str) -> bytes:
                     return inside.read()
     raise DataMissingError(
         f"{source} has val images that are not in class folders, and lacks {name}, which tells their classes: "
-        f"put {archive.name} or its folder data there"
+        f"put {archive.name} or its folder data there, or Kaggle's {SOLUTION}"
     )
 
 
-def validation_classes(source: Path) -> list[str]:
-    """The WordNet id of each ILSVRC-2012 validation image, in their order, from the development kit.
+def validation_classes(source: Path) -> dict[str, str]:
+    """File name of each ILSVRC-2012 validation image -> its WordNet id, from Kaggle's table or the development kit."""
+    table = source / SOLUTION
+    if not table.is_file():
+        return {f"ILSVRC2012_val_{row:08}.JPEG": wnid for row, wnid in enumerate(by_devkit(source), start=1)}
+    try:
+        with table.open(newline="") as stream:
+            return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in csv.DictReader(stream)}
+    except (KeyError, IndexError, AttributeError, ValueError, csv.Error) as error:
+        raise DataError(f"{table} is damaged ({type(error).__name__}: {error}): get it again") from None
 
-    Its ground truth has ILSVRC2012_IDs, which are not in the order of the WordNet ids: ``meta.mat`` has both.
+
+def by_devkit(source: Path) -> list[str]:
+    """The WordNet ids of the validation images in their order.
+
+    The ground truth has ILSVRC2012_IDs, which are not in the order of the WordNet ids: ``meta.mat`` has both.
     """
     truth, meta = _devkit(source, TRUTH), _devkit(source, "meta.mat")
     try:
@@ -101,7 +120,8 @@ def find(source: Path, split: str) -> dict[str, list[Item]]:
     Raises :class:`DataMissingError` where there is no training set, and :class:`DataError` for any other layout.
     A source without val images is one with none: it has neither ILSVRC2012_img_val.tar nor val/ nor test/.
     """
-    places = [source / f"ILSVRC2012_img_{split}.tar", source / split, *([source / "test"] if split == "val" else [])]
+    folders = source / KAGGLE if (source / KAGGLE).is_dir() else source
+    places = [source / f"ILSVRC2012_img_{split}.tar", folders / split, *([folders / "test"] if split == "val" else [])]
     place = next((place for place in places if place.exists()), None)
     if place is None:
         if split == "val":
@@ -112,11 +132,10 @@ def find(source: Path, split: str) -> dict[str, list[Item]]:
         flat = [image for image in images if "/" not in image[0]]
         if flat and split == "val":
             classes = validation_classes(source)
-            numbers = [re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", image[0]) for image in flat]
-            rows = [int(number[1]) if number else 0 for number in numbers]
-            if bad := [image[0] for image, row in zip(flat, rows, strict=True) if not 0 < row <= len(classes)]:
-                raise DataError(f"{place} has {bad[0]}, which {TRUTH} has no line for: move it away")
-            images = [(f"{classes[row - 1]}/{i[0]}", *i[1:]) for i, row in zip(flat, rows, strict=True)]
+            if bad := [image[0] for image in flat if image[0] not in classes]:
+                told = SOLUTION if (source / SOLUTION).is_file() else TRUTH
+                raise DataError(f"{place} has {bad[0]}, which {told} has no line for: move it away")
+            images = [(f"{classes[image[0]]}/{image[0]}", *image[1:]) for image in flat]
         elif flat:
             raise DataError(f"{place} has {flat[0][0]}, which is in no class folder or class tar: move it into one")
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:

@@ -49,6 +49,7 @@ class State:
     seconds: float = 0.0
     record_bytes: int = 0
     processes: str = ""  # where several had a part in it: the digits of sums depend on that
+    means: dict[str, Any] = field(default_factory=dict)  # so they do on a GPU, and on compiled kernels
     ended: str = ""  # the status, once the run is over and only its last line is missing
 
     def as_json(self) -> Line:

@@ -16,15 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError
-from paperlib.layers import (
-    Dropout,
-    GroupedLinear,
-    LocalResponseNorm,
-    MaxPool,
-    PadToCeil,
-    SpatialResponseNorm,
-    output_side,
-)
+from paperlib.layers import Dropout, GroupedLinear, MaxPool, PadToCeil, output_side
+from paperlib.normalisation import LocalResponseNorm, SpatialResponseNorm
 from paperlib.recipe import ModelRecipe, Sizes
 from paperlib.seeding import generator
 

@@ -270,7 +270,9 @@ def prepare_folder(
     """
     began = time.monotonic()
     if not source.is_dir():
-        raise DataMissingError(f"{source} is no folder: name the one that holds train/ or ILSVRC2012_img_train.tar")
+        raise DataMissingError(
+            f"{source} is no folder: name the one that holds train/, ILSVRC2012_img_train.tar or Kaggle's ILSVRC/"
+        )
     if store not in ("jpeg", "raw") or size < 1 or not 1 <= quality <= 100 or (jobs is not None and jobs < 1):
         raise DataError("the store is jpeg or raw, size and jobs are at least 1, and quality is from 1 to 100")
     found = {split: find(source, split) for split in SPLITS}

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.layers import use_compiler
+from paperlib.normalisation import use_compiler
 from paperlib.processes import ALONE, Topology, joined
 from paperlib.runs import Run
 
@@ -112,7 +112,7 @@ def train_declared(
 
     A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
     The run, its directory and its record are those of :func:`run`. ``smoke`` seconds train without keeping anything,
-    and tell the speed instead. ``compiled``: see :func:`paperlib.layers.use_compiler`.
+    and tell the speed instead. ``compiled``: see :func:`paperlib.normalisation.use_compiler`.
     """
     experiment = experiments.get(name, scale)
     if seed not in experiment.planned_seeds(arm):
@@ -260,22 +260,22 @@ def _epochs(job: Job) -> int:
 # Promotion to evidence
 
 
-def refuse_shared(one: Run, runs_dir: Path) -> None:
-    """Refuse a run, or one that it builds upon, in which several processes had a part.
+NO_EVIDENCE = {
+    "processes": ("by several processes", "with one"),
+    "compiled": ("with --compile", "without"),
+    "device": ("on a GPU", "on a CPU"),
+}
+"""What a record names where more than one process on a CPU had a part; their sums differ in the last digits."""
 
-    Their sums differ in the last digits from those of one; evidence is what one process computes.
-    """
+
+def refuse_other_means(one: Run, runs_dir: Path) -> None:
+    """Refuse a run, or one that it builds upon, that is not what one process on a CPU computes, as evidence is."""
     for part in [one, *([one.start] if one.start else []), *(one.alone() if one.members > 1 else [])]:
         path = runs.record_path(runs_dir, part.id)
         lines = runs.read_record(path) if path.exists() else []
-        if any("processes" in line or "processes" in line.get("env", {}) for line in lines):
-            raise PaperlibError(f"{path} was trained by several processes; delete its folder and train it with one")
-        if any("compiled" in line.get("env", {}) for line in lines):
-            raise PaperlibError(f"{path} was trained with --compile; delete its folder and train it without")
-        if any("device" in line.get("env", {}) for line in lines):
-            raise PaperlibError(
-                f"{path} was not trained on a CPU, as evidence is; delete its folder and train it on one"
-            )
+        for name, (how, instead) in NO_EVIDENCE.items():
+            if any(name in line or name in line.get("env", {}) for line in lines):
+                raise PaperlibError(f"{path} was trained {how}; delete its folder and train it {instead}")
 
 
 def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
@@ -293,7 +293,7 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         # a run may have been trained for another experiment first; it is recorded where it is needed
         lines = runs.read_record(source)
         one = experiment.run(arm, seed, data.FINGERPRINTS[scale][copy])
-        refuse_shared(one, runs_dir)
+        refuse_other_means(one, runs_dir)
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
         target = evidence.place_of(lines[0])
         if target.exists():

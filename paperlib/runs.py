@@ -191,11 +191,12 @@ def status(lines: list[Line]) -> str:
     return ends[-1]["status"] if ends else "unfinished"
 
 
+PROVENANCE = {"started", "seconds", "env", "code", "processes", "compiled", "device"}
+
+
 def comparable(lines: list[Line]) -> list[Line]:
     """A record without what may differ between two runs of the same id on one machine: times and provenance."""
-    return [
-        {k: v for k, v in line.items() if k not in {"started", "seconds", "env", "code", "processes"}} for line in lines
-    ]
+    return [{k: v for k, v in line.items() if k not in PROVENANCE} for line in lines]
 
 
 # ---------------------------------------------------------------------------------------------------------

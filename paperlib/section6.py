@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -204,15 +203,11 @@ ACROSS = 12
 """Kernels in a line."""
 
 
-def fig3_of(path: Path) -> Drawing:
-    """Figure 3 of the paper for one net of two towers: a folder of runs/, or recorded weights.
-
-    Raises :class:`PaperlibError` where there are no weights, or those of a net that sees no colour.
-    """
+def fig3_of(found: weights.Checkpoint) -> Drawing:
+    """Figure 3 of the paper for one net. Raises :class:`PaperlibError` where it has no towers, or sees no colour."""
     use_style()
-    found = weights.checkpoint(path)
     if not has_towers_of_colour(found):
-        raise PaperlibError(f"{path} holds no net of two towers that sees colour, as Figure 3 shows one")
+        raise PaperlibError("this is no net of two towers that sees colour, as Figure 3 shows one")
     kernels = found.tensors["conv1.weight"].float()
     half = len(kernels) // 2
     lines = -(-half // ACROSS)
@@ -280,12 +275,11 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
     return pictures(*(trained or weights.recorded(experiments.NET, "baseline", 0, sample)), sample, "sample")
 
 
-def fig4_of(path: Path) -> Drawing:
-    """Figure 4 of the paper for any net: a folder of runs/, or recorded weights; its data set must be here.
+def fig4_of(found: weights.Checkpoint) -> Drawing:
+    """Figure 4 of the paper for any net, with images of its data set, which must be here.
 
-    It shows images of that set. Raises :class:`PaperlibError` where there are no weights, or another copy of the data.
+    Raises :class:`PaperlibError` where it is missing, another copy, or too large for the memory.
     """
-    found = weights.checkpoint(path)
     if found.scale not in data.TRAIN_IMAGES:
         raise PaperlibError(f"Figure 4 holds all training images in memory, and so is not drawn at scale {found.scale}")
     return pictures(*found.on(data.load(found.scale)), found.scale)

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from paperlib.errors import PaperlibError
-from paperlib.layers import Dropout, GroupedLinear, LocalResponseNorm, set_step
+from paperlib.layers import Dropout, GroupedLinear, set_step
 from paperlib.models import build, learned_layers, make, parameter_count
+from paperlib.normalisation import LocalResponseNorm
 from paperlib.optim import PaperSGD
 from paperlib.processes import ALONE, Topology, flat_like, launch
 from paperlib.recipe import ModelRecipe, Recipe, Sizes

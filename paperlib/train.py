@@ -26,8 +26,9 @@ from paperlib.augment import Augmenter
 from paperlib.data import Dataset, Rows
 from paperlib.errors import PaperlibError
 from paperlib.journal import Journal, State, Sums
-from paperlib.layers import compiling, set_step
+from paperlib.layers import set_step
 from paperlib.models import build
+from paperlib.normalisation import compiling
 from paperlib.optim import PaperSGD, learning_rate
 from paperlib.processes import ALONE, Topology
 from paperlib.runs import Line, Run
@@ -83,10 +84,8 @@ def fit(
         )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
-    if device != "cpu":
-        journal.first["env"]["device"] = device
-    if compiling() and device == "cpu":
-        journal.first["env"]["compiled"] = True
+    means: dict[str, Any] = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
+    journal.first["env"] |= means
 
     def other(built_upon: Run) -> nn.Module:
         """The net of another run, trained beside this one's directory where that is not done."""
@@ -115,6 +114,7 @@ def fit(
         if run.start and not state.step:
             take_over(loop.net, other(run.start))
         state = loop.take_part(topology, state)
+        state.means |= means
         for line in loop.updates(state, checkpoint_seconds, journal, progress and not topology.rank, keep_going):
             journal.write(line)
         journal.checkpoint(loop.net, loop.optimiser, state)
@@ -329,8 +329,8 @@ class Loop:
                 images, labels = self.data.test_images, self.data.test_labels
                 errors = evaluate.errors(self.net, self.augmenter, images, labels, views, self.topology)
                 yield {"kind": "test", "views": views, **errors, "n": len(images), "weights_sha256": digest}
-        shared = {"processes": state.processes} if state.processes else {}
-        yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **shared}
+        means = state.means | ({"processes": state.processes} if state.processes else {})
+        yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **means}
 
 
 READER = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")

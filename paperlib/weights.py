@@ -34,13 +34,13 @@ def keep(net: nn.Module, run: Run, dataset: Dataset, path: Path) -> Line:
     save_file({name: t.half().contiguous() for name, t in net.state_dict().items()}, part, metadata={"run": run.id})
     part.chmod(0o644)  # safetensors keeps its files to their owner
     part.replace(path)
-    kept, augmenter = read(path, run, dataset)
+    kept, augmenter = usable(load_file(path), run, dataset)
     return {"kind": "look", "weights": evidence.sha256(path), **look(kept, augmenter, run, dataset)}
 
 
-def read(path: Path, run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
-    """A net from its recorded weights, in single precision and evaluation mode, and the way of an image into it."""
-    return net_of(run, load_file(path)), train.Loop(run, dataset).augmenter
+def usable(tensors: dict[str, Tensor], run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
+    """The net of a run with these weights, and the way of an image into it."""
+    return net_of(run, tensors), train.Loop(run, dataset).augmenter
 
 
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
@@ -53,9 +53,7 @@ def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> t
     path = evidence.place_of(lines[0]).with_suffix(".safetensors")
     if not path.exists():
         raise PaperlibError(f"{path} is missing: restore it from git")
-    if evidence.sha256(path) != looks[0]["weights"]:
-        raise PaperlibError(f"{path} does not hold the weights that its record names: restore it from git")
-    return read(path, run, dataset)
+    return checkpoint(path).on(dataset)[:2]
 
 
 def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:
@@ -87,7 +85,7 @@ class Checkpoint:
             raise PaperlibError(
                 f"{dataset.title} is another copy than the one this net was trained on; name that with --data"
             )
-        return self.net(), train.Loop(self.run, dataset).augmenter, dataset.only(self.run.stop.classes)
+        return *usable(self.tensors, self.run, dataset), dataset.only(self.run.stop.classes)
 
 
 def checkpoint(path: Path) -> Checkpoint:

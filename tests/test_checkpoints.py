@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paperlib import cli, data, evaluate, evidence, experiments, layers, runner, runs, train, weights
+from paperlib import cli, data, evaluate, evidence, experiments, normalisation, runner, runs, train, weights
 from paperlib.errors import PaperlibError
 from paperlib.processes import Topology, launch
 from tests import tiny
@@ -120,8 +122,25 @@ def test_a_compiled_run_says_so_in_its_record(monkeypatch: pytest.MonkeyPatch) -
     line = ["train", "net", "baseline", "--scale", "sample", "--smoke", "0.1"]
     assert cli.main(line) == cli.main([*line, "--compile"]) == 0
     assert asked == [False, True]
-    monkeypatch.setattr(layers, "_compiling", True)
+    monkeypatch.setattr(normalisation, "_compiling", True)
     assert train.fit(tiny.plain(epochs=1), tiny.dataset()).lines[0]["env"]["compiled"] is True
+
+
+def test_a_run_that_was_compiled_for_a_while_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun without, gone on with, ended without."""
+    one, place = tiny.plain(epochs=2), tmp_path / tiny.plain(epochs=2).id
+    for compiling, updates in ((False, 2), (True, 2), (False, None)):
+        monkeypatch.setattr(normalisation, "_compiling", compiling)
+        left = itertools.count()
+        with contextlib.suppress(train.Interrupted):
+            train.fit(
+                one, tiny.dataset(), place, checkpoint_seconds=0,
+                keep_going=lambda left=left, updates=updates: updates is None or next(left) < updates,  # type: ignore[misc]
+            )  # fmt: skip
+    lines = runs.read_record(place / "record.jsonl")
+    assert runs.status(lines) == "done" and "compiled" not in lines[0]["env"]
+    with pytest.raises(PaperlibError, match="trained with --compile; delete its folder and train it without"):
+        runner.refuse_other_means(one, tmp_path)
 
 
 def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:

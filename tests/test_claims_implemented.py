@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from paperlib import claims, experiments, journal, train
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
-from paperlib.layers import Dropout, LocalResponseNorm, SpatialResponseNorm, set_step
+from paperlib.layers import Dropout, set_step
 from paperlib.models import ACTIVATIONS, EVIDENCE_SIZES, build, learned_layers, make
+from paperlib.normalisation import LocalResponseNorm, SpatialResponseNorm
 from paperlib.optim import PaperSGD
 from paperlib.recipe import Recipe, Sizes, Stop
 from paperlib.runs import Run

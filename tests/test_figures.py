@@ -126,10 +126,10 @@ def test_figures_are_closed_and_settings_restored_where_writing_fails(tmp_path: 
 def test_figure_3_of_a_recorded_net_has_its_kernels_and_their_colours() -> None:
     place = evidence.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
     kernels = safe_open(place, "pt").get_tensor("conv1.weight").double()
-    drawing = section6.fig3_of(place)
+    drawing = section6.fig3_of(weights.checkpoint(place))
     assert len(drawing.data) == len(kernels) and list(drawing.data["tower"].unique()) == [1, 2]
-    weights = kernels.numpy()
-    colour = ((weights - weights.mean(1, keepdims=True)) ** 2).sum((1, 2, 3)) / (weights**2).sum((1, 2, 3))
+    w = kernels.numpy()
+    colour = ((w - w.mean(1, keepdims=True)) ** 2).sum((1, 2, 3)) / (w**2).sum((1, 2, 3))
     np.testing.assert_allclose(drawing.data["colour_index"], colour, atol=1e-3)
     assert "of one net, photo patches (proxy)" in drawing.alt
     assert sum(axes.axison for part in drawing.figure.subfigs for axes in part.axes) == len(kernels)
@@ -137,9 +137,9 @@ def test_figure_3_of_a_recorded_net_has_its_kernels_and_their_colours() -> None:
 
 def test_figure_3_of_grey_kernels_or_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PaperlibError, match="no net of two towers that sees colour"):
-        section6.fig3_of(evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors")
+        section6.fig3_of(weights.checkpoint(evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors"))
     with pytest.raises(PaperlibError, match="no folder of a run"):
-        section6.fig3_of(tmp_path)
+        figures.draw_of(tmp_path)
 
 
 @pytest.mark.parametrize(("place", "names"), [("colour/photos", ["fig3", "fig4"]), ("net/sample", ["fig4"])])
@@ -156,11 +156,10 @@ def test_figures_3_and_4_of_one_net_go_elsewhere(place: str, names: list[str], t
         assert of_query["value"].is_monotonic_increasing
 
 
-def test_figure_4_of_a_set_too_large_for_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figure_4_of_a_set_too_large_for_the_memory_is_refused() -> None:
     large = replace(weights.checkpoint(evidence.RECORDED / "net/sample/baseline-seed0.safetensors"), scale="ilsvrc2012")
-    monkeypatch.setattr(weights, "checkpoint", lambda path: large)
     with pytest.raises(PaperlibError, match="not drawn at scale ilsvrc2012"):
-        section6.fig4_of(Path("any"))
+        section6.fig4_of(large)
 
 
 def test_an_unknown_figure_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:

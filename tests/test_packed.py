@@ -138,6 +138,19 @@ def val_as(source: Path, form: str) -> None:
         write(source, {"data/meta.mat": kit["meta.mat"], ilsvrc.TRUTH: kit[ilsvrc.TRUTH]})
 
 
+def as_kaggle(source: Path) -> None:
+    """As Kaggle gives it out: a table in another order than the images, one to two boxes each, and unlabelled tests."""
+    folders = source / "ILSVRC" / "Data" / "CLS-LOC"
+    write(folders / "train", train_files())
+    write(folders / "val", val_files())
+    write(folders / "test", {"ILSVRC2012_test_00000001.JPEG": jpeg("test")})
+    rows = [
+        f"{name.removesuffix('.JPEG')},{' '.join([f'{IDS[i]} 85 1 499 272'] * (1 + i % 2))} "
+        for i, name in zip(VAL_IDS, val_files(), strict=True)
+    ]
+    write(source, {"LOC_val_solution.csv": "\n".join(["ImageId,PredictionString", *reversed(rows), ""]).encode()})
+
+
 @pytest.mark.parametrize("train", ["tar of tars", "folder of tars", "class folders"])
 @pytest.mark.parametrize("val", ["tar", "flat", "class folders"])
 def test_every_layout_gives_the_same_bytes(train: str, val: str, tmp_path: Path) -> None:
@@ -149,6 +162,28 @@ def test_every_layout_gives_the_same_bytes(train: str, val: str, tmp_path: Path)
     assert all_files(tmp_path / "source") == before  # nothing is unpacked
     make(folders(tmp_path / "other"), tmp_path / "reference")
     assert all_files(tmp_path / "made") == all_files(tmp_path / "reference")
+
+
+def test_what_kaggle_gives_out_gives_the_same_bytes(tmp_path: Path) -> None:
+    as_kaggle(tmp_path / "source")
+    make(tmp_path / "source", tmp_path / "made")
+    make(folders(tmp_path / "other"), tmp_path / "reference")
+    assert all_files(tmp_path / "made") == all_files(tmp_path / "reference")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (b"ImageId,PredictionString\n", "which LOC_val_solution.csv has no line for"),
+        (b"ImageId\nILSVRC2012_val_00000001\n", "LOC_val_solution.csv is damaged"),
+        (b"ImageId,PredictionString\nILSVRC2012_val_00000001,\n", "LOC_val_solution.csv is damaged"),
+        (b"\xff\xfe\x00", "LOC_val_solution.csv is damaged"),
+    ],
+)
+def test_a_bad_table_of_kaggle_is_one_sentence(table: bytes, words: str, tmp_path: Path) -> None:
+    as_kaggle(tmp_path / "source")
+    write(tmp_path / "source", {"LOC_val_solution.csv": table})
+    assert words in message(lambda: make(tmp_path / "source", tmp_path / "made"))
 
 
 def test_labels_follow_meta_mat_and_the_order_is_interleaved(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from paperlib import journal, runs, train
 from paperlib.data import Dataset
@@ -167,3 +168,8 @@ def store(folder: Path, experiment: Experiment, arm: str, lines: list[Line]) -> 
     """Put a record where evidence looks for it."""
     name = f"{arm.replace('/', '-').replace(' ', '_')}-seed{lines[0]['seed']}.jsonl"
     return write(folder / experiment.name / experiment.scale / name, lines)
+
+
+def maps(*shape: int, scale: float = 40.0, seed: int = 0) -> Tensor:
+    """Numbers of the size that maps have on 0-255 pixels, so that the constant k does not hide the sum."""
+    return scale * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,372 @@
+"""Response normalisation (section 3.3): the formula, fast forms of it with their derivatives, and the layers.
+
+The paper's symbols are kept: ``k``, ``n``, ``alpha``, ``beta``. Feature maps are (B, C, H, W) in either memory format;
+every form keeps the format of its input and is the same function, but for rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from paperlib.errors import PaperlibError
+
+logger = logging.getLogger(__name__)
+
+
+def local_response_norm(a: Tensor, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
+    """Section 3.3 as it is written: b_i = a_i / (k + alpha * sum of a_j^2 over the n maps around map i) ** beta.
+
+    ``a`` is (B, C, H, W). ``alpha`` multiplies the plain sum; PyTorch's own layer divides its alpha by n first,
+    and so did the authors' code (layer.py:1183). Raises :class:`PaperlibError` for an even ``n``.
+    """
+    check_norm(n, k)
+    maps = a.shape[1]
+    squares = F.pad(a**2, (0, 0, 0, 0, n // 2, n // 2))  # the sum is cut off at the first and the last map
+    total = sum(squares[:, j : j + maps] for j in range(n))
+    return a / (k + alpha * total) ** beta
+
+
+def check_norm(n: int, k: float) -> None:
+    """Refuse an even window, which has no middle map, and a constant at which a silent unit divides by zero."""
+    if n < 1 or n % 2 == 0:
+        raise PaperlibError(f"response normalisation takes an odd window, not n={n}; its middle is the map itself")
+    if k <= 0:
+        raise PaperlibError(f"response normalisation needs k > 0, not k={k:g}; the paper has 2")
+
+
+def window_sum(x: Tensor, n: int, dim: int) -> Tensor:
+    """Sums over ``n`` (odd) neighbours along ``dim``, cut off at both ends; the shape and memory format of ``x``."""
+    total = x.clone()
+    length = x.shape[dim]
+    for shift in range(1, min(n // 2, length - 1) + 1):
+        rest = length - shift
+        total.narrow(dim, shift, rest).add_(x.narrow(dim, 0, rest))
+        total.narrow(dim, 0, rest).add_(x.narrow(dim, shift, rest))
+    return total
+
+
+# ---------------------------------------------------------------------------------------------------------
+# In any memory: autograd through the formula would keep five tensors
+
+
+class _ResponseNorm(torch.autograd.Function):
+    """x * d ** -beta with d = k + coefficient * W(x^2), where W sums over a window and is its own transpose.
+
+    The derivative needs W once more: dx = g d^-beta - 2 coefficient beta x W(g x d^(-beta-1)). Only x and d are
+    kept for it; autograd through the formula keeps five tensors of that size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, window: Callable[[Tensor], Tensor], k: float, coefficient: float, beta: float
+    ) -> Tensor:
+        d = window(x * x).mul_(coefficient).add_(k)
+        ctx.save_for_backward(x, d)
+        ctx.window, ctx.coefficient, ctx.beta = window, coefficient, beta
+        return _negative_power(d, beta).mul_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, d = ctx.saved_tensors
+        scaled = _negative_power(d, ctx.beta).mul_(g)
+        shared = ctx.window((scaled * x).div_(d))
+        return scaled.addcmul_(shared, x, value=-2 * ctx.coefficient * ctx.beta), None, None, None, None
+
+
+def _negative_power(d: Tensor, beta: float, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+    """d ** -beta; two square roots for the paper's 0.75, where a power costs several times more."""
+    if beta == 0.75:
+        root = torch.rsqrt(d, out=out)
+        return root.mul_(torch.sqrt(root, out=spare))
+    return torch.pow(d, -beta, out=out)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Over NHWC maps on a CPU: a few pixels at a time, sums as products with a banded matrix
+
+
+Block = tuple[slice, slice, Tensor]
+"""Maps read, maps written, and the matrix of ones and zeros between them."""
+BLOCK = 48
+"""Columns of a block: more multiply more zeros, fewer are poorly used by a matrix product (measured: 32 to 64)."""
+IN_CACHE = 2**17
+"""Numbers of a temporary: a few such stay in a core's second cache."""
+
+
+def pixels_in_cache(width: int, times: int = 1) -> int:
+    """Pixels of ``width`` maps whose numbers are ``times`` :data:`IN_CACHE`."""
+    return max(1, times * IN_CACHE // width)
+
+
+@functools.cache
+def window_blocks(maps: int, n: int, groups: int, dtype: torch.dtype) -> tuple[Block, ...]:
+    """The sum over the n maps around each, within its tower, as products with blocks of a banded matrix."""
+    with torch.inference_mode(False):  # what is made in that mode could not be used for training later
+        place = torch.arange(maps)
+        near = (place[:, None] - place).abs() <= n // 2
+        band = near & (place[:, None] * groups // maps == place * groups // maps)
+        blocks = []
+        for start in range(0, maps, BLOCK):
+            out = slice(start, min(start + BLOCK, maps))
+            read = slice(max(0, out.start - n // 2), min(maps, out.stop + n // 2))
+            blocks.append((read, out, band[read, out].to(dtype)))
+    return tuple(blocks)
+
+
+def in_cache(maps: Sequence[Tensor], spare: int, times: int = 1) -> Iterator[tuple[Tensor, ...]]:
+    """A few pixels of NHWC ``maps`` at a time, as rows (P, C), and ``spare`` buffers of that shape, used again.
+
+    ``times`` as many pixels where fewer temporaries are made of them.
+    """
+    rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
+    count, width = rows[0].shape
+    step = min(count, pixels_in_cache(width, times))
+    buffers = [rows[0].new_empty(step, width) for _ in range(spare)]
+    for start in range(0, count, step):
+        here = [r[start : start + step] for r in rows]
+        yield (*here, *(buffer[: len(here[0])] for buffer in buffers))
+
+
+def add_windows(squares: Tensor, blocks: Sequence[Block], out: Tensor, k: float, alpha: float) -> None:
+    """out = k + alpha * (sums over windows of the columns of ``squares``)."""
+    constant = squares.new_full((1,), k)
+    for read, written, band in blocks:
+        torch.addmm(constant, squares[:, read], band, alpha=alpha, out=out[:, written])
+
+
+class _ChannelNorm(torch.autograd.Function):
+    """:class:`_ResponseNorm` over the channels of NHWC maps on a CPU: a few pixels at a time, which stay in its cache.
+
+    Fresh pages for temporaries of the maps' size cost more than the arithmetic. Only x is kept; d is computed again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, blocks: tuple[Block, ...], k: float, alpha: float, beta: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.blocks, ctx.k, ctx.alpha, ctx.beta = blocks, k, alpha, beta
+        y = torch.empty_like(x)
+        for a, b, squares, d in in_cache((x, y), spare=2):
+            torch.mul(a, a, out=squares)
+            add_windows(squares, blocks, d, k, alpha)
+            torch.mul(_negative_power(d, beta, out=squares, spare=d), a, out=b)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        g = g.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x)
+        for a, ga, da, scaled, d, spare in in_cache((x, g, dx), spare=3):
+            torch.mul(a, a, out=spare)
+            add_windows(spare, ctx.blocks, d, ctx.k, ctx.alpha)
+            _negative_power(d, ctx.beta, out=scaled, spare=spare).mul_(ga)
+            torch.mul(scaled, a, out=spare).div_(d)
+            add_windows(spare, ctx.blocks, d, 0.0, 1.0)
+            torch.addcmul(scaled, d, a, value=-2 * ctx.alpha * ctx.beta, out=da)
+        return dx, None, None, None, None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The same in compiled steps
+
+
+_compiling = False
+
+
+def use_compiler(on: bool = True) -> None:
+    """Compile the response normalisation of NHWC maps on a CPU, for this process, from now on.
+
+    Faster after half a minute of compilation, and equal but for rounding. Where torch.compile does not work, as
+    without a C++ compiler, a warning says so and nothing changes.
+    """
+    global _compiling
+    _compiling = on and compiler()
+
+
+def compiling() -> bool:
+    """Whether :func:`use_compiler` is in force."""
+    return _compiling
+
+
+@functools.cache
+def compiler() -> bool:
+    """Whether torch.compile works here; a warning if not."""
+    try:
+        torch.compile(torch.neg)(torch.ones(2))
+    except Exception as error:  # the kinds of failure are torch's own, and many
+        logger.warning("torch.compile does not work here (%s): nothing is compiled", type(error).__name__)
+        return False
+    return True
+
+
+FEWER = 4
+"""Compiled steps make fewer temporaries, so that so many times more pixels stay in the cache."""
+Step = Callable[..., Tensor]
+"""A part of the arithmetic of a chunk of pixels: rows (P, groups, C / groups), and rows with zeros at both ends."""
+
+
+@functools.cache
+def compiled(step: Step) -> Step:
+    """A step, as a kernel of its own for each shape of a chunk; torch keeps eight, and runs others uncompiled."""
+    kernel: Step = torch.compile(step, dynamic=False)
+    return kernel
+
+
+def as_it_is(step: Step) -> Step:
+    """The step itself."""
+    return step
+
+
+def between(padded: Tensor, maps: int) -> Tensor:
+    """What lies between the zeros."""
+    margin = (padded.shape[-1] - maps) // 2
+    return padded[..., margin : margin + maps]
+
+
+def shifted_sum(padded: Tensor, maps: int, start: float) -> Tensor:
+    """``start`` + the sum over the window around each of ``maps``, which lie between the zeros of ``padded``."""
+    total = padded[..., :maps] + start
+    for j in range(1, padded.shape[-1] - maps + 1):
+        total += padded[..., j : j + maps]
+    return total
+
+
+def square(a: Tensor, squares: Tensor, alpha: float) -> Tensor:
+    """alpha a^2, into ``squares``."""
+    return between(squares, a.shape[-1]).copy_(alpha * a * a)
+
+
+def normalise(a: Tensor, squares: Tensor, b: Tensor, k: float, beta: float) -> Tensor:
+    """b = a d^-beta with d = k + W(``squares``)."""
+    return b.copy_(a * _negative_power(shifted_sum(squares, a.shape[-1], k), beta))
+
+
+def share_out(a: Tensor, g: Tensor, squares: Tensor, shares: Tensor, k: float, beta: float) -> Tensor:
+    """g d^-beta, what a neuron's gradient has from its own output; into ``shares`` its part in that of others."""
+    d = shifted_sum(squares, a.shape[-1], k)
+    own = g * _negative_power(d, beta)
+    between(shares, a.shape[-1]).copy_(own * a / d)
+    return own
+
+
+def gather(a: Tensor, own: Tensor, shares: Tensor, da: Tensor, factor: float) -> Tensor:
+    """da = ``own`` + factor a W(``shares``)."""
+    return da.copy_(own + factor * a * shifted_sum(shares, a.shape[-1], 0.0))
+
+
+class _CompiledNorm(torch.autograd.Function):
+    """:class:`_ChannelNorm` in compiled steps, where sums of shifted rows are faster than products with a matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, n: int, groups: int, k: float, alpha: float, beta: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.n, ctx.groups, ctx.k, ctx.alpha, ctx.beta = n, groups, k, alpha, beta
+        y = torch.empty_like(x)
+        for done, a, b, squares in in_steps((x, y), groups, n, spare=1):
+            done(square)(a, squares, alpha)
+            done(normalise)(a, squares, b, k, beta)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        g = g.contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x)
+        for done, a, ga, da, squares, shares in in_steps((x, g, dx), ctx.groups, ctx.n, spare=2):
+            done(square)(a, squares, ctx.alpha)
+            own = done(share_out)(a, ga, squares, shares, ctx.k, ctx.beta)
+            done(gather)(a, own, shares, da, -2 * ctx.alpha * ctx.beta)
+        return dx, None, None, None, None, None
+
+
+def in_steps(maps: Sequence[Tensor], groups: int, n: int, spare: int) -> Iterator[tuple[Any, ...]]:
+    """:func:`in_cache` by groups, its buffers padded; first what makes of a step one that runs, compiled or (for the
+    pixels that are left over) not.
+    """
+    buffers: list[Tensor] = []
+    for rows in in_cache(maps, spare=0, times=FEWER):
+        chunk = [r.unflatten(1, (groups, -1)) for r in rows]
+        pixels, _, channels = chunk[0].shape
+        if not buffers:
+            shape, precise = (pixels, groups, channels + n - 1), torch.promote_types(rows[0].dtype, torch.float32)
+            buffers = [rows[0].new_zeros(shape, dtype=precise) for _ in range(spare)]
+        done = compiled if pixels == pixels_in_cache(groups * channels, FEWER) else as_it_is
+        yield done, *chunk, *(buffer[:pixels] for buffer in buffers)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The layers
+
+
+class LocalResponseNorm(nn.Module):
+    """Section 3.3: the fast form of :func:`local_response_norm`.
+
+    Args:
+        n: maps in the window, odd, the normalised one in the middle.
+        k: the constant in the denominator.
+        alpha: coefficient of the plain sum of squares (the 2012 code and PyTorch divide theirs by n).
+        beta: the exponent.
+        groups: towers that are normalised apart, each an equal share of the maps in order.
+
+    Raises :class:`PaperlibError` for an even ``n``, and on maps that cannot be shared out among ``groups``.
+    """
+
+    def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, groups: int = 1) -> None:
+        super().__init__()
+        check_norm(n, k)
+        self.n, self.k, self.alpha, self.beta, self.groups = n, k, alpha, beta, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] % self.groups:
+            raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
+        out: Tensor
+        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+            if _compiling:
+                return _CompiledNorm.apply(x, self.n, self.groups, self.k, self.alpha, self.beta)
+            blocks = window_blocks(x.shape[1], self.n, self.groups, x.dtype)
+            out = _ChannelNorm.apply(x, blocks, self.k, self.alpha, self.beta)
+        else:
+            out = _ResponseNorm.apply(x, self.window, self.k, self.alpha, self.beta)
+        return out
+
+    def window(self, squares: Tensor) -> Tensor:
+        """Sums over the n maps around each, within its tower."""
+        return window_sum(squares.unflatten(1, (self.groups, -1)), self.n, dim=2).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"n={self.n}, k={self.k:g}, alpha={self.alpha:g}, beta={self.beta:g}, groups={self.groups}"
+
+
+class SpatialResponseNorm(nn.Module):
+    """The third normalisation of net #145, which the paper does not mention: over ``size`` x ``size`` pixels of a map.
+
+    x / (1 + scale / size^2 * sum of squares) ** power, the sum cut off at the edges of the map. The defaults are
+    those of cnorm2 (layers-145.cfg and layer-params-145.cfg; the division by size^2 is layer.py:1183).
+    """
+
+    def __init__(self, size: int = 5, scale: float = 1e-3, power: float = 0.75) -> None:
+        super().__init__()
+        check_norm(size, 1.0)
+        self.size, self.scale, self.power = size, scale, power
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = _ResponseNorm.apply(x, self.window, 1.0, self.scale / self.size**2, self.power)
+        return out
+
+    def window(self, squares: Tensor) -> Tensor:
+        """Sums over the square around each pixel: along the columns, then along the rows."""
+        return window_sum(window_sum(squares, self.size, dim=2), self.size, dim=3)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, scale={self.scale:g}, power={self.power:g}"
