@@ -187,6 +187,9 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "colour_gap": lambda lines: _one("look", "colour_gap")(lines) - _one("look", "colour_gap_by_chance")(lines),
     "ten_views_gain": lambda lines: _views(lines, 1) - _views(lines, 10),  # centre view minus ten, top-1
     "ensemble_gain": lambda lines: _one("ensemble", "mean_top1_error")(lines) - _one("ensemble", "top1_error")(lines),
+    "fit_error": _one("fit", "top1_error"),  # of the finished net on its training images: no dropout, centre view
+    # the same net, the same way of looking, unseen images and seen ones: unlike "gap", fair between such arms
+    "overfit": lambda lines: METRICS["test_error"](lines) - METRICS["fit_error"](lines),
     "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
 }
 

@@ -68,6 +68,8 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "updates": ("epochs", ""), "steps": ("length", "epochs"), "converged": ("time to convergence", "epochs"),
     "train_error": ("training error", "%"), "train_loss": ("training loss", "nats"),
     "first_loss": ("loss of the first epoch", "nats"), "test_error": ("test error", "%"), "gap": ("gap", "points"),
+    "fit_error": ("error on the training images", "%"),
+    "overfit": ("test error minus error on the training images", "points"),
     "neighbours_gain": ("neighbours of the same class, in activities more than in pixels", "points"),
     "far_in_pixels": ("neighbours that are far in pixels, above a half", "points"),
     "colour_gap": ("difference in colour of the towers, above chance", ""),

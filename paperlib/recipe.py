@@ -181,6 +181,7 @@ class Stop:
     ``validation`` images of the training set are held out for the schedule (0: none).
     ``train_images`` uses only the first so many training images (0: all of them). ``classes`` uses only the images
     of these classes, in training and test, with their places in the tuple as labels ((): all of them).
+    ``test_train`` has the finished net tested on its training images as well, without dropout or augmentation.
     """
 
     epochs: int = 90
@@ -189,6 +190,7 @@ class Stop:
     validation: int = 0
     train_images: int = 0
     classes: tuple[int, ...] = ()
+    test_train: bool = False
 
 
 def field_names() -> list[str]:

@@ -322,13 +322,18 @@ class Loop:
         return round(100 * total / len(images), 4)
 
     def final(self, state: State) -> Iterator[Line]:
-        """The last lines of a record: the test errors of a net trained on crops, in one and in ten views; the end."""
+        """The last lines of a record: the errors of a net trained on crops, in one and in ten views; those on its own
+        training images, where they are asked for; the end.
+        """
         digest = runs.weights_sha256(self.net.state_dict())
         if state.ended == "done" and self.run.recipe.augment.crop:
             for views in (1, 10):
                 images, labels = self.data.test_images, self.data.test_labels
                 errors = evaluate.errors(self.net, self.augmenter, images, labels, views, self.topology)
                 yield {"kind": "test", "views": views, **errors, "n": len(images), "weights_sha256": digest}
+        if state.ended == "done" and self.run.stop.test_train:
+            errors = evaluate.errors(self.net, self.augmenter, self.images, self.labels, 1, self.topology)
+            yield {"kind": "fit", "views": 1, **errors, "n": len(self.images)}
         means = state.means | ({"processes": state.processes} if state.processes else {})
         yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **means}
 

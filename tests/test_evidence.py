@@ -89,6 +89,17 @@ def test_results_are_one_row_a_recorded_run(folder: Path) -> None:
     assert slow["gap"] == pytest.approx(5.25)
 
 
+def test_overfitting_is_the_test_error_above_that_on_the_training_images() -> None:
+    """Both of the finished net; "gap" has the error on the way, with dropout and on crops."""
+    lines: list[Line] = [
+        {"kind": "run"}, epoch(1, 70, 71.5), epoch(2, 55, 60.25), {"kind": "fit", "views": 1, "top1_error": 12.5},
+        {"kind": "end", "status": "done", "steps": 12},
+    ]  # fmt: skip
+    assert evidence.METRICS["overfit"](lines) == pytest.approx(47.75)
+    assert evidence.METRICS["fit_error"](lines) == 12.5
+    assert math.isnan(evidence.METRICS["overfit"](lines[:3]))
+
+
 def test_what_no_declaration_yields_is_stale_and_never_used(folder: Path) -> None:
     store(folder, "fast", 0, [80, 15])
     stray = store(folder, "fast", 9, [80, 15])  # a seed that is not declared

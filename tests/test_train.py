@@ -222,6 +222,22 @@ def test_test_errors_in_one_and_ten_views() -> None:
     assert not runs.of_kind(fit(tiny.everything(epochs=2, threshold=100.0)), "test")
 
 
+def test_errors_on_the_training_images_where_they_are_asked_for() -> None:
+    """By the finished net, without dropout, on centre views: against a loop; and nothing else is changed by asking."""
+    run = tiny.everything(epochs=2, train_images=40, test_train=True)
+    trained = train.fit(run, DATA)
+    (line,) = runs.of_kind(trained.lines, "fit")
+    augmenter = Augmenter(run.recipe.augment, run.sizes, DATA.train_images[:40])
+    trained.net.eval()
+    with torch.no_grad():
+        best = [int(trained.net(augmenter.test_batch(image[None])).argmax()) for image in DATA.train_images[:40]]
+    wrong = sum(a != b for a, b in zip(best, DATA.train_labels[:40].tolist(), strict=True))
+    assert (line["n"], line["top1_error"]) == (40, pytest.approx(100 * wrong / 40))
+    without = dataclasses.replace(run, stop=dataclasses.replace(run.stop, test_train=False))
+    lines = fit(without)
+    assert lines[-1] == trained.lines[-1] and not runs.of_kind(lines, "fit")
+
+
 # ------------------------------------------------------------------------------------------ the schedule
 
 
