@@ -1,6 +1,6 @@
-"""Testing a net: probabilities over one or ten views, top-k errors, ensembles, features and neighbours, kernels.
+"""Testing a net: probabilities over one or ten views, top-k errors, ensembles, features and neighbours.
 
-Sections 4.1 (ten views), 6 (errors, averages of nets) and 6.1 (Figures 3 and 4) of the paper. Errors are in per
+Sections 4.1 (ten views), 6 (errors, averages of nets) and 6.1 (Figure 4) of the paper. Errors are in per
 cent. A net gives logits; dropout is off while it is evaluated, and its mode is as before afterwards.
 """
 
@@ -226,45 +226,3 @@ def pixel_rank_of_feature_neighbours(indices: Tensor, query_images: Tensor, bank
         ranks.append(torch.searchsorted(ordered, mine) + 1)
         done += len(distances)
     return torch.cat(ranks)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Kernels (section 6.1, Figure 3)
-
-
-def colour_index(kernels: Tensor) -> Tensor:
-    """Share of a kernel's energy outside the grey axis: (K,) from kernels (K, 3, h, w); 0 is grey, 1 pure colour.
-
-    At each place of a kernel its three weights are split into their mean, which sees brightness, and the rest, which
-    sees colour; the index is the rest's share of the sum of squares. A random kernel has 2/3 on average; one of
-    zeros has no colour, 0. (The paper only looks: "largely color-agnostic", "color-specific".)
-    """
-    if kernels.ndim != 4 or kernels.shape[1] != 3:
-        raise PaperlibError(f"a colour index needs kernels (K, 3, h, w), not {tuple(kernels.shape)}")
-    weights = kernels.double()
-    colour = (weights - weights.mean(1, keepdim=True)).square().sum((1, 2, 3))
-    energy = weights.square().sum((1, 2, 3))
-    return colour / energy.clamp(min=torch.finfo(torch.float64).tiny)
-
-
-def tower_colour(kernels: Tensor, towers: int = 2) -> Tensor:
-    """Mean colour index of each tower, (towers,), from the kernels (K, 3, h, w) of conv1, tower after tower."""
-    return colour_index(kernels).unflatten(0, (towers, -1)).mean(1)
-
-
-def colour_gap_by_chance(kernels: Tensor, generator: torch.Generator, splits: int = 10_000) -> float:
-    """In how many of ``splits`` random halvings the two halves differ at least as much as the two towers do.
-
-    The p-value of a permutation test of "specialised" (S6.1-b): two towers always differ somehow.
-    """
-    index = colour_index(kernels)
-    low, high = tower_colour(kernels).sort().values
-    as_far = gaps_by_chance(index, generator, splits) >= (high - low) * (1 - 1e-9)  # last bits are not a difference
-    return (1 + int(as_far.sum())) / (1 + splits)
-
-
-def gaps_by_chance(index: Tensor, generator: torch.Generator, splits: int = 10_000) -> Tensor:
-    """How far the means of two random halves of ``index`` (K,) lie apart, for so many halvings: (splits,)."""
-    orders = torch.rand(splits, len(index), generator=generator).argsort(1)
-    means = index[orders].unflatten(1, (2, len(index) // 2)).mean(2)
-    return (means[:, 0] - means[:, 1]).abs()

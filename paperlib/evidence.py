@@ -15,12 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import safe_open
 from scipy import stats
+from torch import Tensor
 
-from paperlib import design, experiments, runs
+from paperlib import design, experiments, kernels, runs
 from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
 from paperlib.runs import Line, Run
+from paperlib.seeding import generator
 
 RECORDED = runs.ROOT / "data" / "recorded"
 FEWEST_SEEDS = 5  # below this a verdict is "inconclusive", whatever the interval says
@@ -161,6 +164,24 @@ def _views(lines: Record, views: int) -> float:
     return float(found[0]) if found else math.nan
 
 
+def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float]:
+    """The mean of a measure over the kernels of conv1, above that of shuffled copies; NaN where no weights are kept."""
+
+    def read(lines: Record) -> float:
+        looks = runs.of_kind(lines, "look")
+        if not looks:
+            return math.nan
+        path = place_of(lines[0]).with_suffix(".safetensors")
+        if not path.exists() or sha256(path) != looks[0]["weights"]:
+            raise PaperlibError(f"{path} is missing, or not the weights that its record names: restore it from git")
+        with safe_open(path, "pt") as stored:
+            found = stored.get_tensor("conv1.weight").float()
+        chance = kernels.shuffled(found, generator(lines[0]["seed"], "shuffles", 0))
+        return float(measure(found).mean() - measure(chance).mean())
+
+    return read
+
+
 def _converged(lines: Record) -> float:
     """Updates to the first epoch whose test error is within a point of the run's lowest; NaN if it never learnt.
 
@@ -185,6 +206,8 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "neighbours_gain": lambda lines: _one("look", "label_agreement")(lines) - _one("look", "pixel_agreement")(lines),
     "far_in_pixels": lambda lines: _one("look", "far_in_pixels")(lines) - 50.0,  # above 0: most of them are
     "colour_gap": lambda lines: _one("look", "colour_gap")(lines) - _one("look", "colour_gap_by_chance")(lines),
+    "orientation": _of_kernels(kernels.orientation_selectivity),
+    "narrowness": _of_kernels(lambda found: -kernels.bandwidth(found)),  # in octaves: above 0, fewer than by chance
     "ten_views_gain": lambda lines: _views(lines, 1) - _views(lines, 10),  # centre view minus ten, top-1
     "ensemble_gain": lambda lines: _one("ensemble", "mean_top1_error")(lines) - _one("ensemble", "top1_error")(lines),
     "fit_error": _one("fit", "top1_error"),  # of the finished net on its training images: no dropout, centre view
@@ -192,6 +215,9 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "overfit": lambda lines: METRICS["test_error"](lines) - METRICS["fit_error"](lines),
     "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
 }
+
+UNITS = {"first_loss": "nats", "train_loss": "nats", "colour_gap": "", "orientation": "", "narrowness": "octaves"}
+"""Units of what is not in points of error, or (as a ratio) in times."""
 
 # ---------------------------------------------------------------------------------------------------------
 # The choice of learning rates
@@ -234,7 +260,8 @@ def chosen_rates(scale: str, name: str = "relu-rates") -> dict[str, float | None
 class Verdict:
     """What the records say of one comparison. ``low`` and ``high`` are the 95 % interval of ``estimate``;
     ``bound`` is "lower" where the run of b was censored for at least one seed, "upper" where that of a was: then
-    ``estimate`` is only a bound, and there is no interval. It is "" where no run was censored.
+    ``estimate`` is only a bound, and there is no interval; "both" where both were, and nothing is bounded. It is ""
+    where no run was censored.
     """
 
     comparison: Comparison
@@ -254,15 +281,17 @@ class Verdict:
     def text(self) -> str:
         """The result in a few characters: estimate and interval, with the unit."""
         ratio = self.comparison.transform == "log_ratio"
-        unit = "times" if ratio else "nats" if self.comparison.metric.endswith("loss") else "points"
-        digits = ".2f"
+        unit = "times" if ratio else UNITS.get(self.comparison.metric, "points")
+        unit, digits = f" {unit}" if unit else "", ".2f"
+        if self.bound == "both":
+            return "neither arm got there with all seeds"
         if self.bound:
-            return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:{digits}} {unit} (bound)"
+            return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:{digits}}{unit} (bound)"
         if math.isnan(self.estimate):
             return "a seed without a value"
         if math.isnan(self.low):
-            return f"{self.estimate:{digits}} {unit}"
-        return f"{self.estimate:{digits}} {unit} ({self.low:{digits}} to {self.high:{digits}})"
+            return f"{self.estimate:{digits}}{unit}"
+        return f"{self.estimate:{digits}}{unit} ({self.low:{digits}} to {self.high:{digits}})"
 
 
 def paired(
@@ -300,13 +329,12 @@ def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
     null = None if comparison.question == "direction" else comparison.target
     values, bound = paired(list(x), list(y), comparison.transform, null), ""
     if comparison.metric == "updates" and (x.isna().any() or y.isna().any()):
-        if x.isna().any() and y.isna().any():
-            return None  # neither side is bounded
         # a censored run takes at least its steps, a diverged one for ever; the weakest of the seeds' bounds is safe
-        bound = "lower" if y.isna().any() else "upper"
+        bound = "both" if x.isna().any() and y.isna().any() else "lower" if y.isna().any() else "upper"
         least_a, least_b = (f["steps"].where(f["status"] != "diverged", math.inf) for f in (a, b))
         ratios = y.fillna(least_b) / x.fillna(least_a)
-        values = (float(ratios.min() if bound == "lower" else ratios.max()), math.nan, math.nan, math.nan)
+        safe = {"both": math.nan, "lower": float(ratios.min()), "upper": float(ratios.max())}[bound]
+        values = (safe, math.nan, math.nan, math.nan)
     verdict = Verdict(comparison, experiment.name, experiment.scale, len(seeds), *values, bound, experiment.proxy)
     return replace(verdict, status=status_of(verdict))
 

@@ -73,6 +73,8 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "neighbours_gain": ("neighbours of the same class, in activities more than in pixels", "points"),
     "far_in_pixels": ("neighbours that are far in pixels, above a half", "points"),
     "colour_gap": ("difference in colour of the towers, above chance", ""),
+    "orientation": ("selectivity for orientation, above chance", ""),
+    "narrowness": ("octaves narrower than by chance", ""),
     "ten_views_gain": ("one view minus ten", "points"), "ensemble_gain": ("single nets minus their average", "points"),
 }  # fmt: skip
 """Metric of :data:`paperlib.evidence.METRICS` -> how a table calls it, and its unit ("": none, or in the name)."""

@@ -6,6 +6,7 @@ import math
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from paperlib import evidence, experiments, runs
 from paperlib.optim import plateau_drops
@@ -80,6 +81,7 @@ def training() -> Drawing:
             axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
             axes.annotate("÷ 10", (drop + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -11),
                           textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, frame["validation_error"].min() - 3), 100))
     axes.set_title(f"The whole training, {SCALE_NAMES[experiment.scale]}, one seed")
     axes.legend()

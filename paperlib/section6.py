@@ -14,6 +14,7 @@ from paperlib import data, design, evaluate, evidence, experiments, paper, runs,
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
+from paperlib.kernels import colour_index
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, nothing_yet, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def fig3() -> Drawing:
         width_ratios=[1] * (count // 2) + [0.5] + [1] * (count // 2),
     )  # fmt: skip
     for line, (seed, kernels) in zip(panels, found.items(), strict=True):
-        indices = evaluate.colour_index(kernels).tolist()
+        indices = colour_index(kernels).tolist()
         axes = [*line[: count // 2], *line[count // 2 + 1 :]]
         for number, (each, kernel, index) in enumerate(zip(axes, kernels, indices, strict=True)):
             draw_kernel(each, kernel, index)
@@ -214,7 +215,7 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
     figure = plt.figure(figsize=(0.72 * ACROSS, 2 * (0.72 * lines + 0.35) + 0.4))
     rows, halves = [], figure.subfigures(2, 1, squeeze=False)[:, 0]
     for tower, (part, place) in enumerate(zip(kernels.split(half), halves, strict=True)):
-        indices = evaluate.colour_index(part).tolist()
+        indices = colour_index(part).tolist()
         panels = list(place.subplots(lines, ACROSS, squeeze=False).flat)
         for number, (axes, kernel, index) in enumerate(zip(panels, part, indices, strict=False)):
             draw_kernel(axes, kernel, index)

@@ -18,6 +18,7 @@ from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
+from paperlib.kernels import colour_index, gaps_by_chance, tower_colour
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
 
@@ -152,8 +153,8 @@ def look(net: nn.Module, augmenter: Augmenter, run: Run, dataset: Dataset) -> Li
     line["median_pixel_rank"] = int(ranks.median())
     if run.sizes.channels == 3 and run.recipe.model.net == "two_tower":
         kernels = net.get_parameter("conv1.weight").detach()
-        towers = evaluate.tower_colour(kernels)
-        by_chance = evaluate.gaps_by_chance(evaluate.colour_index(kernels), generator(run.seed, "halvings", 0))
+        towers = tower_colour(kernels)
+        by_chance = gaps_by_chance(colour_index(kernels), generator(run.seed, "halvings", 0))
         line["tower_colour"] = [round(value, 4) for value in towers.tolist()]
         line["colour_gap"] = round(float((towers[0] - towers[1]).abs()), 4)
         line["colour_gap_by_chance"] = round(float(by_chance.mean()), 4)

@@ -296,6 +296,17 @@ def test_a_censored_seed_gives_a_bound_and_no_interval(folder: Path) -> None:
     assert verdict.text == "> 3.50 times (bound)" and verdict.status == "supported (proxy)"
 
 
+def test_where_both_arms_are_censored_nothing_is_bounded(folder: Path) -> None:
+    """The fast one with seed 0 and the slow one with seed 1: their ratio may be anything."""
+    for seed in range(5):
+        for arm, other in (("fast", 0), ("slow", 1)):
+            censored = seed == other
+            store(folder, arm, seed, [89.0] * 20 if censored else crossing(40), "censored" if censored else "reached")
+    verdict = evidence.compare(MADE_UP, FASTER)
+    assert verdict and (verdict.n, verdict.bound, verdict.status) == (5, "both", "inconclusive")
+    assert math.isnan(verdict.estimate) and verdict.text == "neither arm got there with all seeds"
+
+
 def test_differences_in_points(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arms = {"plain": {}, "better": {"model.lrn": True}}
     of = replace(MADE_UP, arms=arms, comparisons=(BETTER,), stop=Stop(epochs=2, window=10))
