@@ -167,17 +167,18 @@ def _views(lines: Record, views: int) -> float:
 def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float]:
     """The mean of a measure over the kernels of conv1, above that of shuffled copies; NaN where no weights are kept."""
 
-    def read(lines: Record) -> float:
-        looks = runs.of_kind(lines, "look")
-        if not looks:
-            return math.nan
-        path = place_of(lines[0]).with_suffix(".safetensors")
-        if not path.exists() or sha256(path) != looks[0]["weights"]:
+    @cache
+    def above_chance(path: Path, checksum: str, seed: int) -> float:
+        if not path.exists() or sha256(path) != checksum:
             raise PaperlibError(f"{path} is missing, or not the weights that its record names: restore it from git")
         with safe_open(path, "pt") as stored:
             found = stored.get_tensor("conv1.weight").float()
-        chance = kernels.shuffled(found, generator(lines[0]["seed"], "shuffles", 0))
+        chance = kernels.shuffled(found, generator(seed, "shuffles", 0))
         return float(measure(found).mean() - measure(chance).mean())
+
+    def read(lines: Record) -> float:
+        path = place_of(lines[0]).with_suffix(".safetensors") if (looks := runs.of_kind(lines, "look")) else None
+        return above_chance(path, looks[0]["weights"], lines[0]["seed"]) if path else math.nan
 
     return read
 

@@ -30,8 +30,8 @@ from paperlib.style import PALETTE, SCALE_NAMES, Drawing, Picture, png, show, us
 
 __all__ = [
     "CROSSING", "DRAWINGS", "PALETTE", "SCALE_NAMES", "TABLES", "TOWER_COLOURS", "Drawing", "Picture", "ablations",
-    "curves", "draw", "fig1", "fig2", "fig3", "fig4", "fig_claims", "overfit", "relu_parts", "show", "stall", "table1", "table2",
-    "training", "use_style",
+    "curves", "draw", "fig1", "fig2", "fig3", "fig4", "fig_claims", "overfit", "relu_parts", "show", "stall",
+    "table1", "table2", "training", "use_style",
 ]  # fmt: skip
 
 FIGURES = runs.ROOT / "figures"

@@ -96,7 +96,7 @@ def bandwidth(kernels: Tensor) -> Tensor:
     return (share * (octaves - mean).square()).sum((1, 2)).sqrt()
 
 
-def shuffled(kernels: Tensor, generator: torch.Generator, copies: int = 200) -> Tensor:
+def shuffled(kernels: Tensor, generator: torch.Generator, copies: int = 20) -> Tensor:
     """So many ``copies`` of kernels (K, C, h, w) with their pixels in random order: (copies * K, C, h, w).
 
     A copy has the colours and contrasts of its kernel, and no orientation or frequency but by chance.

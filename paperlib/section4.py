@@ -28,9 +28,9 @@ def overfit() -> Drawing:
     axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(arms) - 0.5, -0.5))
     axes.set_yticks(range(len(arms)), arms)
     axes.set_title(f"{experiment.stop.train_images} training images, {SCALE_NAMES[experiment.scale]}; a line a seed")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0))
-    means = frame.groupby("arm")[["fit_error", "test_error"]].mean()
+    axes.legend(loc="upper left")
+    means = frame.groupby("arm", sort=False)[["fit_error", "test_error"]].mean()
     alt = "Mean errors on the training images and on the test images: " + "; ".join(
-        f"{arm} {means.loc[arm, 'fit_error']:.1f} and {means.loc[arm, 'test_error']:.1f} %" for arm in arms
+        f"{arm} {fit:.1f} and {test:.1f} %" for arm, fit, test in means.itertuples()
     )
     return Drawing(figure, frame.round(4), alt)
