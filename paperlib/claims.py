@@ -111,11 +111,14 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
         "seeds": min(v.n for v in here),
         "setting": ", ".join(dict.fromkeys(v.experiment + (", a proxy" if v.proxy else "") for v in here)),
         "result": result,
-        "reason": "; ".join(
-            [entry["note"]]
-            + [f"at scale {v.scale}, n = {v.n}: {v.comparison.arms} {v.text}, {v.status}" for v in elsewhere]
-        ).strip("; "),
+        "reason": f"{entry['note']} {others_of(elsewhere)}".strip(),
     }
+
+
+def others_of(elsewhere: Sequence[Verdict]) -> str:
+    """A sentence with the verdicts at smaller scales, which decide nothing."""
+    told = [f"at scale {v.scale}, n = {v.n}: {v.comparison.arms} {v.text}, {v.status}" for v in elsewhere]
+    return f"Also, {'; '.join(told)}." if told else ""
 
 
 def together(found: Sequence[Verdict]) -> str:

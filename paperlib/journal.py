@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,16 @@ class State:
     def from_json(cls, data: Line) -> State:
         sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
         return cls(**{**data, **sums})
+
+
+def shorter(run: Run, directory: Path) -> Path | None:
+    """The folder beside ``directory`` of the longest finished run that is ``run`` but for having fewer epochs."""
+    for epochs in range(run.stop.epochs - 1, 0, -1):
+        folder = directory.parent / replace(run, stop=replace(run.stop, epochs=epochs)).id
+        if (folder / "record.jsonl").exists() and runs.finished(folder / "record.jsonl"):
+            ended_by_epochs = runs.status(runs.read_record(folder / "record.jsonl")) in ("done", "censored")
+            return folder if ended_by_epochs else None
+    return None
 
 
 class Journal:
@@ -121,6 +131,23 @@ class Journal:
                 f"({str(lines[0].get('id'))[:12]}, not {self.run.id[:12]}); use another folder"
             )
         return lines
+
+    def begin_with_shorter(self) -> None:
+        """Begin where the same run of fewer epochs ended, if that stands beside this one and this has not begun.
+
+        Its updates are the first ones of this run, bit for bit: nothing in them depends on how many are to come.
+        """
+        if self.directory is None or runs.begun(self.path) or (folder := shorter(self.run, self.directory)) is None:
+            return
+        found = runs.load_checkpoint(folder, folder.name)
+        if found is None:
+            return
+        step, tensors, saved = found
+        so_far = [line for line in runs.read_record(folder / "record.jsonl") if line["kind"] in ("window", "epoch")]
+        lines = [self.first | {"begun_as": folder.name}, *so_far]
+        self.rewrite("".join(json.dumps(line) + "\n" for line in lines).encode())
+        saved |= {"ended": "", "record_bytes": self.size()}
+        runs.save_checkpoint(self.directory, self.run.id, step, tensors, saved)
 
     def __exit__(self, *_: object) -> None:
         if self.directory is not None:

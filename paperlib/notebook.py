@@ -137,11 +137,16 @@ def ratio_table(name: str, scale: str | None = None) -> None:
 
     Without a ``scale``, a table for each at which there are runs, the largest first.
     """
-    for each in scales_of(name, scale):
-        _ratio_table(name, each)
+    tables = [_ratio_table(name, each) for each in scales_of(name, scale)]
+    if any(tables):
+        say(
+            "*which way?*: only the sign is asked for. *p (Holm)*: corrected for all comparisons of its table; "
+            "the verdict goes by the interval, which is not."
+        )
 
 
-def _ratio_table(name: str, scale: str) -> None:
+def _ratio_table(name: str, scale: str) -> bool:
+    """One of them; whether there was anything to compare."""
     rows = []
     for v in evidence.verdicts_of(name, scale):
         c = v.comparison
@@ -161,9 +166,10 @@ def _ratio_table(name: str, scale: str) -> None:
         )
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
-        return
+        return False
     heads = ("arms", "of", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
     say(f"Compared, {figures.SCALE_NAMES[scale]}:\n\n" + markdown_table(heads, rows))
+    return True
 
 
 def rate_table(scale: str) -> None:

@@ -873,7 +873,7 @@ REPRODUCTIONS = (
         19.8,
         1,
         "no colour noise, biases 0.1, k = 1, crops of 227, images squashed to 256x256; 72 epochs",
-        "BVLC/caffe, models/bvlc_alexnet/readme.md",
+        "BVLC/caffe, models/bvlc_alexnet/readme.md and examples/imagenet/readme.md",
     ),
     Reproduction(
         "Caffe, CaffeNet",

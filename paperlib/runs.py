@@ -191,7 +191,8 @@ def status(lines: list[Line]) -> str:
     return ends[-1]["status"] if ends else "unfinished"
 
 
-PROVENANCE = {"started", "seconds", "env", "code", "processes", "compiled", "device"}
+PROVENANCE = {"started", "seconds", "env", "code", "begun_as", "processes", "compiled", "device"}
+"""Fields of a record that say when, where and how it was made, and may differ where it was made twice."""
 
 
 def comparable(lines: list[Line]) -> list[Line]:

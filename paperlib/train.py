@@ -110,6 +110,7 @@ def fit(
                 )
             return Trained(net, journal.lines)
         loop = Loop(run, data, device)
+        journal.begin_with_shorter()
         state = journal.restore(loop.net, loop.optimiser)
         if run.start and not state.step:
             take_over(loop.net, other(run.start))
