@@ -64,10 +64,10 @@ class State:
 def shorter(run: Run, directory: Path) -> Path | None:
     """The folder beside ``directory`` of the longest finished run that is ``run`` but for having fewer epochs."""
     for epochs in range(run.stop.epochs - 1, 0, -1):
-        folder = directory.parent / replace(run, stop=replace(run.stop, epochs=epochs)).id
-        if (folder / "record.jsonl").exists() and runs.finished(folder / "record.jsonl"):
-            ended_by_epochs = runs.status(runs.read_record(folder / "record.jsonl")) in ("done", "censored")
-            return folder if ended_by_epochs else None
+        path = runs.record_path(directory.parent, replace(run, stop=replace(run.stop, epochs=epochs)).id)
+        status = runs.status(runs.read_record(path)) if runs.begun(path) else "unfinished"
+        if status != "unfinished":
+            return path.parent if status in ("done", "censored") else None
     return None
 
 

@@ -66,7 +66,7 @@ def test_towers_are_compared_in_order_and_against_chance() -> None:
 
 
 def test_gap_by_chance_is_the_share_of_all_halvings() -> None:
-    """Eight some of 2 × 4: all 70 halvings counted."""
+    """Eight kernels, four a tower: all 70 halvings counted."""
     some = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(2))
     index = kernels.colour_index(some).numpy()
     gap = abs(index[:4].mean() - index[4:].mean())
