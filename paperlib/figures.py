@@ -228,6 +228,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "relu_parts": relu_parts,
     "overfit": overfit,
     "stall": stall,
+    "training": training,
     "ablations": ablations,
     "claims": fig_claims,
 }
