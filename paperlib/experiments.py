@@ -200,7 +200,7 @@ NET_SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
 NET_RATES: dict[str, dict[str, float]] = {
     "sample": {"baseline": 0.03, "vgg": 0.03, "tanh": 0.1, "mlp": 0.001, "no-dropout": 0.003},
     "photos": {"photos": 0.01},
-    "cifar10": {"baseline": 0.01},
+    "cifar10": {"baseline": 0.01, "vgg": 0.03},
 }
 """Scale -> net -> the rate that the recorded sweep chose; a test derives them again from the records."""
 
@@ -429,7 +429,9 @@ CIFAR_BASELINE = BASELINE.but(
 )
 """The baseline of the sample on colour images; twelve epochs, the rate divided by 10 for the last four."""
 CIFAR_STOP = Stop(epochs=12, window=100)
-CIFAR_VGG_STACK = VGG_STACK.but(**{"augment.colour": 0.1, "optim.drops": (8,)})
+CIFAR_VGG_STACK = VGG_STACK.but(
+    **{"augment.colour": 0.1, "optim.lr": NET_RATES["cifar10"]["vgg"], "optim.drops": (8,)}
+)
 
 
 def on_cifar10(experiment: Experiment, *arms: str, **changes: Any) -> Experiment:
