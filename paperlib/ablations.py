@@ -27,7 +27,7 @@ def differences() -> pd.DataFrame:
         for scale in PLACES:
             if (name, scale) not in experiments.EXPERIMENTS:
                 continue
-            frame = evidence.results(name, scale).set_index(["arm", "seed"])["test_error"]
+            frame = evidence.results(name, scale, "test_error").set_index(["arm", "seed"])["test_error"]
             arms = [arm for arm in experiments.get(name, scale).arms if arm != "baseline"]
             for arm in arms:
                 if (scale, arm) in seen or arm not in frame.index or "baseline" not in frame.index:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ def recorded() -> dict[str, Record]:
 def forget() -> None:
     """Read the records again at the next question; for processes that add some."""
     _read_all.cache_clear()
-    _results.cache_clear()
+    _column.cache_clear()
 
 
 def stale() -> list[str]:
@@ -102,18 +103,25 @@ def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
     return [(arm, seed, known[run_id]) for run_id, (arm, seed, _) in ids.items() if run_id in known]
 
 
-def results(name: str, scale: str) -> pd.DataFrame:
-    """One row a recorded run: arm, seed, how it ended, and every metric (errors in per cent, times in updates)."""
-    return _results(RECORDED, name, scale).copy()
+def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
+    """One row a recorded run: arm, seed, how it ended, and the metrics wanted (errors in per cent, times in updates).
+
+    All of :data:`METRICS` by default; some of them read weights, and take their time.
+    """
+    columns = ("arm", "seed", "status", *(wanted or METRICS))
+    return pd.DataFrame({column: _column(RECORDED, name, scale, column) for column in columns})
 
 
 @cache
-def _results(folder: Path, name: str, scale: str) -> pd.DataFrame:
-    rows = [
-        {"arm": arm, "seed": seed, "status": runs.status(lines), **{m: f(lines) for m, f in METRICS.items()}}
-        for arm, seed, lines in records_of(name, scale)
-    ]
-    return pd.DataFrame(rows, columns=["arm", "seed", "status", *METRICS])
+def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]:
+    """One column of :func:`results`, worked out once a process."""
+    measures: dict[str, Callable[[str, int, Record], Any]] = {
+        "arm": lambda arm, seed, lines: arm,
+        "seed": lambda arm, seed, lines: seed,
+        "status": lambda arm, seed, lines: runs.status(lines),
+    }
+    measure = measures.get(column) or (lambda arm, seed, lines: METRICS[column](lines))
+    return tuple(measure(*run) for run in records_of(name, scale))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -318,7 +326,7 @@ def paired(
 
 def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
     """The verdict on one comparison, or None where no seed has both arms recorded."""
-    frame = results(experiment.name, experiment.scale)
+    frame = results(experiment.name, experiment.scale, comparison.metric, "steps")
     a, b = (frame[frame["arm"] == arm].set_index("seed") for arm in (comparison.a, comparison.b or comparison.a))
     seeds = [s for s in a.index if s in b.index]
     if not seeds:

@@ -429,9 +429,7 @@ CIFAR_BASELINE = BASELINE.but(
 )
 """The baseline of the sample on colour images; twelve epochs, the rate divided by 10 for the last four."""
 CIFAR_STOP = Stop(epochs=12, window=100)
-CIFAR_VGG_STACK = VGG_STACK.but(
-    **{"augment.colour": 0.1, "optim.lr": NET_RATES["cifar10"]["vgg"], "optim.drops": (8,)}
-)
+CIFAR_VGG_STACK = VGG_STACK.but(**{"augment.colour": 0.1, "optim.lr": NET_RATES["cifar10"]["vgg"], "optim.drops": (8,)})
 
 
 def on_cifar10(experiment: Experiment, *arms: str, **changes: Any) -> Experiment:

@@ -107,7 +107,7 @@ def result_table(name: str, scale: str | None = None, metric: str = "updates") -
 
 def _result_table(name: str, scale: str, metric: str) -> None:
     experiment = experiments.get(name, scale)
-    frame = evidence.results(name, scale)
+    frame = evidence.results(name, scale, metric, "steps")
     if frame.empty:
         say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return

@@ -13,7 +13,7 @@ def overfit() -> Drawing:
     use_style()
     experiment = experiments.OVERFIT
     columns = ["arm", "seed", "fit_error", "test_error"]
-    frame = evidence.results(experiment.name, experiment.scale)[columns]
+    frame = evidence.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
         return nothing_yet(experiment.name, columns)
     arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
