@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from paperlib import claims, evidence, figures
+from paperlib import claims, evidence, experiments, figures, optim, runs
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -55,7 +55,26 @@ def figure1() -> str:
     return "\n".join(sentences) or "- nothing recorded yet"
 
 
-PARTS: dict[str, Callable[[], str]] = {"tally": tally, "claims": table, "costs": costs, "figure1": figure1}
+def training() -> str:
+    """What the whole training on Tiny ImageNet came to, a sentence for each end of it that is recorded."""
+    sentences = []
+    for _, _, lines in evidence.records_of("full", "tinyimagenet"):
+        errors = [line["validation_error"] for line in runs.of_kind(lines, "epoch")]
+        drops = optim.plateau_drops(experiments.FULL_TINY.base.optim, errors)
+        views = {
+            line["views"]: f"{line['top1_error']:.1f} and {line['top5_error']:.1f} %"
+            for line in runs.of_kind(lines, "test")
+        }
+        fell = f"the rate fell after epochs {', '.join(map(str, drops))}" if drops else "the rate never fell"
+        sentences.append(
+            f"- {len(errors)} epochs, one seed; {fell}: {views[10]} in ten views, {views[1]} in the centre one."
+        )
+    return "\n".join(sentences) or "- nothing recorded yet"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "tally": tally, "claims": table, "costs": costs, "figure1": figure1, "training": training,
+}  # fmt: skip
 
 
 def render(text: str) -> str:
