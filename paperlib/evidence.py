@@ -103,6 +103,11 @@ def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
     return [(arm, seed, known[run_id]) for run_id, (arm, seed, _) in ids.items() if run_id in known]
 
 
+def longest(name: str, scale: str) -> tuple[str, int, Record] | None:
+    """(arm, seed, record) of the recorded run of an experiment that took most epochs; None where none is recorded."""
+    return max(records_of(name, scale), key=lambda run: len(runs.of_kind(run[2], "epoch")), default=None)
+
+
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     """One row a recorded run: arm, seed, how it ended, and the metrics wanted (errors in per cent, times in updates).
 

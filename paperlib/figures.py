@@ -25,13 +25,13 @@ from paperlib.experiments import UNIT_STOPS
 from paperlib.figure2 import CROSSING, TOWER_COLOURS, fig2
 from paperlib.section4 import overfit
 from paperlib.section5 import stall, training
-from paperlib.section6 import Table, fig3, fig4, table1, table2
+from paperlib.section6 import Table, fig3, fig4, kernels_by_seed, table1, table2
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, Picture, png, show, use_style
 
 __all__ = [
     "CROSSING", "DRAWINGS", "PALETTE", "SCALE_NAMES", "TABLES", "TOWER_COLOURS", "Drawing", "Picture", "ablations",
-    "curves", "draw", "fig1", "fig2", "fig3", "fig4", "fig_claims", "overfit", "relu_parts", "show", "stall",
-    "table1", "table2", "training", "use_style",
+    "curves", "draw", "fig1", "fig2", "fig3", "fig4", "fig_claims", "kernels_by_seed", "overfit", "relu_parts", "show",
+    "stall", "table1", "table2", "training", "use_style",
 ]  # fmt: skip
 
 FIGURES = runs.ROOT / "figures"
@@ -224,6 +224,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "fig1": fig1,
     "fig2": fig2,
     "fig3": fig3,
+    "kernels": kernels_by_seed,
     "fig4": fig4,
     "relu_parts": relu_parts,
     "overfit": overfit,

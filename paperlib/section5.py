@@ -63,10 +63,9 @@ def training() -> Drawing:
     use_style()
     experiment = experiments.FULL_TINY
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
-    found = evidence.records_of(experiment.name, experiment.scale)
-    if not found:
+    if not (found := evidence.longest(experiment.name, experiment.scale)):
         return nothing_yet(experiment.name, columns)
-    arm, seed, lines = max(found, key=lambda each: len(runs.of_kind(each[2], "epoch")))
+    arm, seed, lines = found
     frame = pd.DataFrame(
         [{"arm": arm, "seed": seed, **{k: line[k] for k in columns[2:]}} for line in runs.of_kind(lines, "epoch")]
     )

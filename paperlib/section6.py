@@ -153,6 +153,7 @@ def draw_kernel(axes: Axes, kernel: Tensor, index: float) -> None:
     """A kernel (3, h, w), and its index of colour below it."""
     axes.imshow(as_picture(kernel).numpy())
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     axes.set_xlabel(f"{index:.2f}", fontsize=8, labelpad=2)
 
 
@@ -165,7 +166,16 @@ def kernels_of(experiment: design.Experiment, arm: str, dataset: Dataset) -> dic
 
 
 def fig3() -> Drawing:
-    """Figure 3 of the paper on colour patches: the kernels of conv1 of each tower, a line a seed."""
+    """Figure 3 of the paper, for the net of the longest full training that is recorded."""
+    experiment = experiments.FULL_TINY
+    if not (found := evidence.longest(experiment.name, experiment.scale)):
+        use_style()
+        return nothing_yet(experiment.name, ["tower", "kernel", "colour_index"])
+    return fig3_of(weights.checkpoint(evidence.place_of(found[2][0]).with_suffix(".safetensors")))
+
+
+def kernels_by_seed() -> Drawing:
+    """The kernels of conv1 of five nets on colour patches, tower by tower, a line a seed."""
     use_style()
     found = kernels_of(experiments.COLOUR, "baseline", data.load("photos"))
     if not found:
@@ -338,7 +348,7 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str)
     agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
     first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())
     figure.suptitle(
-        f"A small net on {SCALE_NAMES[scale]}. Frame: same label (green) or another (red, dashed)",
+        f"A small net on {SCALE_NAMES[scale]}. Frame: same label (green) or another (orange, dashed)",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     alt = (

@@ -44,7 +44,7 @@ def _closed() -> Iterator[None]:
 
 KNOWN = {**dict.fromkeys(DRAWINGS, "png"), **dict.fromkeys(TABLES, "md")}
 """Figure or table -> how its file ends."""
-PICTURES = ("claims", "fig3", "fig4")
+PICTURES = ("claims", "fig3", "kernels", "fig4")
 """Figures that are pictures, and have no axes."""
 
 
