@@ -62,7 +62,8 @@ class Experiment:
     """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest.
 
     What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
-    to the base that make the run from whose weights it starts, "members" the number of nets that it averages.
+    to the base that make the run from whose weights it starts ("start_rounded": as they are recorded), "members" the
+    number of nets that it averages.
     ``keep`` lists arms whose final weights are recorded too.
     """
 
@@ -115,6 +116,7 @@ class Experiment:
             seed,
             start=None if start is None else self.changed(start, fingerprint, seed),
             members=changes.get("members", 1),
+            start_rounded=changes.get("start_rounded", False),
         )
 
     def cells(self) -> Iterator[tuple[str, int]]:

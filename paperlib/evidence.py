@@ -7,6 +7,7 @@ Only records under ``data/recorded/`` count as evidence; a user's own ``runs/`` 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -105,7 +106,26 @@ def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
 
 def longest(name: str, scale: str) -> tuple[str, int, Record] | None:
     """(arm, seed, record) of the recorded run of an experiment that took most epochs; None where none is recorded."""
-    return max(records_of(name, scale), key=lambda run: len(runs.of_kind(run[2], "epoch")), default=None)
+    return max(records_of(name, scale), key=lambda run: len(epochs_of(run[2])), default=None)
+
+
+def epochs_of(lines: Record) -> list[Line]:
+    """The epochs of a run, behind those of the run that it starts from, and counted on from them."""
+    start = Run.from_config(lines[0]["config"]).start
+    before = epochs_of(recorded()[start.id]) if start and start.id in recorded() else []
+    return before + [line | {"epoch": len(before) + line["epoch"]} for line in runs.of_kind(lines, "epoch")]
+
+
+def drops_of(epochs: Sequence[Line]) -> list[int]:
+    """The epochs after which the rate fell."""
+    return [before["epoch"] for before, after in itertools.pairwise(epochs) if after["lr"] < before["lr"]]
+
+
+def schedule(epochs: Sequence[Line]) -> str:
+    """When the rate fell, in words."""
+    drops = drops_of(epochs)
+    after = f"after epoch{'s' * (len(drops) > 1)} {' and '.join(map(str, drops))}"
+    return f"the rate fell {after}" if drops else "the rate never fell"
 
 
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:

@@ -205,6 +205,7 @@ def train_one(
         result = train.fit(
             job.run, dataset, job.directory, about=job.about, progress=progress,
             keep_going=lambda: parent is None or os.getppid() == parent, topology=topology, device=device,
+            start=weights.start_of(job.run),
         )  # fmt: skip
     return result.status
 

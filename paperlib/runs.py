@@ -34,7 +34,8 @@ Line = dict[str, Any]
 class Run:
     """One training, fully described; ``data`` is the fingerprint of the data set.
 
-    With ``start`` its weights begin as that run's ended, but for the output layer (section 6, "fine-tuning"). With
+    With ``start`` its weights begin as that run's ended (those of the output layer only where the classes are the
+    same; section 6, "fine-tuning"), and with ``start_rounded`` as they are recorded, rounded to half precision. With
     ``members`` above 1 it is the average of so many nets, each a run of its own (section 6, "5 CNNs").
     """
 
@@ -45,6 +46,7 @@ class Run:
     seed: int
     start: Run | None = None
     members: int = 1
+    start_rounded: bool = False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -52,6 +54,8 @@ class Run:
         further: dict[str, Any] = {"start": self.start.config} if self.start else {}
         if self.members != 1:
             further["members"] = self.members
+        if self.start_rounded:
+            further["start_rounded"] = True
         return further | {
             "recipe": to_dict(self.recipe),
             "sizes": to_dict(self.sizes),
@@ -77,6 +81,7 @@ class Run:
             config["seed"],
             cls.from_config(config["start"]) if "start" in config else None,
             config.get("members", 1),
+            config.get("start_rounded", False),
         )
 
     def alone(self) -> list[Run]:

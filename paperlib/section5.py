@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from paperlib import evidence, experiments, runs
-from paperlib.optim import plateau_drops
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 
 READING = {"source": "as the code was run", "paper": "as the text reads"}
@@ -66,17 +65,15 @@ def training() -> Drawing:
     if not (found := evidence.longest(experiment.name, experiment.scale)):
         return nothing_yet(experiment.name, columns)
     arm, seed, lines = found
-    frame = pd.DataFrame(
-        [{"arm": arm, "seed": seed, **{k: line[k] for k in columns[2:]}} for line in runs.of_kind(lines, "epoch")]
-    )
+    epochs = evidence.epochs_of(lines)
+    frame = pd.DataFrame([{"arm": arm, "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
     figure, axes = plt.subplots(figsize=(8.0, 4.0))
     axes.plot(frame["epoch"], frame["train_error"], "--", color=PALETTE[1], label="training, on the way, with dropout")
     axes.plot(frame["epoch"], frame["validation_error"], "-o", ms=3, color=PALETTE[0], label="held out, centre view")
-    for drop in plateau_drops(experiment.base.optim, frame["validation_error"]):
-        if drop < len(frame):
-            axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
-            axes.annotate("÷ 10", (drop + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -11),
-                          textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    for drop in evidence.drops_of(epochs):
+        axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
+        axes.annotate("÷ 10", (drop + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(3, 5),
+                      textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, frame["validation_error"].min() - 3), 100))
     axes.set_title(f"The whole training, {SCALE_NAMES[experiment.scale]}, one seed")
@@ -87,6 +84,7 @@ def training() -> Drawing:
     )
     best = frame["validation_error"].min()
     alt = (
-        f"Errors over {len(frame)} epochs; the held-out one comes down to {best:.2f} %. Official validation set, {ends}"
+        f"Errors over {len(frame)} epochs; {evidence.schedule(epochs)}; the held-out error comes down to {best:.2f} %. "
+        f"Official validation set, {ends}"
     )
     return Drawing(figure, frame.round(4), alt)

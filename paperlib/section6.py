@@ -101,9 +101,12 @@ def table1() -> Table:
     for scale in SMALL:
         rows += recorded_errors("net", "baseline", "the small net, mean of single nets", "ten", scale=scale)
         rows += recorded_errors("net", "baseline", "the same nets", "centre", scale=scale)
-    for arm, views in itertools.product(experiments.FULL_TINY.arms, ("ten", "centre")):
-        epochs = experiments.FULL_TINY.run(arm, 0, "").stop.epochs
-        what = f"half the net of the paper, images of 64 pixels, 200 classes, {epochs} epochs"
+    for (arm, _, lines), views in itertools.product(evidence.records_of("full", "tinyimagenet"), ("ten", "centre")):
+        epochs = evidence.epochs_of(lines)
+        what = (
+            f"half the net of the paper, images of 64 pixels, 200 classes, {len(epochs)} epochs; "
+            f"{evidence.schedule(epochs)}"
+        )
         rows += recorded_errors("full", arm, what, views, scale="tinyimagenet")
     return table_of(rows, "Table 1, and what stands beside it")
 

@@ -66,12 +66,14 @@ def fit(
     keep_going: Callable[[], bool] = lambda: True,
     topology: Topology = ALONE,
     device: str = "cpu",
+    start: nn.Module | None = None,
 ) -> Trained:
     """Train ``run`` on ``data``; with a ``directory``, record, checkpoint and resume there.
 
     As one of several processes (``topology``), all of them call it with the same run and data; rank 0 alone reads
     and writes the directory and has the whole record, and all get the whole net. ``device`` is where the net
-    computes; "cuda" has not been tried.
+    computes; "cuda" has not been tried. ``start`` is the net that the run starts from, where it is at hand; otherwise
+    that is trained first.
 
     ``about`` (experiment, scale, arm) goes into the record's first line. Raises :class:`PaperlibError` where
     the data are not those of the run or the directory cannot be used, :class:`Interrupted` as soon as
@@ -113,7 +115,7 @@ def fit(
         journal.begin_with_shorter()
         state = journal.restore(loop.net, loop.optimiser)
         if run.start and not state.step:
-            take_over(loop.net, other(run.start))
+            take_over(loop.net, start or other(run.start), run)
         state = loop.take_part(topology, state)
         state.means |= means
         for line in loop.updates(state, checkpoint_seconds, journal, progress and not topology.rank, keep_going):
@@ -145,16 +147,19 @@ def average(run: Run, data: Dataset, journal: Journal, nets: Sequence[nn.Module]
     return Trained(net, journal.lines)
 
 
-def take_over(net: nn.Module, trained: nn.Module) -> None:
-    """Give ``net`` the weights of another one, layer by layer; its output layer is for other classes and stays."""
+def take_over(net: nn.Module, trained: nn.Module, run: Run) -> None:
+    """Give ``net``, of ``run``, the weights of the one that it starts from, layer by layer.
+
+    Where that was for other classes, the output layer stays as it is.
+    """
     theirs, mine = trained.state_dict(), net.state_dict()
     output = list(mine)[-1].rpartition(".")[0]
     for name, weights in mine.items():
-        if name.rpartition(".")[0] == output:
+        if name.rpartition(".")[0] == output and run.start and run.start.stop.classes != run.stop.classes:
             continue
         if name not in theirs or theirs[name].shape != weights.shape:
             raise PaperlibError(f"the net that this run starts from has no {name} of shape {tuple(weights.shape)}")
-        weights.copy_(theirs[name])
+        weights.copy_(theirs[name].half() if run.start_rounded else theirs[name])
 
 
 class Loop:

@@ -35,8 +35,8 @@ def keep(net: nn.Module, run: Run, dataset: Dataset, path: Path) -> Line:
     save_file({name: t.half().contiguous() for name, t in net.state_dict().items()}, part, metadata={"run": run.id})
     part.chmod(0o644)  # safetensors keeps its files to their owner
     part.replace(path)
-    kept, augmenter = usable(load_file(path), run, dataset)
-    return {"kind": "look", "weights": evidence.sha256(path), **look(kept, augmenter, run, dataset)}
+    half, augmenter = usable(load_file(path), run, dataset)
+    return {"kind": "look", "weights": evidence.sha256(path), **look(half, augmenter, run, dataset)}
 
 
 def usable(tensors: dict[str, Tensor], run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
@@ -46,15 +46,27 @@ def usable(tensors: dict[str, Tensor], run: Run, dataset: Dataset) -> tuple[nn.M
 
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
     """The net of a recorded run whose weights are kept; raises :class:`PaperlibError` where they are not."""
-    run = experiment.run(arm, seed, dataset.fingerprint)
-    lines = evidence.recorded().get(run.id, [])
-    looks = runs.of_kind(lines, "look")
-    if not looks:
+    found = kept(experiment.run(arm, seed, dataset.fingerprint))
+    if found is None:
         raise PaperlibError(f"no weights of {experiment.name}, {arm}, seed {seed} are recorded at this scale")
+    return found.on(dataset)[:2]
+
+
+def kept(run: Run) -> Checkpoint | None:
+    """The recorded weights of a run; None where none are recorded."""
+    lines = evidence.recorded().get(run.id, [])
+    if not runs.of_kind(lines, "look"):
+        return None
     path = evidence.place_of(lines[0]).with_suffix(".safetensors")
     if not path.exists():
         raise PaperlibError(f"{path} is missing: restore it from git")
-    return checkpoint(path).on(dataset)[:2]
+    return checkpoint(path)
+
+
+def start_of(run: Run) -> nn.Module | None:
+    """The net that a run starts from, where it does so from weights as they are recorded, and they are."""
+    found = kept(run.start) if run.start and run.start_rounded else None
+    return found.net() if found else None
 
 
 def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:

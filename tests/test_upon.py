@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ EXPERIMENT = Experiment(
     {
         "scratch": {}, "fine-tuned": {"start": {"stop.classes": (3, 1, 5, 0, 4), "stop.epochs": 2}},
         "three": {"members": 3},
+        "continued": {"start": {}, "start_rounded": True, "stop.epochs": 2, "optim.lr": 0.0005},
         "few": {"stop.train_images": 32, "stop.epochs": 2, "optim.lr": 0.002, "sizes.fc": 16},
     },
     seeds=(0, 1), keep=("scratch",),
@@ -115,7 +117,7 @@ def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> N
     first = weights_of(train.fit(tuned.start, DATA).net)
     fresh = build(tuned.recipe.model, tuned.sizes, tuned.seed)
     loop = train.Loop(tuned, DATA)
-    train.take_over(loop.net, train.fit(tuned.start, DATA).net)
+    train.take_over(loop.net, train.fit(tuned.start, DATA).net, tuned)
     for name, t in loop.net.state_dict().items():
         expected = fresh.state_dict()[name] if name.startswith("fc8") else first[name]
         assert torch.equal(t, expected), name
@@ -127,10 +129,38 @@ def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> N
     assert whole.lines[-1]["weights_sha256"] == runs.weights_sha256(loop.net.state_dict())
     other = build(tuned.recipe.model, replace(tuned.sizes, fc=16), 0)
     with pytest.raises(PaperlibError, match="has no fc6.weight of shape"):
-        train.take_over(loop.net, other)
+        train.take_over(loop.net, other, tuned)
 
 
-@pytest.mark.parametrize("arm", ["fine-tuned", "three"])
+def test_where_the_classes_are_the_same_the_output_layer_goes_on_too_and_all_of_it_rounded() -> None:
+    continued = run("continued")
+    assert continued.start == run("scratch")
+    first = weights_of(train.fit(continued.start, DATA).net)
+    loop = train.Loop(continued, DATA)
+    train.take_over(loop.net, train.fit(continued.start, DATA).net, continued)
+    for name, t in loop.net.state_dict().items():
+        assert torch.equal(t, first[name].half().float()), name
+    assert any(not torch.equal(t, first[name]) for name, t in loop.net.state_dict().items())
+
+
+def test_what_goes_on_from_recorded_weights_needs_nothing_else(here: Path) -> None:
+    """The run it starts from is neither at hand nor trained again; and nothing differs from where it is."""
+    runner.run("upon", "sample", progress=False, arms=["scratch"])
+    runner.record("upon", "sample")
+    shutil.rmtree(here / "runs")
+    runner.run("upon", "sample", progress=False, arms=["continued"], seeds=1)
+    assert sorted(path.name for path in (here / "runs").iterdir()) == [run("continued").id]
+    mine = runs.read_record(runs.record_path(here / "runs", run("continued").id))
+    assert runs.comparable(mine[1:]) == runs.comparable(train.fit(run("continued"), DATA).lines[1:])
+    runner.record("upon", "sample")
+    before, after = (evidence.recorded()[run(arm).id] for arm in ("scratch", "continued"))
+    epochs = evidence.epochs_of(after)
+    assert [(line["epoch"], line["lr"]) for line in epochs] == [(1, 0.001), (2, 0.0005), (3, 0.0005)]
+    assert epochs[0] == runs.of_kind(before, "epoch")[0] and evidence.drops_of(epochs) == [1]
+    assert evidence.longest("upon", "sample") == ("continued", 0, after)
+
+
+@pytest.mark.parametrize("arm", ["fine-tuned", "three", "continued"])
 def test_in_a_directory_and_interrupted_they_are_the_same(arm: str, tmp_path: Path) -> None:
     plain = runs.comparable(train.fit(run(arm), DATA).lines)
     directory = tmp_path / run(arm).id

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from paperlib import claims, evidence, experiments, figures, optim, runs
+from paperlib import claims, evidence, figures, runs
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -59,15 +59,14 @@ def training() -> str:
     """What the whole training on Tiny ImageNet came to, a sentence for each end of it that is recorded."""
     sentences = []
     for _, _, lines in evidence.records_of("full", "tinyimagenet"):
-        errors = [line["validation_error"] for line in runs.of_kind(lines, "epoch")]
-        drops = optim.plateau_drops(experiments.FULL_TINY.base.optim, errors)
+        epochs = evidence.epochs_of(lines)
         views = {
             line["views"]: f"{line['top1_error']:.1f} and {line['top5_error']:.1f} %"
             for line in runs.of_kind(lines, "test")
         }
-        fell = f"the rate fell after epochs {', '.join(map(str, drops))}" if drops else "the rate never fell"
         sentences.append(
-            f"- {len(errors)} epochs, one seed; {fell}: {views[10]} in ten views, {views[1]} in the centre one."
+            f"- {len(epochs)} epochs, one seed; {evidence.schedule(epochs)}: "
+            f"{views[10]} in ten views, {views[1]} in the centre one."
         )
     return "\n".join(sentences) or "- nothing recorded yet"
 
