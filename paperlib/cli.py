@@ -77,11 +77,11 @@ def data_prepare(
     train_only: Annotated[bool, typer.Option("--train-only", help="There are no validation images.")] = False,
 ) -> None:
     """Scale and cut a folder or archives of images as section 2 says, into few files; what was interrupted goes on."""
-    from paperlib import packed
+    from paperlib import packing
 
     bar = sys.stderr.isatty()
     how = {"store": store, "size": size, "quality": quality, "jobs": jobs, "train_only": train_only}
-    typer.echo(packed.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
+    typer.echo(packing.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
 
 
 @app.command()

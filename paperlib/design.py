@@ -1,7 +1,8 @@
 """The form of an experiment: arms, seeds, stopping rule and the comparisons that answer claims.
 
 An arm differs from its experiment's base in the dotted fields it names, and in nothing else: seeds share initial
-weights, order of the data and augmentation. The experiments themselves are in ``paperlib.experiments``.
+weights, order of the data and augmentation. The experiments themselves are in ``paperlib.experiments`` and
+``paperlib.figure1``.
 """
 
 from __future__ import annotations
@@ -135,6 +136,14 @@ class Experiment:
                 self.cells(), FINGERPRINTS.get(self.scale, {}).items()
             )
         }
+
+
+FIVE = (0, 1, 2, 3, 4)
+"""The seeds of an experiment that is to decide something."""
+SWEEP_STOPS = {
+    "cifar10": Stop(epochs=3, window=100), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
+}  # fmt: skip
+"""Scale -> how long a learning rate is tried."""
 
 
 def sweep(

@@ -1,187 +1,19 @@
 """The experiments: controlled comparisons, each a table of arms declared before any run that counts.
 
-What an experiment says is computed in ``paperlib.evidence`` from recorded runs.
+Those of Figure 1 are in ``paperlib.figure1``. What an experiment says is computed in ``paperlib.evidence`` from
+recorded runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from paperlib import paper
-from paperlib.design import SCALES, Changes, Comparison, Experiment, lower, sweep
+from paperlib import figure1
+from paperlib.design import FIVE, SCALES, SWEEP_STOPS, Changes, Comparison, Experiment, lower, sweep
 from paperlib.errors import PaperlibError
-from paperlib.models import CIFAR_SIZES, EVIDENCE_SIZES, SAMPLE_SIZES, TINY_SIZES, VGG_EVIDENCE_SIZES, VGG_SAMPLE_SIZES
+from paperlib.models import EVIDENCE_SIZES, SAMPLE_SIZES, TINY_SIZES, VGG_EVIDENCE_SIZES, VGG_SAMPLE_SIZES
 from paperlib.recipe import SOURCE2012, Recipe, Sizes, Stop
-
-# ---------------------------------------------------------------------------------------------------------
-# Section 3.1, Figure 1: time to a training error, ReLU against saturating units
-
-PLAIN = Recipe().but(
-    **{
-        "model.net": "80sec", "model.lrn": False, "model.dropout": 0.0,
-        "augment.crop": False, "augment.mirror": "none", "augment.colour": 0.0,
-        "optim.weight_decay": 0.0, "optim.decay_biases": False, "optim.drops": (),
-    }
-)  # fmt: skip
-"""No regularisation of any kind, as section 3.1 says; batches of 128, momentum 0.9, a constant rate."""
-
-SETTINGS: dict[str, Changes] = {
-    # pixels 0-255 minus the mean image, the Gaussian initial weights of the configuration, biases at twice the rate
-    "2012": {"augment.pixels": "centred", "model.init": "gaussian", "optim.bias_lr_factor": 2.0},
-    # unit-variance input, initial weights matched to the nonlinearity, one rate
-    "today": {"augment.pixels": "standardised", "model.init": "matched", "optim.bias_lr_factor": 1.0},
-    # as today, with one rule for all nonlinearities
-    "xavier": {"augment.pixels": "standardised", "model.init": "xavier", "optim.bias_lr_factor": 1.0},
-    # the 2012 setting with one of its three parts as today
-    "2012+pixels": {"augment.pixels": "standardised", "model.init": "gaussian", "optim.bias_lr_factor": 2.0},
-    "2012+init": {"augment.pixels": "centred", "model.init": "matched", "optim.bias_lr_factor": 2.0},
-    "2012+bias": {"augment.pixels": "centred", "model.init": "gaussian", "optim.bias_lr_factor": 1.0},
-}
-UNITS = {"relu": "relu", "tanh": "tanh", "scaled": "scaled_tanh", "sigmoid": "sigmoid"}
-MATCHED_INIT = {"relu": "he", "tanh": "lecun", "scaled": "lecun", "sigmoid": "lecun"}
-"""He et al. 2015 for ReLU, sigma = 1/sqrt(fan-in) for the others."""
-
-
-def unit_arm(arm: str, scale: str) -> Changes:
-    """The changes of one arm of Figure 1, "setting/unit" or "setting/unit/net", without its learning rate."""
-    setting, unit, *net = arm.split("/")
-    changes = {**SETTINGS[setting], "model.activation": UNITS[unit]}
-    if net:
-        changes["model.net"] = net[0]
-    if changes["model.init"] == "matched":
-        changes["model.init"] = MATCHED_INIT[unit]
-    if changes["model.init"] == "gaussian" and scale == "sample":
-        changes["model.init"] = "gain_matched"  # half the kernels, one channel: keep the size of the signals
-    return changes
-
-
-UNIT_SIZES = {
-    "cifar10": CIFAR_SIZES,
-    "sample": Sizes(side=28, crop=28, channels=1, classes=10, kernels=(16, 16, 32), fc=32),
-}
-UNIT_STOPS = {
-    "cifar10": Stop(epochs=30, threshold=25.0, window=100),
-    # 12 % is out of reach of half the kernels in 12 epochs (first looks, one seed); 20 % takes several
-    "sample": Stop(epochs=12, threshold=20.0, window=26),
-}
-SWEEP_STOPS = {
-    "cifar10": Stop(epochs=3, window=100), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
-}  # fmt: skip
-
-SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
-    "cifar10": {
-        "2012/relu": (0.0003, 0.001, 0.003),
-        "2012/tanh": (0.0003, 0.001, 0.003, 0.01, 0.03),
-        "today/relu": (0.003, 0.01, 0.03, 0.1),
-        "today/tanh": (0.003, 0.01, 0.03, 0.1),
-        "2012/scaled": (0.001, 0.003, 0.01),
-        "2012/sigmoid": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    },
-    "sample": {
-        "2012/relu": (0.001, 0.003, 0.01),
-        "2012/tanh": (0.003, 0.01, 0.03, 0.1),
-        "today/relu": (0.01, 0.03, 0.1),
-        "today/tanh": (0.01, 0.03, 0.1, 0.3),
-        "2012/scaled": (0.001, 0.003, 0.01, 0.03, 0.1),
-        "2012/sigmoid": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-        "2012+pixels/relu": (0.003, 0.01, 0.03, 0.1),
-        "2012+pixels/tanh": (0.003, 0.01, 0.03, 0.1, 0.3),
-        "2012+init/relu": (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2),
-        "2012+init/tanh": (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1),
-        "2012+bias/relu": (0.001, 0.003, 0.01),
-        "2012+bias/tanh": (0.003, 0.01, 0.03, 0.1),
-        "2012/relu/19pct": (0.001, 0.003, 0.01),
-        "2012/tanh/19pct": (0.003, 0.01, 0.03, 0.1, 0.3),
-        "xavier/relu": (0.01, 0.03, 0.1, 0.3),
-        "xavier/tanh": (0.01, 0.03, 0.1, 0.3),
-    },
-}
-"""Rates tried, a factor of about three (where nothing was known, ten) apart; extended until the best of an arm
-has a worse or diverged neighbour on both sides. ``paperlib.evidence.choose_rate`` has the rule."""
-
-RATES: dict[str, dict[str, float]] = {
-    "cifar10": {
-        "2012/relu": 0.001, "2012/tanh": 0.01, "today/relu": 0.03, "today/tanh": 0.03,
-        "2012/scaled": 0.003, "2012/sigmoid": 0.3,
-    },
-    "sample": {
-        "2012/relu": 0.003, "2012/tanh": 0.03, "today/relu": 0.03, "today/tanh": 0.1,
-        "2012/scaled": 0.03, "2012/sigmoid": 0.3,
-        "2012+pixels/relu": 0.03, "2012+pixels/tanh": 0.1, "2012+init/relu": 0.001, "2012+init/tanh": 0.1,
-        "2012/relu/19pct": 0.003,
-        "2012/tanh/19pct": 0.1,
-        "2012+bias/relu": 0.003, "2012+bias/tanh": 0.03,
-        "xavier/relu": 0.03, "xavier/tanh": 0.1,
-    },
-}  # fmt: skip
-"""Scale -> arm -> the rate that the recorded sweep chose; a test derives them again from the records."""
-
-
-def rate_sweep(scale: str) -> Experiment:
-    """The sweep that chooses the learning rates of Figure 1 at one scale."""
-    arms = {arm: unit_arm(arm, scale) for arm in SWEPT[scale]}
-    return sweep(
-        "relu-rates", scale, "Learning rates for Figure 1", PLAIN, UNIT_SIZES[scale], SWEEP_STOPS[scale],
-        arms, SWEPT[scale],
-    )  # fmt: skip
-
-
-SEVERAL = 2.0
-"""What we take "consistently several times faster" to mean at the least (S3.1-d)."""
-
-
-def with_rates(arms: Sequence[str], scale: str) -> dict[str, Changes]:
-    """The arms that have a chosen rate at a scale, with it."""
-    return {arm: {**unit_arm(arm, scale), "optim.lr": RATES[scale][arm]} for arm in arms if arm in RATES[scale]}
-
-
-def faster(claim: str, setting: str, other: str, net: str = "", **question: Any) -> Comparison:
-    """ReLU against another unit in one setting: how many times as many updates the other needs."""
-    a, b = (f"{setting}/{unit}" + (f"/{net}" if net else "") for unit in ("relu", other))
-    return Comparison(claim, a, b, "updates", "log_ratio", **{"smallest_effect": 1.1, **question})
-
-
-def figure1(
-    scale: str, arms: Sequence[str], seeds: tuple[int, ...], seeds_of: dict[str, tuple[int, ...]]
-) -> Experiment:
-    """Figure 1 on the 80sec net: the paper's own form on CIFAR-10 (though the paper does not name its net)."""
-    comparisons = (
-        faster("S3.1-a", "2012", "tanh"),
-        faster("S3.1-a", "2012", "sigmoid"),
-        faster("S3.1-b.1", "2012", "tanh"),
-        faster("S3.1-b.2", "2012", "tanh", question="size", target=paper.FIGURE1.times_faster),
-        faster("S3.1-d", "2012", "tanh", question="at least", target=SEVERAL),
-        faster("", "2012", "scaled"),
-        faster("", "today", "tanh"),
-    )
-    return Experiment(
-        "relu", scale, "Figure 1: updates to a training error", PLAIN, UNIT_SIZES[scale], UNIT_STOPS[scale],
-        with_rates(arms, scale), seeds, seeds_of, comparisons, proxy=scale != "cifar10",
-    )  # fmt: skip
-
-
-FIVE = (0, 1, 2, 3, 4)
-FIGURE1_ARMS = ("2012/relu", "2012/tanh", "today/relu", "today/tanh", "2012/scaled", "2012/sigmoid")
-RELU_19PCT = Experiment(
-    "relu-19pct", "sample", "Figure 1 on a second four-layer net", PLAIN, UNIT_SIZES["sample"], UNIT_STOPS["sample"],
-    with_rates(("2012/relu/19pct", "2012/tanh/19pct"), "sample"), FIVE,
-    comparisons=(faster("S3.1-d", "2012", "tanh", "19pct", question="at least", target=SEVERAL),),
-)  # fmt: skip
-
-RELU_XAVIER = Experiment(
-    "relu-xavier", "sample", "Figure 1 with one rule of initial weights for all units", PLAIN, UNIT_SIZES["sample"],
-    UNIT_STOPS["sample"], with_rates(("xavier/relu", "xavier/tanh"), "sample"), FIVE,
-    comparisons=(faster("", "xavier", "tanh"),),
-)  # fmt: skip
-
-PARTS = ("pixels", "init", "bias")
-RELU_PARTS = Experiment(
-    "relu-parts", "sample", "Figure 1: which part of the 2012 setting decides", PLAIN, UNIT_SIZES["sample"],
-    UNIT_STOPS["sample"], with_rates([f"2012+{part}/{unit}" for part in PARTS for unit in ("relu", "tanh")], "sample"),
-    FIVE, comparisons=tuple(faster("", f"2012+{part}", "tanh") for part in PARTS),
-)  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------
 # Sections 3.2 to 7 on the sample: each arm changes one thing of one baseline
@@ -574,13 +406,7 @@ FULL = Experiment(
 held-out training images stalls. "eighth" is the net at an eighth of its width, to try a machine with."""
 
 DECLARED: list[Experiment] = [
-    rate_sweep("cifar10"),
-    rate_sweep("sample"),
-    figure1("cifar10", FIGURE1_ARMS, (0, 1, 2), {"2012/scaled": (0,), "2012/sigmoid": (0,)}),
-    figure1("sample", FIGURE1_ARMS, FIVE, {}),
-    RELU_PARTS,
-    RELU_19PCT,
-    RELU_XAVIER,
+    *figure1.DECLARED,
     net_sweep("baseline", {}),
     net_sweep("vgg", {}, VGG_STACK, VGG_SAMPLE_SIZES),
     net_sweep("tanh", {"model.activation": "tanh"}),

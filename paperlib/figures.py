@@ -18,10 +18,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from paperlib import claims, data, evidence, experiments, paper, runs, section6, weights
+from paperlib import claims, data, evidence, figure1, paper, runs, section6, weights
 from paperlib.ablations import ablations
 from paperlib.errors import PaperlibError
-from paperlib.experiments import UNIT_STOPS
 from paperlib.figure2 import CROSSING, TOWER_COLOURS, fig2
 from paperlib.section4 import overfit
 from paperlib.section5 import stall, training
@@ -90,9 +89,9 @@ def fig1(scale: str = "cifar10") -> Drawing:
     """Figure 1 of the paper: training error against epochs, in the setting of 2012 and in that of today."""
     use_style()
     settings = {"2012": "setting of 2012", "today": "setting of today"}
-    arms = [arm for arm in experiments.FIGURE1_ARMS]
+    arms = [arm for arm in figure1.FIGURE1_ARMS]
     frame = curves("relu", scale, arms)
-    threshold = UNIT_STOPS[scale].threshold or 0.0
+    threshold = figure1.UNIT_STOPS[scale].threshold or 0.0
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharey=True, width_ratios=(1.25, 1))
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
         draw_curves(axes, frame[frame["arm"].str.startswith(setting + "/")], threshold)
@@ -153,7 +152,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
         xlabel="updates of tanh / updates of ReLU (95 % interval; triangle: bound)",
     )
     axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.n}" for s, v in shown])
-    axes.set_title(f"Time to {UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
+    axes.set_title(f"Time to {figure1.UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
         f"{settings[s]}: {v.text}" for s, v in shown
     )

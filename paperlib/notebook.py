@@ -183,7 +183,7 @@ def rate_table(scale: str) -> None:
         text = "diverged" if math.isnan(swept[arm][rate]) else f"{swept[arm][rate]:.1f}"
         return f"**{text}**" if rate == chosen[arm] else text
 
-    epochs = experiments.SWEEP_STOPS[scale].epochs
+    epochs = design.SWEEP_STOPS[scale].epochs
     say(
         f"Running training error (%) after {epochs} epochs by learning rate, one seed, "
         f"{figures.SCALE_NAMES[scale]}:\n\n"

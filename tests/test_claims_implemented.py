@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paperlib import claims, experiments, journal, train
+from paperlib import claims, experiments, figure1, journal, train
 from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.layers import Dropout, set_step
@@ -87,17 +87,17 @@ def test_nothing_regularises_the_nets_of_figure_1() -> None:
             assert torch.equal(made.train_batch(images, torch.arange(6)), made.test_batch(images)), arm
 
 
-@pytest.mark.parametrize("scale", experiments.RATES)
+@pytest.mark.parametrize("scale", figure1.RATES)
 def test_each_net_of_figure_1_has_a_rate_of_its_own_from_inside_its_sweep(scale: str) -> None:
     """S3.1-c: tried, with a smaller and a larger one beside it, on a seed that decides nothing else."""
     sweep = experiments.get("relu-rates", scale)
-    for arm, rate in experiments.RATES[scale].items():
-        tried = experiments.SWEPT[scale][arm]
+    for arm, rate in figure1.RATES[scale].items():
+        tried = figure1.SWEPT[scale][arm]
         assert min(tried) < rate < max(tried) and rate in tried, arm
     for experiment in FIGURE1:
         if experiment.scale == scale and not experiment.sweep:
             for arm in experiment.arms:
-                rate = experiments.RATES[scale][arm]
+                rate = figure1.RATES[scale][arm]
                 assert experiment.recipe(arm).optim.lr == rate
                 assert experiment.recipe(arm) == sweep.recipe(f"{arm}@{rate:g}")  # swept as it is run
                 assert not set(experiment.planned_seeds(arm)) & set(sweep.planned_seeds(f"{arm}@{rate:g}"))

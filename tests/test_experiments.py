@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from paperlib import claims, design, evidence, experiments, runs
+from paperlib import claims, design, evidence, experiments, figure1, runs
 from paperlib.data import FINGERPRINTS
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import DECLARED, NET_RATES, NET_SWEPT, PLAIN, RATES, SWEPT
+from paperlib.experiments import DECLARED, NET_RATES, NET_SWEPT
+from paperlib.figure1 import PLAIN, RATES, SWEPT
 from paperlib.recipe import Recipe, field_names
 from paperlib.runs import Run
 
@@ -139,10 +140,10 @@ def test_units_are_compared_in_one_setting() -> None:
     ],
 )
 def test_what_the_arms_of_figure_1_stand_for(arm: str, scale: str, changes: tuple[Any, ...]) -> None:
-    made = experiments.unit_arm(arm, scale)
+    made = figure1.unit_arm(arm, scale)
     names = ("model.activation", "augment.pixels", "model.init", "optim.bias_lr_factor")
     assert tuple(made[name] for name in names) == changes and set(made) == set(names)
-    assert experiments.unit_arm(arm + "/19pct", scale) == {**made, "model.net": "19pct"}
+    assert figure1.unit_arm(arm + "/19pct", scale) == {**made, "model.net": "19pct"}
 
 
 @pytest.mark.parametrize(

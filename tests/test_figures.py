@@ -20,7 +20,7 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from safetensors import safe_open
 
-from paperlib import claims, data, design, evidence, experiments, figures, runs, section6, weights
+from paperlib import claims, data, design, evidence, experiments, figure1, figures, runs, section6, weights
 from paperlib.errors import PaperlibError
 from paperlib.figures import DRAWINGS, TABLES, Picture
 from paperlib.recipe import Stop
@@ -240,7 +240,7 @@ def test_every_status_has_a_colour_and_every_unit_a_name() -> None:
         assert re.sub(r" ≥.*", "", row.status) in figures.STATUS_COLOURS
     for status in ("reproduced", "supported (proxy)", "contradicted", "no effect", "inconclusive"):
         assert status in figures.STATUS_COLOURS
-    assert set(figures.UNIT_COLOURS) == set(figures.UNIT_NAMES) == set(figures.UNIT_DASHES) == set(experiments.UNITS)
+    assert set(figures.UNIT_COLOURS) == set(figures.UNIT_NAMES) == set(figures.UNIT_DASHES) == set(figure1.UNITS)
     assert set(figures.SCALE_NAMES) == set(design.SCALES)
     assert len({*figures.UNIT_DASHES.values()}) == len({*figures.UNIT_COLOURS.values()}) == 4
     assert runs.ROOT / "figures" == figures.FIGURES

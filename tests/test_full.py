@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from paperlib import cli, experiments, packed, runs, train
+from paperlib import cli, experiments, packed, packing, runs, train
 from paperlib.augment import Augmenter
 from paperlib.copies import DataError
 from paperlib.data import Statistics
@@ -160,7 +160,7 @@ def test_what_is_not_prepared_or_cannot_be_tested_is_said(
     assert str(tmp_path / "ilsvrc2012") in capsys.readouterr().err
     (tmp_path / "source" / "train" / "a").mkdir(parents=True)
     (tmp_path / "source" / "train" / "a" / "1.jpg").write_bytes(jpeg("one", 30, 30))
-    packed.prepare_folder(tmp_path / "source", tmp_path / "only", size=16, progress=False)
+    packing.prepare_folder(tmp_path / "source", tmp_path / "only", size=16, progress=False)
     with pytest.raises(DataError, match="no validation images"):
         packed.load(tmp_path / "only")
 
@@ -218,7 +218,7 @@ def test_other_pixels_have_another_fingerprint_and_no_validation_is_said_at_once
         (tmp_path / "source" / split / "a" / "1.jpg").write_bytes(jpeg(split, 40, 30))
     found = set()
     for k, how in enumerate(({}, {"quality": 30}, {"store": "raw"})):
-        packed.prepare_folder(tmp_path / "source", tmp_path / f"made{k}", size=16, jobs=1, progress=False, **how)
+        packing.prepare_folder(tmp_path / "source", tmp_path / f"made{k}", size=16, jobs=1, progress=False, **how)
         found.add(packed.load(tmp_path / f"made{k}").fingerprint)
     assert len(found) == 3
     (tmp_path / "source" / "val" / "a" / "1.jpg").unlink()

@@ -1,4 +1,4 @@
-"""paperlib.packed and paperlib.ilsvrc on generated images: layouts, odd images, statistics, kills, damage, reading."""
+"""Packing and reading packed images, on generated ones: layouts, odd images, statistics, kills, damage, reading."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import scipy.io
 import torch
 from PIL import Image
 
-from paperlib import cli, copies, data, ilsvrc, packed
+from paperlib import cli, copies, data, ilsvrc, packed, packing
 from paperlib.copies import DataError, DataMissingError
 from paperlib.errors import PaperlibError
 
@@ -100,8 +100,8 @@ def all_files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def make(source: Path, destination: Path, **how: object) -> packed.Report:
-    return packed.prepare_folder(source, destination, **{"size": SIZE, "jobs": 1, "progress": False} | how)  # type: ignore[arg-type]
+def make(source: Path, destination: Path, **how: object) -> packing.Report:
+    return packing.prepare_folder(source, destination, **{"size": SIZE, "jobs": 1, "progress": False} | how)  # type: ignore[arg-type]
 
 
 def message(action: Callable[[], object], kind: type[Exception] = DataError) -> str:
@@ -341,9 +341,9 @@ def test_an_unreadable_file_stops_instead_of_being_left_out(tmp_path: Path) -> N
     item = found[WNIDS[0]][0]
     Path(item.file).write_bytes(b"short")
     stem = tmp_path / "shard"
-    assert "shorter" in message(lambda: packed.pack([(0, item)], stem, "raw", SIZE, 95))
+    assert "shorter" in message(lambda: packing.pack([(0, item)], stem, "raw", SIZE, 95))
     Path(item.file).unlink()
-    assert "cannot be read" in message(lambda: packed.pack([(0, item)], stem, "raw", SIZE, 95))
+    assert "cannot be read" in message(lambda: packing.pack([(0, item)], stem, "raw", SIZE, 95))
     assert not list(tmp_path.glob("shard*"))
 
 
@@ -354,7 +354,7 @@ def test_an_unreadable_file_stops_instead_of_being_left_out(tmp_path: Path) -> N
 def test_statistics_are_numpys_over_what_is_read_back(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed, "SHARD", 5)
+    monkeypatch.setattr(packing, "SHARD", 5)
     make(folders(tmp_path), tmp_path / "made", store=store)
     opened = packed.open_packed(tmp_path / "made", check=True)
     images, sums = opened.train[:], opened.sums
@@ -388,7 +388,7 @@ def test_jpegs_are_whole_files_near_the_pixels(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from paperlib import packed
+from paperlib import packing
 left, fsync = int(sys.argv[3]), os.fsync
 def count(file):
     global left
@@ -396,18 +396,18 @@ def count(file):
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     fsync(file)
-os.fsync, packed.SHARD = count, 5
-packed.prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]), store="raw", size=16, jobs=1, progress=False)
+os.fsync, packing.SHARD = count, 5
+packing.prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]), store="raw", size=16, jobs=1, progress=False)
 """
 POOL_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from paperlib import packed
+from paperlib import packing
 def die(self, n):
     os.kill(os.getpid(), signal.SIGKILL)
 if __name__ == "__main__":
-    packed.tqdm.update, packed.SHARD = die, 5
-    packed.prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]), store="raw", size=16, jobs=2, progress=False)
+    packing.tqdm.update, packing.SHARD = die, 5
+    packing.prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]), store="raw", size=16, jobs=2, progress=False)
 """
 
 
@@ -422,7 +422,7 @@ def run_script(tmp_path: Path, script: str, *arguments: object) -> int:
 def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five shards are two files each, then five appends; 17: two of the final small files stand."""
     source = folders(tmp_path)
-    monkeypatch.setattr(packed, "SHARD", 5)
+    monkeypatch.setattr(packing, "SHARD", 5)
     make(source, tmp_path / "whole", store="raw")
     assert run_script(tmp_path, KILLED, source, tmp_path / "made", after) == -signal.SIGKILL
     assert not (tmp_path / "made" / "index.json").exists()
@@ -434,7 +434,7 @@ def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: p
 
 def test_a_killed_pool_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folders(tmp_path)
-    monkeypatch.setattr(packed, "SHARD", 5)
+    monkeypatch.setattr(packing, "SHARD", 5)
     assert run_script(tmp_path, POOL_KILLED, source, tmp_path / "made") == -signal.SIGKILL
     report = make(source, tmp_path / "made", store="raw", jobs=2)
     assert report.prepared < 18
@@ -447,9 +447,9 @@ def ended(*_: object) -> int:
 
 
 def test_a_worker_that_is_ended_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "SHARD", 5)
+    monkeypatch.setattr(packing, "SHARD", 5)
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "pack", ended)
+        patch.setattr(packing, "pack", ended)
         text = message(lambda: make(folders(tmp_path), tmp_path / "made", jobs=2), PaperlibError)
     assert "ended from outside" in text and "--jobs" in text
     assert make(tmp_path / "source", tmp_path / "made").prepared == 18
@@ -460,7 +460,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, calls, fsync = folders(tmp_path), [0], os.fsync
-    monkeypatch.setattr(packed, "SHARD", 5)
+    monkeypatch.setattr(packing, "SHARD", 5)
     make(source, tmp_path / "whole")
 
     def full(file: int) -> None:
@@ -507,7 +507,7 @@ def test_two_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def inside(*_: object) -> int:
         raise RuntimeError(message(lambda: make(source, tmp_path / "made")))
 
-    monkeypatch.setattr(packed, "_join", inside)
+    monkeypatch.setattr(packing, "_join", inside)
     with pytest.raises(RuntimeError, match="another process is preparing"):
         make(source, tmp_path / "made")
 
@@ -515,7 +515,7 @@ def test_two_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_bytes_lost_between_two_calls_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folders(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "_checksum", lambda file: 1 / 0)
+        patch.setattr(packing, "checksum_of", lambda file: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             make(source, tmp_path / "made")
     (tmp_path / "made" / "train.bin").unlink()

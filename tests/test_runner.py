@@ -21,7 +21,7 @@ from paperlib import cli, data, evidence, experiments, runner, runs, train
 from paperlib.data import FINGERPRINTS
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
-from paperlib.experiments import PLAIN, UNIT_SIZES
+from paperlib.figure1 import PLAIN, UNIT_SIZES
 from paperlib.recipe import Stop
 from paperlib.runner import Job
 from paperlib.runs import Run
