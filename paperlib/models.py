@@ -338,7 +338,7 @@ VGG_SAMPLE_SIZES = replace(VGG_EVIDENCE_SIZES, side=28, channels=1, kernels=(16,
 def vgg_stack(model: ModelRecipe, sizes: Sizes) -> nn.Sequential:
     """Net A of VGG (2014): eight 3x3 convolutions in five stages; with ``model.lrn`` it is A-LRN.
 
-    A-LRN normalises after the first convolution's ReLU, with the constants of section 3.3, and VGG found it useless.
+    A-LRN normalises after the first convolution's ReLU, with the constants of section 3.3, and VGG saw no gain.
     A stage ends in a 2x2 pool while that leaves at least three pixels. Of the recipe it reads the nonlinearity, lrn
     and its constants, dropout, width and initial values; biases start at 0.
     """
