@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from paperlib import evidence, experiments
-from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
+from paperlib.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
 
 OF = ("towers", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "readings")
 """Experiments whose arms change one thing of one baseline each, in the order of the paper's sections."""
@@ -91,7 +91,7 @@ def ablations() -> Drawing:
             few, many = here["n"].min(), here["n"].max()
             seeds = f"n = {few}" if few == many else f"n = {few} to {many}"
             hollow = here["n"].max() < evidence.FEWEST_SEEDS
-            fill, label = "none" if hollow else colour, f"{SCALE_NAMES[scale]}, {seeds}"
+            fill, label = "none" if hollow else colour, f"{scale_name(scale)}, {seeds}"
             axes.plot([], [], mark, color=colour, mfc=fill, label=label)
     single = (frame["n"] < evidence.FEWEST_SEEDS).any()
     marks = ". Hollow marks: single seeds, too few for an interval" if single else ", with 95 % intervals"

@@ -310,6 +310,15 @@ READINGS = Experiment(
     CIFAR_STOP, {"baseline": {}, **READINGS_FELT}, (0, 1), {"baseline": FIVE},
     comparisons=tuple(lower("", "baseline", arm) for arm in READINGS_FELT),
 )  # fmt: skip
+IN_COLOUR = ("no shrinking", "noise off late")
+SAMPLE_READINGS = {arm: changes for arm, changes in READINGS_FELT.items() if arm not in IN_COLOUR} | {
+    "conv1 frozen late": {"optim.freeze_conv1": (4, 5)},
+}
+READINGS_ON_SAMPLE = against_baseline(
+    "readings", "what each difference between paper and source is worth", SAMPLE_READINGS,
+    *(lower("", "baseline", arm) for arm in SAMPLE_READINGS),
+)  # fmt: skip
+"""Added, before any of its runs, for want of the core-hours for five seeds on CIFAR-10."""
 
 ON_CIFAR10 = (
     on_cifar10(NET),
@@ -441,6 +450,7 @@ DECLARED: list[Experiment] = [
     ENSEMBLE,
     PRETRAIN,
     COLOUR,
+    READINGS_ON_SAMPLE,
 ]
 
 EXPERIMENTS: dict[tuple[str, str], Experiment] = {(e.name, e.scale): e for e in DECLARED}

@@ -88,7 +88,8 @@ def fig2(model: ModelRecipe | None = None) -> Drawing:
         if row["stride"] > 1:
             axes.text(x - 0.33, 0, f"stride {row['stride']}", ha="center", va="center", fontsize=8)
         for tower, colour in enumerate(TOWER_COLOURS):
-            join(axes, before[tower], here[tower], colour if x > 1 else grey)
+            crosses = x == last and tower == 1  # the output layer is on the first GPU
+            join(axes, before[tower], here[tower], CROSSING if crosses else colour if x > 1 else grey)
             if row["reads"] == "both" and x < last:
                 join(axes, before[1 - tower], here[tower], CROSSING)
         before = here

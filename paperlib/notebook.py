@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,8 @@ from matplotlib.axes import Axes
 from paperlib import claims, design, evidence, experiments, figures, train
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
-from paperlib.style import markdown_table, show
+from paperlib.evidence import Verdict
+from paperlib.style import markdown_table, scale_name, show
 
 __all__ = [
     "claim_table", "draw_running_error", "live_scale", "markdown_table", "rate_table", "ratio_table", "result_table",
@@ -112,6 +114,8 @@ def _result_table(name: str, scale: str, metric: str) -> None:
         say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return
     heading, in_unit = HEADINGS[metric]
+    if metric == "updates":
+        heading += f" to {experiment.stop.threshold:g} % training error"
     head = f"{heading} ({in_unit})".removesuffix(" ()")
     per_epoch = {a: figures.updates_per_epoch(lines) for a, _, lines in evidence.records_of(name, scale)}
     rows = []
@@ -127,7 +131,7 @@ def _result_table(name: str, scale: str, metric: str) -> None:
         mean = "–" if {"diverged", "–"} & {*shown} else f"{censored}{sum(values) / len(values):.2f}"
         rows.append((arm, f"{experiment.recipe(arm).optim.lr:g}", len(values), mean, ", ".join(shown)))
     say(
-        f"Recorded, {figures.SCALE_NAMES[scale]}, {experiment.title}:\n\n"
+        f"Recorded, {scale_name(scale, experiment.proxy)}, {experiment.title}:\n\n"
         + markdown_table(("arm", "learning rate", "seeds", f"mean {head}", "each seed"), rows)
     )
 
@@ -139,10 +143,26 @@ def ratio_table(name: str, scale: str | None = None) -> None:
     """
     tables = [_ratio_table(name, each) for each in scales_of(name, scale)]
     if any(tables):
-        say(
-            "*which way?*: only the sign is asked for. *p (Holm)*: corrected for all comparisons of its table; "
-            "the verdict goes by the interval, which is not."
-        )
+        found = [v for each in scales_of(name, scale) for v in evidence.verdicts_of(name, each)]
+        say(" ".join(how_to_read(found)))
+
+
+def how_to_read(found: Sequence[Verdict]) -> list[str]:
+    """What the columns of a table of comparisons mean, as far as it has them: a sentence or two each."""
+    pairs = [v for v in found if v.comparison.b]
+    ratio, points = ([v for v in pairs if (v.comparison.transform == "log_ratio") is each] for each in (True, False))
+    words = ["the second arm divided by the first (above 1, the first is better)"] if ratio else []
+    words += ["the second arm minus the first (above 0, the first is better)"] if points else []
+    words += ["what is measured of the one arm (above 0, the direction holds)"] if len(pairs) < len(found) else []
+    lines = [f"*estimate*: {'; '.join(words)}; *supported* and *contradicted* say this, with or without a claim."]
+    if any(v.comparison.question == "direction" for v in found):
+        lines.append("*which way?*: only the sign is asked for.")
+    if any(v.comparison.question != "direction" and v.proxy for v in found):
+        lines.append("A proxy can decide a direction, never a size.")
+    if any(v.bound in ("lower", "upper") for v in found):
+        lines.append("*bound*: the weakest of the seeds' bounds.")
+    holm = "*p (Holm)*: corrected for all comparisons of its table; the verdict goes by the interval, which is not."
+    return [*lines, holm]
 
 
 def _ratio_table(name: str, scale: str) -> bool:
@@ -168,7 +188,8 @@ def _ratio_table(name: str, scale: str) -> bool:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return False
     heads = ("arms", "of", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
-    say(f"Compared, {figures.SCALE_NAMES[scale]}:\n\n" + markdown_table(heads, rows))
+    proxy = experiments.get(name, scale).proxy
+    say(f"Compared, {scale_name(scale, proxy)}:\n\n" + markdown_table(heads, rows))
     return True
 
 
@@ -186,7 +207,7 @@ def rate_table(scale: str) -> None:
     epochs = design.SWEEP_STOPS[scale].epochs
     say(
         f"Running training error (%) after {epochs} epochs by learning rate, one seed, "
-        f"{figures.SCALE_NAMES[scale]}:\n\n"
+        f"{figures.SCALE_NAMES[scale]}; bold: the rate that was chosen, blank: not tried:\n\n"
         + markdown_table(
             ("arm", *(f"{rate:g}" for rate in rates)), [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]
         )

@@ -16,7 +16,7 @@ from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
 from paperlib.kernels import colour_index
-from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, nothing_yet, use_style
+from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, nothing_yet, scale_name, use_style
 
 # ---------------------------------------------------------------------------------------------------------
 # Tables 1 and 2
@@ -243,7 +243,7 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
         place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
     frame = pd.DataFrame(rows)
     one, two = frame.groupby("tower")["colour_index"].mean()
-    scale = SCALE_NAMES.get(found.scale, found.scale)
+    scale = scale_name(found.scale, found.scale != "ilsvrc2012") if found.scale in SCALE_NAMES else found.scale
     figure.suptitle(
         f"Kernels of conv1 after {found.step:,} updates, {scale}; below each its index of colour", x=0.01, ha="left",
         fontsize=11,
@@ -351,7 +351,7 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str)
     agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
     first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())
     figure.suptitle(
-        f"A small net on {SCALE_NAMES[scale]}. Frame: same label (green) or another (orange, dashed)",
+        f"A small net on {scale_name(scale)}. Frame: same label (green) or another (orange, dashed)",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     alt = (

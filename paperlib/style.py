@@ -24,6 +24,14 @@ SCALE_NAMES = {
     "tinyimagenet": "Tiny ImageNet (proxy)",
     "ilsvrc2012": "ILSVRC-2012",
 }
+
+
+def scale_name(scale: str, proxy: bool = True) -> str:
+    """The name of a scale, with the word proxy where it is one; Figure 1 alone has CIFAR-10 in the paper's own form."""
+    name = SCALE_NAMES[scale]
+    return name if "proxy" in name or not proxy else f"{name.removesuffix(')')}, proxy)"
+
+
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 110, "figure.figsize": (7.2, 4.0), "figure.constrained_layout.use": True,
     "font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.labelsize": 10,
