@@ -94,8 +94,8 @@ def ablations() -> Drawing:
             fill, label = "none" if hollow else colour, f"{scale_name(scale)}, {seeds}"
             axes.plot([], [], mark, color=colour, mfc=fill, label=label)
     single = (frame["n"] < evidence.FEWEST_SEEDS).any()
-    marks = ". Hollow marks: single seeds, too few for an interval" if single else ", with 95 % intervals"
-    axes.set_title(f"Small nets with one thing changed{marks}")
+    marks = "; hollow: single seeds, too few for an interval" if single else ", with 95 % intervals"
+    axes.set_title(f"One thing changed{marks}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     clear = frame[(frame["low"] > 0) | (frame["high"] < 0)]
     alt = f"Test error of {len(frame)} changed nets above their baseline's. Intervals that leave out 0: " + "; ".join(

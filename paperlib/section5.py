@@ -75,7 +75,8 @@ def training() -> Drawing:
         axes.annotate("÷ 10", (drop + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(3, 5),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, frame["validation_error"].min() - 3), 100))
+    lowest = frame[["train_error", "validation_error"]].min().min()
+    axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, lowest - 3), 100))
     axes.set_title(f"The whole training, {SCALE_NAMES[experiment.scale]}, one seed")
     axes.legend()
     ends = "; ".join(
