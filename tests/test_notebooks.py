@@ -30,7 +30,7 @@ from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 from torch import nn
 
 import notebooks as tool  # tools/notebooks.py
-from paperlib import claims, data, evidence, experiments, notebook, train
+from paperlib import claims, data, evidence, experiments, notebook, style, train
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -527,15 +527,36 @@ def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converg
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ends = [("dropout", 0, 780.0), ("dropout", 1, 1560.0), ("no dropout", 0, 390.0), ("no dropout", 1, float("nan"))]
-    rows = [{"arm": arm, "seed": seed, "status": "done", "converged": step} for arm, seed, step in ends]
+    rows = [{"arm": arm, "seed": seed, "status": "done", "steps": 1872, "converged": step} for arm, seed, step in ends]
     epoch = [{"kind": "epoch", "epoch": 1, "step": 78}]
     said: list[str] = []
-    monkeypatch.setattr(evidence, "results", lambda name, scale: pd.DataFrame(rows))
+    monkeypatch.setattr(evidence, "results", lambda name, scale, *wanted: pd.DataFrame(rows)[["arm", *wanted]])
     monkeypatch.setattr(evidence, "records_of", lambda name, scale: [(arm, seed, epoch) for arm, seed, _ in ends])
     monkeypatch.setattr(notebook, "say", said.append)
     notebook.result_table("converge", "sample", metric="converged")
     assert "mean time to convergence (epochs)" in said[0]
     assert " | 2 | 15.00 | 10.00, 20.00 |\n" in said[0] and said[0].endswith(" | 2 | – | 5.00, – |")
+
+
+def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
+    """Only the sentences that apply, and the sign as the estimates have it: the first arm is better above 0."""
+    times, points, alone = (
+        notebook.how_to_read(evidence.verdicts_of(name, "sample")) for name in ("relu", "lrn", "ensemble")
+    )
+    assert "divided by the first (above 1" in times[0] and "minus" not in times[0]
+    assert any("never a size" in line for line in times) and not any("never a size" in line for line in points)
+    assert "second arm minus the first (above 0" in points[0] and "divided" not in points[0]
+    assert "of the one arm" in alone[0] and "second arm" not in alone[0]
+    (verdict,) = evidence.verdicts_of("lrn", "sample")
+    frame = evidence.results("lrn", "sample", "test_error").groupby("arm")["test_error"].mean()
+    assert verdict.estimate == pytest.approx(frame["no lrn"] - frame["baseline"])
+    assert any("weakest" in line for line in notebook.how_to_read(evidence.verdicts_of("relu", "cifar10")))
+
+
+def test_a_small_net_on_cifar10_is_called_a_proxy() -> None:
+    assert style.scale_name("cifar10") == "CIFAR-10 (JPEG copy, proxy)"
+    assert style.scale_name("cifar10", proxy=False) == "CIFAR-10 (JPEG copy)"
+    assert style.scale_name("sample") == style.scale_name("sample", proxy=False) == "Fashion-MNIST sample (proxy)"
 
 
 def test_a_short_run_differs_from_the_declared_one_in_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
