@@ -530,7 +530,9 @@ def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converg
     rows = [{"arm": arm, "seed": seed, "status": "done", "steps": 1872, "converged": step} for arm, seed, step in ends]
     epoch = [{"kind": "epoch", "epoch": 1, "step": 78}]
     said: list[str] = []
-    monkeypatch.setattr(evidence, "results", lambda name, scale, *wanted: pd.DataFrame(rows)[["arm", "status", *wanted]])
+    monkeypatch.setattr(
+        evidence, "results", lambda name, scale, *wanted: pd.DataFrame(rows)[["arm", "status", *wanted]]
+    )
     monkeypatch.setattr(evidence, "records_of", lambda name, scale: [(arm, seed, epoch) for arm, seed, _ in ends])
     monkeypatch.setattr(notebook, "say", said.append)
     notebook.result_table("converge", "sample", metric="converged")
