@@ -600,20 +600,22 @@ def test_memory_is_tuned_where_there_is_glibc_and_left_alone_elsewhere(monkeypat
 
 
 def test_the_first_updates_of_recorded_runs_can_be_repeated(tmp_path: Path) -> None:
-    """The first window of the gentlest recorded sample run of each experiment, to 1e-3 in the loss.
+    """The first window of a recorded sample run of each experiment that has one at a rate of 0.001 or less, to 1e-3.
 
-    At a rate of 0.03 the last bits, which differ between processors, grow to 1e-2 within a window of 26 updates.
+    The last bits differ between processors, and grow: from AVX2 to AVX-512 to 3e-5 in the loss within a window of 26
+    updates at a rate of 0.001, to 4e-2 at 0.003, to more at the rates of most experiments. So of each experiment it is
+    the run with the highest of these rates.
     """
-    gentlest: dict[str, tuple[float, Run, list[Line]]] = {}
+    gentle: dict[str, tuple[float, Run, list[Line]]] = {}
     for lines in evidence.recorded().values():
         run, name = Run.from_config(lines[0]["config"]), lines[0]["experiment"]
         rate = run.recipe.optim.lr
-        gentle = lines[0]["scale"] == "sample" and runs.of_kind(lines, "window") and rate <= 0.003
-        if gentle and (name not in gentlest or rate < gentlest[name][0]):
-            gentlest[name] = rate, run, lines
-    assert {"relu", "relu-19pct", "baseline-rates", "converge", "size"} <= set(gentlest)
+        fits = lines[0]["scale"] == "sample" and runs.of_kind(lines, "window") and rate <= 0.001
+        if fits and (name not in gentle or rate > gentle[name][0]):
+            gentle[name] = rate, run, lines
+    assert {"relu-rates", "relu-parts", "baseline-rates", "no-dropout-rates", "size"} <= set(gentle)
     sample = data.load("sample")
-    for name, (_, run, lines) in gentlest.items():
+    for name, (_, run, lines) in gentle.items():
         with pytest.raises(train.Interrupted):
             train.fit(run, sample, tmp_path / name, keep_going=tiny.for_updates(run.stop.window))
         mine, theirs = (runs.of_kind(each, "window")[0] for each in (on_disk(tmp_path / name), lines))
