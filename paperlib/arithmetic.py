@@ -350,8 +350,7 @@ def memory() -> Outcome:
         f"{total:.1f} GB",
         "estimate",
         f"Activations with their gradients {activations / 1e9:.2f} GB (batch of {batch}), weights with gradients and "
-        f"velocities {weights / 1e9:.2f} GB: {total:.1f} of {paper.GPU_MEMORY_GB} GB before any workspace, "
-        "near the limit and not over it.",
+        f"velocities {weights / 1e9:.2f} GB: {total:.1f} of {paper.GPU_MEMORY_GB} GB before any workspace.",
     )
 
 

@@ -68,7 +68,7 @@ def colour_shift(alphas: Tensor, pca: tuple[Tensor, Tensor], scale: str) -> Tens
 
     ``alphas`` (B, 3); ``pca``: eigenvalues λ (3,) in grey levels² and eigenvectors p (3, 3), one a column, of
     :func:`paperlib.data.colour_pca`. ``scale`` [10] is "eigenvalue": the λ of pixels between 0 and 1, and the shift
-    × 255, or "std": √λ in place of λ. The λ of 0–255 pixels, literally, would shift by more than 1,000 grey levels.
+    × 255, or "std": √λ in place of λ. The λ of 0–255 pixels, literally, would shift by hundreds of grey levels.
     """
     eigenvalues, eigenvectors = pca[0].clamp(min=0), pca[1]  # those of grey images are 0, rounded maybe below it
     sizes = {"eigenvalue": eigenvalues / 255**2 * 255, "std": eigenvalues.sqrt()}[scale]

@@ -110,10 +110,25 @@ def longest(name: str, scale: str) -> tuple[str, int, Record] | None:
 
 
 def epochs_of(lines: Record) -> list[Line]:
-    """The epochs of a run, behind those of the run that it starts from, and counted on from them."""
-    start = Run.from_config(lines[0]["config"]).start
-    before = epochs_of(recorded()[start.id]) if start and start.id in recorded() else []
-    return before + [line | {"epoch": len(before) + line["epoch"]} for line in runs.of_kind(lines, "epoch")]
+    """The epochs of a run, behind those of the run whose recorded weights it goes on from, and counted on from them.
+
+    Each has the arm that it is of.
+    """
+    run = Run.from_config(lines[0]["config"])
+    before: list[Line] = []
+    if run.start and run.start_rounded:
+        if run.start.id not in recorded():
+            raise PaperlibError(
+                f"the record of run {run.start.id[:12]}, from whose weights another goes on, is missing"
+            )
+        before = epochs_of(recorded()[run.start.id])
+    arm = {"arm": lines[0].get("arm", "")}
+    return before + [arm | line | {"epoch": len(before) + line["epoch"]} for line in runs.of_kind(lines, "epoch")]
+
+
+def processors(name: str, scale: str) -> list[str]:
+    """The processors on which the recorded runs of an experiment were trained."""
+    return sorted({lines[0].get("env", {}).get("cpu", "unknown") for _, _, lines in records_of(name, scale)})
 
 
 def drops_of(epochs: Sequence[Line]) -> list[int]:

@@ -342,7 +342,7 @@ ON_CIFAR10 = (
 # Tiny ImageNet: does the net of the paper, at half its width, begin to learn, and in which reading?
 
 HELD_OUT = 10_000
-"""Training images of Tiny ImageNet that validate; its official validation set is looked at once, at the end."""
+"""Training images of Tiny ImageNet that validate; its official validation set is looked at where a training ends."""
 
 TINY = Recipe.source2012().but(**{"model.init": "gain_matched", "optim.freeze_conv1": (), "optim.drops": ()})
 TO_PAPER = {name: getattr(getattr(Recipe(), part), leaf) for name in SOURCE2012 for part, leaf in [name.split(".")]}
@@ -387,8 +387,9 @@ FULL_TINY = Experiment(
         "source": {},
         # added when 26 of the 30 epochs had gone by and the rate had not fallen yet: the same run goes on
         "longer": {"stop.epochs": 60},
-        # added when the 30 epochs were recorded, and what is needed to go on with them was lost but for the weights:
-        # the rate falls by hand, as it did in 2012; colour noise stays off and conv1 as it is
+        # added when the 30 epochs were recorded, with their errors on the official validation set, and what is needed
+        # to go on with them was lost but for the weights: the rate falls by hand, as it did in 2012; colour noise
+        # stays off and conv1 as it is
         "by hand": {
             "start": {}, "start_rounded": True, "stop.epochs": 8, "optim.drops": (0, 6),
             "augment.colour_off_epoch": 0, "optim.freeze_conv1": (0, 0),
@@ -400,9 +401,9 @@ FULL_TINY = Experiment(
     ),
     keep=("source", "longer", "by hand"),
 )  # fmt: skip
-"""In the reading in which the stall probe learns; where it learns in both, the authors' own. About five to ten minutes
-an epoch on one core. The rate is the paper's, divided by 10 where the held-out error stalls for two epochs; "by hand"
-takes the net of these 30 epochs through six at a tenth of the rate and two at a hundredth."""
+"""In the reading in which the stall probe learns; where it learns in both, the authors' own. About five to fourteen
+minutes an epoch on one core. The rate is the paper's, divided by 10 where the held-out error stalls for two epochs;
+"by hand" takes the net of these 30 epochs through six at a tenth of the rate and two at a hundredth."""
 
 # ---------------------------------------------------------------------------------------------------------
 # ILSVRC-2012: the training itself, for who has the images and the GPUs

@@ -115,6 +115,8 @@ def _result_table(name: str, scale: str, metric: str) -> None:
         return
     heading, in_unit = HEADINGS[metric]
     if metric == "updates":
+        if experiment.stop.threshold is None:
+            raise PaperlibError(f"experiment {name} stops at no threshold, so it has no times: take another metric")
         heading += f" to {experiment.stop.threshold:g} % training error"
     head = f"{heading} ({in_unit})".removesuffix(" ()")
     per_epoch = {a: figures.updates_per_epoch(lines) for a, _, lines in evidence.records_of(name, scale)}
@@ -143,8 +145,14 @@ def ratio_table(name: str, scale: str | None = None) -> None:
     """
     tables = [_ratio_table(name, each) for each in scales_of(name, scale)]
     if any(tables):
-        found = [v for each in scales_of(name, scale) for v in evidence.verdicts_of(name, each)]
-        say(" ".join(how_to_read(found)))
+        there = scales_of(name, scale)
+        lines = how_to_read([v for each in there for v in evidence.verdicts_of(name, each)])
+        if len(found := sorted({cpu for each in there for cpu in evidence.processors(name, each)})) > 1:
+            lines.append(
+                f"Trained on {' and '.join(found)}: pairs share their seeds, and where they do not share the machine, "
+                "last digits part them from the first updates on, as another seed might."
+            )
+        say(" ".join(lines))
 
 
 def how_to_read(found: Sequence[Verdict]) -> list[str]:

@@ -279,6 +279,13 @@ def refuse_other_means(one: Run, runs_dir: Path) -> None:
                 raise PaperlibError(f"{path} was trained {how}; delete its folder and train it {instead}")
 
 
+def refuse_other_start(one: Run, first: runs.Line) -> None:
+    """Refuse a run that went on from other weights than those that are recorded."""
+    start = weights.start_of(one)
+    if start is not None and first.get("start_weights") != runs.weights_sha256(start.state_dict()):
+        raise PaperlibError(f"run {one.id[:12]} did not start from the recorded weights: delete it and train it again")
+
+
 def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
     """Copy the finished runs of an experiment to ``data/recorded/``; a run that is recorded already is left alone."""
     experiment: Experiment = experiments.get(name, scale)
@@ -295,6 +302,7 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         lines = runs.read_record(source)
         one = experiment.run(arm, seed, data.FINGERPRINTS[scale][copy])
         refuse_other_means(one, runs_dir)
+        refuse_other_start(one, lines[0])
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
         target = evidence.place_of(lines[0])
         if target.exists():

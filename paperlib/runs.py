@@ -48,6 +48,12 @@ class Run:
     members: int = 1
     start_rounded: bool = False
 
+    def __post_init__(self) -> None:
+        if self.start_rounded and self.start is None:
+            raise PaperlibError(
+                "a run with start_rounded needs a start, the run from whose recorded weights it goes on"
+            )
+
     @property
     def config(self) -> dict[str, Any]:
         """The canonical description, plain data, without fields at their default."""
@@ -196,7 +202,7 @@ def status(lines: list[Line]) -> str:
     return ends[-1]["status"] if ends else "unfinished"
 
 
-PROVENANCE = {"started", "seconds", "env", "code", "begun_as", "processes", "compiled", "device"}
+PROVENANCE = {"started", "seconds", "env", "code", "begun_as", "processes", "compiled", "device", "start_weights"}
 """Fields of a record that say when, where and how it was made, and may differ where it was made twice."""
 
 

@@ -64,9 +64,9 @@ def training() -> Drawing:
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
     if not (found := evidence.longest(experiment.name, experiment.scale)):
         return nothing_yet(experiment.name, columns)
-    arm, seed, lines = found
+    _, seed, lines = found
     epochs = evidence.epochs_of(lines)
-    frame = pd.DataFrame([{"arm": arm, "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
+    frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
     figure, axes = plt.subplots(figsize=(8.0, 4.0))
     axes.plot(frame["epoch"], frame["train_error"], "--", color=PALETTE[1], label="training, on the way, with dropout")
     axes.plot(frame["epoch"], frame["validation_error"], "-o", ms=3, color=PALETTE[0], label="held out, centre view")

@@ -29,7 +29,9 @@ SCALE_NAMES = {
 def scale_name(scale: str, proxy: bool = True) -> str:
     """The name of a scale, with the word proxy where it is one; Figure 1 alone has CIFAR-10 in the paper's own form."""
     name = SCALE_NAMES[scale]
-    return name if "proxy" in name or not proxy else f"{name.removesuffix(')')}, proxy)"
+    if "proxy" in name or not proxy:
+        return name
+    return f"{name.removesuffix(')')}, proxy)" if name.endswith(")") else f"{name} (proxy)"
 
 
 STYLE: dict[Any, Any] = {

@@ -88,6 +88,10 @@ def fit(
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
     means: dict[str, Any] = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
     journal.first["env"] |= means
+    if start is not None:
+        if run.start is None:
+            raise PaperlibError("this run starts from its own first weights, and from no other net")
+        journal.first["start_weights"] = runs.weights_sha256(start.state_dict())
 
     def other(built_upon: Run) -> nn.Module:
         """The net of another run, trained beside this one's directory where that is not done."""
@@ -114,7 +118,7 @@ def fit(
         loop = Loop(run, data, device)
         journal.begin_with_shorter()
         state = journal.restore(loop.net, loop.optimiser)
-        if run.start and not state.step:
+        if run.start and not topology.same(state.step):  # rank 0 alone has the checkpoint
             take_over(loop.net, start or other(run.start), run)
         state = loop.take_part(topology, state)
         state.means |= means
@@ -150,7 +154,8 @@ def average(run: Run, data: Dataset, journal: Journal, nets: Sequence[nn.Module]
 def take_over(net: nn.Module, trained: nn.Module, run: Run) -> None:
     """Give ``net``, of ``run``, the weights of the one that it starts from, layer by layer.
 
-    Where that was for other classes, the output layer stays as it is.
+    Where that was for other classes, the output layer stays as it is. Velocities begin at 0, and crops and masks are
+    those of a first epoch again.
     """
     theirs, mine = trained.state_dict(), net.state_dict()
     output = list(mine)[-1].rpartition(".")[0]

@@ -64,9 +64,17 @@ def kept(run: Run) -> Checkpoint | None:
 
 
 def start_of(run: Run) -> nn.Module | None:
-    """The net that a run starts from, where it does so from weights as they are recorded, and they are."""
-    found = kept(run.start) if run.start and run.start_rounded else None
-    return found.net() if found else None
+    """The net that a run starts from, where it does so from weights as they are recorded; else None.
+
+    Raises :class:`PaperlibError` where these are not recorded: trained again elsewhere, they would be others.
+    """
+    if run.start is None or not run.start_rounded:
+        return None
+    if (found := kept(run.start)) is None:
+        raise PaperlibError(
+            f"this run goes on from the weights of run {run.start.id[:12]}, which are not recorded: record them first"
+        )
+    return found.net()
 
 
 def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:

@@ -31,6 +31,7 @@ from torch import nn
 
 import notebooks as tool  # tools/notebooks.py
 from paperlib import claims, data, evidence, experiments, notebook, style, train
+from paperlib.errors import PaperlibError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -558,6 +559,9 @@ def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
 def test_a_small_net_on_cifar10_is_called_a_proxy() -> None:
     assert style.scale_name("cifar10") == "CIFAR-10 (JPEG copy, proxy)"
     assert style.scale_name("cifar10", proxy=False) == "CIFAR-10 (JPEG copy)"
+    assert style.scale_name("ilsvrc2012") == "ILSVRC-2012 (proxy)"
+    with pytest.raises(PaperlibError, match="stops at no threshold"):
+        notebook.result_table("lrn", "sample", metric="updates")
     assert style.scale_name("sample") == style.scale_name("sample", proxy=False) == "Fashion-MNIST sample (proxy)"
 
 

@@ -156,8 +156,31 @@ def test_what_goes_on_from_recorded_weights_needs_nothing_else(here: Path) -> No
     before, after = (evidence.recorded()[run(arm).id] for arm in ("scratch", "continued"))
     epochs = evidence.epochs_of(after)
     assert [(line["epoch"], line["lr"]) for line in epochs] == [(1, 0.001), (2, 0.0005), (3, 0.0005)]
-    assert epochs[0] == runs.of_kind(before, "epoch")[0] and evidence.drops_of(epochs) == [1]
+    assert epochs[0] == {"arm": "scratch", **runs.of_kind(before, "epoch")[0]} and evidence.drops_of(epochs) == [1]
+    assert [line["arm"] for line in epochs] == ["scratch", "continued", "continued"]
     assert evidence.longest("upon", "sample") == ("continued", 0, after)
+
+
+def test_what_goes_on_from_weights_that_are_not_recorded_is_refused(here: Path) -> None:
+    """Before it is trained, when it is recorded, and where its beginning has gone from the records."""
+    with pytest.raises(PaperlibError, match=r"not recorded: record them first$"):
+        runner.run("upon", "sample", progress=False, arms=["continued"], seeds=1)
+    runner.run("upon", "sample", progress=False, arms=["scratch"])
+    runner.record("upon", "sample")
+    one = run("continued")
+    train.fit(one, DATA, here / "runs" / one.id, start=build(one.recipe.model, one.sizes, 5))  # another net
+    with pytest.raises(PaperlibError, match="did not start from the recorded weights"):
+        runner.record("upon", "sample")
+    lines = [{"kind": "run", "config": one.config}, {"kind": "epoch", "epoch": 1, "lr": 0.1}]
+    assert len(evidence.epochs_of(lines)) == 2
+    shutil.rmtree(here / "recorded")
+    evidence.forget()
+    with pytest.raises(PaperlibError, match="from whose weights another goes on, is missing"):
+        evidence.epochs_of(lines)
+    with pytest.raises(PaperlibError, match="needs a start"):
+        replace(one, start=None)
+    with pytest.raises(PaperlibError, match="its own first weights"):
+        train.fit(run("scratch"), DATA, start=build(one.recipe.model, one.sizes, 5))
 
 
 @pytest.mark.parametrize("arm", ["fine-tuned", "three", "continued"])
@@ -196,7 +219,7 @@ def test_an_average_against_its_members_by_hand(tmp_path: Path) -> None:
 
 
 def test_gains_of_one_arm_are_held_against_nothing(here: Path) -> None:
-    runner.run("upon", "sample", progress=False)
+    runner.run("upon", "sample", progress=False, arms=["scratch", "three"])
     runner.record("upon", "sample")
     for verdict in evidence.verdicts_of("upon", "sample"):
         frame = evidence.results("upon", "sample")

@@ -60,13 +60,13 @@ def training() -> str:
     sentences = []
     for _, _, lines in evidence.records_of("full", "tinyimagenet"):
         epochs = evidence.epochs_of(lines)
-        views = {
-            line["views"]: f"{line['top1_error']:.1f} and {line['top5_error']:.1f} %"
-            for line in runs.of_kind(lines, "test")
-        }
+        views = {  # of the weights as they are recorded
+            views: f"{errors['top1_error']:.2f} and {errors['top5_error']:.2f} %"
+            for line in runs.of_kind(lines, "look") for views, errors in line["errors"].items()
+        }  # fmt: skip
         sentences.append(
             f"- {len(epochs)} epochs, one seed; {evidence.schedule(epochs)}: "
-            f"{views[10]} in ten views, {views[1]} in the centre one."
+            f"{views['10']} in ten views, {views['1']} in the centre one."
         )
     return "\n".join(sentences) or "- nothing recorded yet"
 
