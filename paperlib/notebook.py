@@ -143,10 +143,10 @@ def ratio_table(name: str, scale: str | None = None) -> None:
 
     Without a ``scale``, a table for each at which there are runs, the largest first.
     """
-    tables = [_ratio_table(name, each) for each in scales_of(name, scale)]
-    if any(tables):
-        there = scales_of(name, scale)
-        lines = how_to_read([v for each in there for v in evidence.verdicts_of(name, each)])
+    there = scales_of(name, scale)
+    shown = [v for each in there for v in _ratio_table(name, each)]
+    if shown:
+        lines = how_to_read(shown)
         if len(found := sorted({cpu for each in there for cpu in evidence.processors(name, each)})) > 1:
             lines.append(
                 f"Trained on {' and '.join(found)}: pairs share their seeds, and where they do not share the machine, "
@@ -173,10 +173,10 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     return [*lines, holm]
 
 
-def _ratio_table(name: str, scale: str) -> bool:
-    """One of them; whether there was anything to compare."""
-    rows = []
-    for v in evidence.verdicts_of(name, scale):
+def _ratio_table(name: str, scale: str) -> list[Verdict]:
+    """One of them; gives the verdicts that it shows, none where there is nothing to compare."""
+    rows, verdicts = [], evidence.verdicts_of(name, scale)
+    for v in verdicts:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
         p = "–" if math.isnan(v.p_holm) else f"{v.p_holm:.2g}"
@@ -194,11 +194,11 @@ def _ratio_table(name: str, scale: str) -> bool:
         )
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
-        return False
+        return []
     heads = ("arms", "of", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
     proxy = experiments.get(name, scale).proxy
     say(f"Compared, {scale_name(scale, proxy)}:\n\n" + markdown_table(heads, rows))
-    return True
+    return verdicts
 
 
 def rate_table(scale: str) -> None:

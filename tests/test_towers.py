@@ -341,10 +341,11 @@ def test_runs_that_build_upon_others(members: int, tmp_path: Path) -> None:
 
 def test_a_run_with_a_start_goes_on_in_two_processes(tmp_path: Path) -> None:
     """Only the first of them has the checkpoint, and none may begin with the start again."""
-    run = replace(everything(), start=replace(everything(), seed=9))
+    start = replace(everything(), seed=9)
+    run = replace(everything(), start=start)
     with Doubled():
         alone = train.fit(run, DATA, tmp_path / "alone" / run.id).net.state_dict()
-        train.fit(replace(everything(), seed=9), DATA, tmp_path / replace(everything(), seed=9).id)
+        train.fit(start, DATA, tmp_path / start.id)
         with pytest.raises(train.Interrupted):
             train.fit(run, DATA, tmp_path / run.id, checkpoint_seconds=0.0, keep_going=tiny.for_updates(4))
     for rank in started(fit_tuned, tmp_path, 1, topology=(1, 2)):
