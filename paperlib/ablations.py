@@ -9,8 +9,11 @@ from matplotlib.axes import Axes
 from paperlib import evidence, experiments
 from paperlib.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
 
-OF = ("towers", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "readings")
-"""Experiments whose arms change one thing of one baseline each, in the order of the paper's sections."""
+OF = {
+    "towers": "03", "lrn": "04", "pool": "05", "augment": "07", "colour": "07", "dropout": "08", "update": "09",
+    "depth": "11", "order": "11", "readings": "09",
+}  # fmt: skip
+"""Experiments whose arms change one thing of one baseline each -> the notebook that explains them."""
 PLACES = {"cifar10": (0.0, PALETTE[0], "o"), "photos": (0.24, PALETTE[2], "s"), "sample": (0.24, PALETTE[1], "D")}
 """Scale -> where it stands in an arm's line, its colour and its mark. No arm is at both small scales."""
 SHOWN = (-7.0, 9.0)
@@ -78,7 +81,7 @@ def ablations() -> Drawing:
     for i, (one, two) in enumerate(zip(lines, lines[1:], strict=False)):
         if one[0] != two[0]:
             axes.axhline(i + 0.62, color="#cccccc", lw=0.6)
-    axes.set_yticks(range(len(lines)), [f"{name}: {arm}" for name, arm in lines], fontsize=8.5)
+    axes.set_yticks(range(len(lines)), [f"{OF[name]} {name}: {arm}" for name, arm in lines], fontsize=8.5)
     axes.set(
         xlim=SHOWN,
         ylim=(len(lines) - 0.3, -0.6),

@@ -104,7 +104,7 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     scale = found[0].scale
     here = [v for v in found if v.scale == scale]
     elsewhere = [v for v in found if v.scale != scale]
-    result = "; ".join(dict.fromkeys(f"{v.comparison.arms}: {v.text}" for v in here))
+    result = "; ".join(dict.fromkeys(f"{what_of(v)}: {v.text}" for v in here))
     return {
         "status": together(here),
         "scale": scale,
@@ -117,8 +117,13 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
 
 def others_of(elsewhere: Sequence[Verdict]) -> str:
     """A sentence with the verdicts at smaller scales, which decide nothing."""
-    told = [f"at scale {v.scale}, n = {v.n}: {v.comparison.arms} {v.text}, {v.status}" for v in elsewhere]
+    told = [f"at scale {v.scale}, n = {v.n}: {what_of(v)} {v.text}, {v.status}" for v in elsewhere]
     return f"Also, {'; '.join(told)}." if told else ""
+
+
+def what_of(v: Verdict) -> str:
+    """The arms of a comparison, and what of them is compared."""
+    return f"{v.comparison.arms}, {v.comparison.metric.replace('_', ' ')}"
 
 
 def together(found: Sequence[Verdict]) -> str:

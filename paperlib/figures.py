@@ -163,9 +163,9 @@ def relu_parts(scale: str = "sample") -> Drawing:
 # The table of claims as a picture
 
 STATUS_COLOURS = {
-    "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": PALETTE[9], "reproduced": PALETTE[0],
+    "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": "#d9a9d0", "reproduced": PALETTE[0],
     "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "erratum": PALETTE[1], "no effect": PALETTE[8],
-    "inconclusive": PALETTE[7], "cited": "#cfcfcf", "not run": "#f2f2f2",
+    "inconclusive": "#b0b0b0", "cited": "#ead7c0", "not run": "#ffffff",
 }  # fmt: skip
 
 
@@ -187,7 +187,6 @@ def fig_claims() -> Drawing:
                     facecolor=STATUS_COLOURS[kind], edgecolor="#999999", lw=0.4,
                 )
             )  # fmt: skip
-            dark = kind in {"exact", "implemented", "reproduced", "contradicted", "erratum"}
             axes.text(
                 x + 0.5,
                 y + 0.52,
@@ -195,7 +194,7 @@ def fig_claims() -> Drawing:
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if dark else "#333333",
+                color="white" if kind == "reproduced" else "#222222",
             )
     widest = int(frame.groupby("section").size().max())
     axes.set(xlim=(0, widest), ylim=(len(sections), 0), yticks=np.arange(len(sections)) + 0.5, xticks=[])

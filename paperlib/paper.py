@@ -951,6 +951,12 @@ ZEILER_FERGUS = (
 )
 """Layers removed from a replication of the net (ILSVRC-2012 validation)."""
 
+TINY_IMAGENET = Cited(
+    "five convolutions, three pools, three fully connected layers, dropout; one net, test set", 58.2, None,
+    "Yao and Miller, Tiny ImageNet Classification with Convolutional Neural Networks, class report, Stanford",
+)  # fmt: skip
+"""What a net like this one reached on the 200 classes of Tiny ImageNet."""
+
 CAFFENET_BENCHMARK = (
     Cited("ReLU with LRN", 53.0, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
     Cited("ReLU", 52.9, None, "ducha-aiki/caffenet-benchmark, Activations.md"),

@@ -11,16 +11,16 @@ from matplotlib.ticker import MaxNLocator
 from paperlib import evidence, experiments, runs
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 
-READING = {"source": "as the code was run", "paper": "as the text reads"}
+READING = {"source": "the code", "paper": "the text"}
 WEIGHTS = {
-    "": "signals of the full net's size",
-    "/std": "conv3 to conv5 from the other reading's σ",
-    "/gaussian": "standard deviations as they stand",
+    "": "each reading as it stands",
+    "/std": "with the other reading's σ in conv3 to conv5",
+    "/gaussian": "σ not scaled to the full net's signals",
 }
 
 
 def stall() -> Drawing:
-    """The running loss of the first updates on Tiny ImageNet, for both readings and two kinds of initial weights."""
+    """The running loss of the first updates on Tiny ImageNet, for both readings and three choices of first weights."""
     use_style()
     experiment = experiments.STALL
     rows = [
@@ -38,23 +38,37 @@ def stall() -> Drawing:
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
         for colour, (reading, name) in zip((PALETTE[0], PALETTE[1]), READING.items(), strict=True):
             here = frame[frame["arm"] == reading + ending]
+            name += f", σ = {experiment.recipe(reading + ending).model.init_std:g}"
             for seed, of_seed in here.groupby("seed"):
                 style = "-" if reading == "source" else "--"
                 axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
         axes.axhline(guessing, color="#555555", lw=0.8)
-        axes.annotate("guessing", (1, guessing), xycoords=("axes fraction", "data"), xytext=(-4, -12),
-                      textcoords="offset points", ha="right", fontsize=9, color="#555555")  # fmt: skip
+        axes.annotate("guessing", (0, guessing), xycoords=("axes fraction", "data"), xytext=(4, -12),
+                      textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
         axes.set(xlabel="updates", title=title, ylim=(guessing - 0.45, guessing + 0.3))
         axes.legend(loc="lower left", fontsize=9)
     panels[0][0].set_ylabel("running training loss (nats)")
-    figure.suptitle(
-        f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed", x=0.01, ha="left", fontsize=11
-    )
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed; σ is that of conv3 to conv5"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
     )
     return Drawing(figure, frame.round(4), alt)
+
+
+def late_changes(run: runs.Run) -> dict[int, str]:
+    """What is turned off towards the end of a full training (readings 8 and 12): epoch after which -> what."""
+    while run.start:  # the epochs count from the first run of the chain
+        run = run.start
+    slow, stop = run.recipe.optim.freeze_conv1 or (None, None)
+    events: dict[int, list[str]] = {}
+    for epoch, what in (
+        (run.recipe.augment.colour_off_epoch, "colour noise off"), (slow, "conv1 slowed"), (stop, "conv1 frozen"),
+    ):  # fmt: skip
+        if epoch is not None:
+            events.setdefault(epoch, []).append(what)
+    return {epoch: ", ".join(whats) for epoch, whats in events.items()}
 
 
 def training() -> Drawing:
@@ -74,6 +88,11 @@ def training() -> Drawing:
         axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
         axes.annotate("÷ 10", (drop + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(3, 5),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    late = late_changes(runs.Run.from_config(lines[0]["config"]))
+    for epoch, what in late.items():
+        axes.axvline(epoch + 0.5, color="#bbbbbb", lw=0.8, ls="--")
+        axes.annotate(what, (epoch + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -4), rotation=90,
+                      textcoords="offset points", va="top", fontsize=8, color="#555555")  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lowest = frame[["train_error", "validation_error"]].min().min()
     axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, lowest - 3), 100))
@@ -85,7 +104,9 @@ def training() -> Drawing:
     )
     best = frame["validation_error"].min()
     alt = (
-        f"Errors over {len(frame)} epochs; {evidence.schedule(epochs)}; the held-out error comes down to {best:.2f} %. "
+        f"Errors over {len(frame)} epochs; {evidence.schedule(epochs)}; "
+        + "".join(f"{what} after epoch {epoch}; " for epoch, what in late.items())
+        + f"the held-out error comes down to {best:.2f} %. "
         f"Official validation set, {ends}"
     )
     return Drawing(figure, frame.round(4), alt)

@@ -16,6 +16,7 @@ from paperlib.augment import Augmenter
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
 from paperlib.kernels import colour_index
+from paperlib.models import FULL_SIZES
 from paperlib.style import PALETTE, SCALE_NAMES, Drawing, markdown_table, nothing_yet, scale_name, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -97,9 +98,9 @@ def table1() -> Table:
         for row in paper.TABLE1
     ]
     rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1, 1)]
-    rows += [from_note(log) for log in paper.RUN_LOGS if log.data == paper.TEST10]
+    rows += [from_note(log) for log in paper.RUN_LOGS if log.data in (paper.TEST10, paper.VAL10)]
     for scale in SMALL:
-        rows += recorded_errors("net", "baseline", "the small net, mean of single nets", "ten", scale=scale)
+        rows += recorded_errors("net", "baseline", "the small net, mean of the baseline's nets", "ten", scale=scale)
         rows += recorded_errors("net", "baseline", "the same nets", "centre", scale=scale)
     for (arm, _, lines), views in itertools.product(evidence.records_of("full", "tinyimagenet"), ("ten", "centre")):
         epochs = evidence.epochs_of(lines)
@@ -134,7 +135,7 @@ def table2() -> Table:
         for each in paper.REPRODUCTIONS
     ]  # fmt: skip
     for scale in SMALL:
-        single, five = "the small net, mean of single nets", "the average of five of them"
+        single, five = "the small net, mean of the nets that are averaged below", "the average of five of them"
         rows += recorded_errors("ensemble", "five nets", single, "ensemble", *OF_MEMBERS, scale=scale)
         rows += recorded_errors("ensemble", "five nets", five, "ensemble", scale=scale)
     for arm in experiments.PRETRAIN.arms:
@@ -218,6 +219,17 @@ def has_towers_of_colour(found: weights.Checkpoint) -> bool:
     )
 
 
+def updates_of(found: weights.Checkpoint) -> str:
+    """How many updates made this net, in words: its run's, and those of the recorded runs from which it goes on."""
+    updates, run = found.step, found.run
+    while run.start:
+        run = run.start
+        if run.id not in evidence.recorded():
+            return f"{found.step:,} updates of its last run"
+        updates += runs.of_kind(evidence.recorded()[run.id], "end")[0]["steps"]
+    return f"{updates:,} updates"
+
+
 ACROSS = 12
 """Kernels in a line."""
 
@@ -243,9 +255,9 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
         place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
     frame = pd.DataFrame(rows)
     one, two = frame.groupby("tower")["colour_index"].mean()
-    scale = scale_name(found.scale, found.scale != "ilsvrc2012") if found.scale in SCALE_NAMES else found.scale
+    scale = scale_name(found.scale, found.run.sizes != FULL_SIZES) if found.scale in SCALE_NAMES else found.scale
     figure.suptitle(
-        f"Kernels of conv1 after {found.step:,} updates, {scale}; below each its index of colour", x=0.01, ha="left",
+        f"Kernels of conv1 after {updates_of(found)}, {scale}; below each its index of colour", x=0.01, ha="left",
         fontsize=11,
     )  # fmt: skip
     alt = (

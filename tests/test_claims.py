@@ -154,8 +154,10 @@ def test_the_largest_scale_with_records_counts(monkeypatch: pytest.MonkeyPatch) 
     row = row_of(found, monkeypatch)
     assert (row.status, row.scale, row.seeds, row.setting) == ("reproduced", "cifar10", 5, "relu")
     interval = "2.50 times (2.00 to 3.00)"
-    assert row.result == f"2012/relu v. 2012/tanh: {interval}; 2012/relu v. 2012/sigmoid: {interval}"
-    assert row.reason == f"Known. Also, at scale sample, n = 9: 2012/relu v. 2012/tanh {interval}, contradicted."
+    assert row.result == f"2012/relu v. 2012/tanh, updates: {interval}; 2012/relu v. 2012/sigmoid, updates: {interval}"
+    assert (
+        row.reason == f"Known. Also, at scale sample, n = 9: 2012/relu v. 2012/tanh, updates {interval}, contradicted."
+    )
     assert row.needs == "C10, TIN"
 
 

@@ -135,6 +135,15 @@ def test_figure_3_of_a_recorded_net_has_its_kernels_and_their_colours() -> None:
     assert sum(axes.axison for part in drawing.figure.subfigs for axes in part.axes) == len(kernels)
 
 
+def test_figure_3_counts_the_updates_of_the_whole_training() -> None:
+    """Of a net that goes on from recorded weights, 8 epochs of 703 updates after 30; of one that does not, its own."""
+    places = {"full/tinyimagenet/by_hand": (30 + 8) * 703, "full/tinyimagenet/source": 30 * 703}
+    for place, updates in places.items():
+        drawing = section6.fig3_of(weights.checkpoint(evidence.RECORDED / f"{place}-seed0.safetensors"))
+        title = drawing.figure.get_suptitle()
+        assert f"after {updates:,} updates" in title and "Tiny ImageNet (proxy)" in title
+
+
 def test_figure_3_of_grey_kernels_or_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PaperlibError, match="no net of two towers that sees colour"):
         section6.fig3_of(weights.checkpoint(evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors"))
