@@ -16,7 +16,7 @@ OF = {
 """Experiments whose arms change one thing of one baseline each -> the notebook that explains them."""
 PLACES = {"cifar10": (0.0, PALETTE[0], "o"), "photos": (0.24, PALETTE[2], "s"), "sample": (0.24, PALETTE[1], "D")}
 """Scale -> where it stands in an arm's line, its colour and its mark. No arm is at both small scales."""
-SHOWN = (-7.0, 9.0)
+SHOWN = (-7.0, 11.0)
 """Points of difference that the picture has room for; an interval that reaches beyond is written out."""
 
 

@@ -107,9 +107,10 @@ CONV_OF_TOWERS = {"conv3": 3, "conv4": 4, "never": None}
 class Assembly:
     """Puts the layers of a net one after the other, and keeps the books of how many maps of which side there are.
 
-    A removed convolution takes its nonlinearity and normalisation with it, but not its pool: all sides stay. What
-    it did for the others falls to the next convolution that is left. Without conv1, that one stands in its place:
-    it reads the image, with conv1's window, stride, padding and normalisation. Without conv3, it reads both towers.
+    A removed convolution takes its nonlinearity and normalisation with it, but not its pool: the last maps keep their
+    sides. What it did for the others falls to the next convolution that is left. Without conv1, that one stands in
+    its place: it reads the image, with conv1's window, stride, padding and normalisation. Without conv3, it reads
+    both towers.
     A removed hidden layer takes its dropout with it.
     """
 

@@ -730,7 +730,7 @@ READINGS = (
         "augment.colour_scale",
         "size of the colour noise along each principal axis",
         "the eigenvalue; sane only for pixels on a 0-1 scale",
-        "the standard deviation (the eigenvalue's root), pixels on 0-255",
+        "what it calls 'stdevs', read as the eigenvalue's root; pixels on 0-255",
         "convdata_jpeg.py:57-66",
         "eigenvalue",
         "std",

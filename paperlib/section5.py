@@ -13,9 +13,9 @@ from paperlib.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 
 READING = {"source": "the code", "paper": "the text"}
 WEIGHTS = {
-    "": "each reading as it stands",
-    "/std": "with the other reading's σ in conv3 to conv5",
-    "/gaussian": "σ not scaled to the full net's signals",
+    "": "each reading, σ scaled to the full net's signals",
+    "/std": "the same with the other reading's σ",
+    "/gaussian": "each reading, σ not scaled",
 }
 
 
@@ -48,7 +48,7 @@ def stall() -> Drawing:
         axes.set(xlabel="updates", title=title, ylim=(guessing - 0.45, guessing + 0.3))
         axes.legend(loc="lower left", fontsize=9)
     panels[0][0].set_ylabel("running training loss (nats)")
-    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed; σ is that of conv3 to conv5"
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed; σ: of conv3 to conv5 in the full net"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
