@@ -55,6 +55,11 @@ class Run:
             )
 
     @property
+    def starts(self) -> list[Run]:
+        """The runs that this one goes on from, the nearest first."""
+        return [self.start, *self.start.starts] if self.start else []
+
+    @property
     def config(self) -> dict[str, Any]:
         """The canonical description, plain data, without fields at their default."""
         further: dict[str, Any] = {"start": self.start.config} if self.start else {}

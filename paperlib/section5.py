@@ -59,12 +59,11 @@ def stall() -> Drawing:
 
 def late_changes(run: runs.Run) -> dict[int, str]:
     """What is turned off towards the end of a full training (readings 8 and 12): epoch after which -> what."""
-    while run.start:  # the epochs count from the first run of the chain
-        run = run.start
-    slow, stop = run.recipe.optim.freeze_conv1 or (None, None)
+    first = [run, *run.starts][-1]  # from which the epochs are counted
+    slow, stop = first.recipe.optim.freeze_conv1 or (None, None)
     events: dict[int, list[str]] = {}
     for epoch, what in (
-        (run.recipe.augment.colour_off_epoch, "colour noise off"), (slow, "conv1 slowed"), (stop, "conv1 frozen"),
+        (first.recipe.augment.colour_off_epoch, "colour noise off"), (slow, "conv1 slowed"), (stop, "conv1 frozen"),
     ):  # fmt: skip
         if epoch is not None:
             events.setdefault(epoch, []).append(what)

@@ -221,12 +221,10 @@ def has_towers_of_colour(found: weights.Checkpoint) -> bool:
 
 def updates_of(found: weights.Checkpoint) -> str:
     """How many updates made this net, in words: its run's, and those of the recorded runs from which it goes on."""
-    updates, run = found.step, found.run
-    while run.start:
-        run = run.start
-        if run.id not in evidence.recorded():
-            return f"{found.step:,} updates of its last run"
-        updates += runs.of_kind(evidence.recorded()[run.id], "end")[0]["steps"]
+    known, starts = evidence.recorded(), found.run.starts
+    if any(run.id not in known for run in starts):
+        return f"{found.step:,} updates of its last run"
+    updates = found.step + sum(runs.of_kind(known[run.id], "end")[0]["steps"] for run in starts)
     return f"{updates:,} updates"
 
 
