@@ -171,13 +171,12 @@ class Topology:
     def silent(self) -> list[int]:
         """The ranks that do not report after a failure.
 
-        Whoever finds an exchange broken reports, and closes its own connections, so that others who wait for it find
-        out at once; who is computing does so at its next exchange.
+        Gloo tells only the neighbours of a process that died. The others find out when their own exchange has waited
+        for the timeout, and they may have computed until then, for as long again at most: so the call is that long.
         """
         if self.world == 2:
             return [1 - self.rank]
-        leave()
-        return roll_call(self.store, "alive", self.rank, self.world, self.timeout) if self.store else []
+        return roll_call(self.store, "alive", self.rank, self.world, 2 * self.timeout) if self.store else []
 
 
 def flat_like(flat: Tensor, tensors: Iterable[Tensor]) -> list[Tensor]:
