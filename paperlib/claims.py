@@ -31,7 +31,8 @@ TABLE = Path(__file__).with_name("claims.toml")
 
 @dataclass(frozen=True)
 class Row:
-    """One claim with its evidence. ``seeds`` is 0 where no run bears on it, ``scale`` then None."""
+    """One claim with its evidence. ``seeds``, the fewest of its comparisons, is 0 where no run bears on it, ``scale``
+    then None."""
 
     id: str
     section: str
@@ -89,6 +90,7 @@ def row_of(entry: dict[str, Any]) -> Row:
             decided |= {"status": "cited", "result": entry["source"], "setting": "cited"}
         case _:
             decided |= {"status": "not run", "reason": entry["reason"]}
+    decided["reason"] = f"{decided['reason']} {besides(entry)}".strip()
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
     kept = {key: entry[key] for key in ("id", "section", "claim", "kind", "notebook")}
@@ -104,13 +106,14 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     scale = found[0].scale
     here = [v for v in found if v.scale == scale]
     elsewhere = [v for v in found if v.scale != scale]
-    result = "; ".join(dict.fromkeys(f"{what_of(v)}: {v.text}" for v in here))
+    n = {v.n for v in here}
+    results = [f"{what_of(v)}: {v.text}" + (f", n = {v.n}" if len(n) > 1 else "") for v in here]
     return {
         "status": together(here),
         "scale": scale,
-        "seeds": min(v.n for v in here),
+        "seeds": min(n),
         "setting": ", ".join(dict.fromkeys(v.experiment + (", a proxy" if v.proxy else "") for v in here)),
-        "result": result,
+        "result": "; ".join(dict.fromkeys(results)),
         "reason": f"{entry['note']} {others_of(elsewhere)}".strip(),
     }
 
@@ -119,6 +122,13 @@ def others_of(elsewhere: Sequence[Verdict]) -> str:
     """A sentence with the verdicts at smaller scales, which decide nothing."""
     told = [f"at scale {v.scale}, n = {v.n}: {what_of(v)} {v.text}, {v.status}" for v in elsewhere]
     return f"Also, {'; '.join(told)}." if told else ""
+
+
+def besides(entry: dict[str, Any]) -> str:
+    """A sentence with the comparisons that an entry names beside those that decide it."""
+    found = [v for named in entry.get("beside", []) for v in evidence.verdicts_beside(*named.split(": "))]
+    told = [f"at scale {v.scale}, n = {v.n}: {what_of(v)} {v.text}" for v in found]
+    return f"Beside it, deciding nothing: {'; '.join(told)}." if told else ""
 
 
 def what_of(v: Verdict) -> str:

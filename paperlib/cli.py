@@ -28,6 +28,7 @@ app.add_typer(data_app, name="data")
 Scale = Annotated[str, typer.Option(help="sample, photos, cifar10, tinyimagenet or ilsvrc2012")]
 FOLDER = typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set.")
 TIMEOUT = typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
+DEVICE = typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")
 
 
 @app.callback(invoke_without_command=True)
@@ -56,6 +57,8 @@ def data_show() -> None:
     for name in data.KNOWN:
         found, where = check.found(name)
         typer.echo(f"{name:<14}{'found' if found else 'not found':<11}{where}")
+    place = data.data_root() / "ilsvrc2012"  # made by `paperlib data prepare`
+    typer.echo(f"{place.name:<14}{'found' if (place / 'index.json').exists() else 'not found':<11}{place}")
 
 
 @data_app.command("fetch")
@@ -124,7 +127,7 @@ def train(
     seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
-    device: Annotated[str, typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")] = "cpu",
+    device: Annotated[str, DEVICE] = "cpu",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Train so long only, keep nothing, and tell the speed.")
@@ -149,12 +152,13 @@ def train(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of runs/, or recorded weights")],
     folder: Annotated[Path | None, FOLDER] = None,
+    device: Annotated[str, DEVICE] = "cpu",
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
     """Test a net in one view and in ten: top-1 and top-5. Under torchrun the images are shared out."""
     from paperlib import runner
 
-    for line in runner.evaluate_checkpoint(checkpoint, folder, timeout=timeout):
+    for line in runner.evaluate_checkpoint(checkpoint, folder, timeout=timeout, device=device):
         typer.echo(line)
 
 

@@ -226,6 +226,20 @@ def _read_tiny_imagenet(place: Path, layout: Layout) -> Raw:
         return _read_tiny_files(place, layout, names, lambda file: archive.read(top + file))
 
 
+def wordnet_words(place: Path) -> dict[str, str]:
+    """WordNet id -> the first word that ``words.txt`` of a copy of Tiny ImageNet has for it; empty without the file."""
+    try:
+        if place.is_dir():
+            text = (place / "words.txt").read_text(encoding="utf-8")
+        else:
+            with zipfile.ZipFile(place) as archive:
+                text = archive.read("tiny-imagenet-200/words.txt").decode()
+    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile):
+        return {}
+    lines = [line.partition("\t") for line in text.splitlines()]
+    return {wnid: words.split(",")[0] for wnid, _, words in lines if words}
+
+
 def _read_tiny_files(place: Path, layout: Layout, names: Iterable[str], read: Callable[[str], bytes]) -> Raw:
     names = list(names)
     classes = sorted({name.split("/")[1] for name in names if re.fullmatch(r"train/[^/]+/.*", name)})

@@ -38,7 +38,7 @@ from paperlib.copies import DataChecksumError, DataError, DataMissingError, inte
 __all__ = [
     "FINGERPRINTS", "KNOWN", "SAMPLE", "TITLES", "DataChecksumError", "DataError", "DataMissingError", "Dataset",
     "Rows", "Statistics", "colour_covariance", "colour_pca", "covariance_of_sums", "data_root", "fetch", "interleaved",
-    "load", "mean_image", "photographs", "prepare", "read_idx", "where",
+    "load", "mean_image", "photographs", "prepare", "read_idx", "shown_classes", "where",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -168,6 +168,16 @@ def where(name: str, root: str | Path | None = None) -> list[Path]:
     return [SAMPLE / ("photos" if name == "photos" else "fashion-mnist")]
 
 
+def shown_classes(dataset: Dataset, root: str | Path | None = None) -> tuple[str, ...]:
+    """The names of its classes for a reader: of Tiny ImageNet, whose classes are WordNet ids, from its ``words.txt``.
+
+    The first of several words; an id stays where the copy at hand has none for it.
+    """
+    here = [place for place in where(dataset.name, root) if place.exists()] if dataset.name == "tinyimagenet" else []
+    words = copies.wordnet_words(here[0]) if here else {}
+    return tuple(words.get(name, name) for name in dataset.classes)
+
+
 def load(name: str, root: str | Path | None = None) -> Dataset:
     """The data set ``sample``, ``photos``, ``cifar10`` or ``tinyimagenet``.
 
@@ -194,6 +204,11 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     Shows a progress bar on a terminal and checks the MD5. Raises :class:`DataError` where that fails, in which case
     nothing new is left behind.
     """
+    if name == "ilsvrc2012":
+        raise DataError(
+            "the images of ILSVRC-2012 are given out by image-net.org and Kaggle to whoever registers there: get them, "
+            "then `paperlib data prepare` makes of them what runs read"
+        )
     places = where(name, root)
     if name not in copies.COPIES:
         raise DataError(f"{TITLES[name]} is part of the repository: there is nothing to fetch")

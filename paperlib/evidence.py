@@ -448,6 +448,13 @@ def verdicts(claim: str) -> list[Verdict]:
     return sorted(found, key=lambda v: -design.SCALES.index(v.scale))
 
 
+def verdicts_beside(name: str, arms: str) -> list[Verdict]:
+    """The verdicts on a pair of arms of an experiment that bear on no claim, those of the largest scale first."""
+    found = [v for e in experiments.DECLARED if e.name == name for v in verdicts_of(e.name, e.scale)]
+    fitting = [v for v in found if v.comparison.arms == arms and not v.comparison.claim]
+    return sorted(fitting, key=lambda v: -design.SCALES.index(v.scale))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # A user's own runs against the recorded ones
 

@@ -132,9 +132,14 @@ def find(source: Path, split: str) -> dict[str, list[Item]]:
         flat = [image for image in images if "/" not in image[0]]
         if flat and split == "val":
             classes = validation_classes(source)
+            told = SOLUTION if (source / SOLUTION).is_file() else TRUTH
             if bad := [image[0] for image in flat if image[0] not in classes]:
-                told = SOLUTION if (source / SOLUTION).is_file() else TRUTH
                 raise DataError(f"{place} has {bad[0]}, which {told} has no line for: move it away")
+            if lacking := sorted(classes.keys() - {image[0] for image in flat}):
+                raise DataMissingError(
+                    f"{place} lacks {len(lacking):,} of the {len(classes):,} validation images that {told} tells of, "
+                    f"the first {lacking[0]}: get them again"
+                )
             images = [(f"{classes[image[0]]}/{image[0]}", *image[1:]) for image in flat]
         elif flat:
             raise DataError(f"{place} has {flat[0][0]}, which is in no class folder or class tar: move it into one")

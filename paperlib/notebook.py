@@ -167,9 +167,11 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     words = ["the second arm divided by the first (above 1, the first is better)"] if ratio else []
     words += ["the second arm minus the first (above 0, the first is better)"] if points else []
     words += ["what is measured of the one arm (above 0, the direction holds)"] if len(pairs) < len(found) else []
-    lines = [f"*estimate*: {'; '.join(words)}; *supported* and *contradicted* say this, with or without a claim."]
+    lines = [f"*estimate*: {'; '.join(words)}."]
     if any(v.comparison.question == "direction" for v in found):
         lines.append("*which way?*: only the sign is asked for.")
+    if any(v.comparison.question == "direction" for v in pairs):
+        lines.append("*supported* there: the first arm is better, claim or no claim; *contradicted*: the second is.")
     if any(v.comparison.question != "direction" and v.proxy for v in found):
         lines.append("A proxy can decide a direction, never a size.")
     if any(v.bound in ("lower", "upper") for v in found):

@@ -178,7 +178,11 @@ def read_index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / "index.json").read_bytes())
         written = index["format"]
     except FileNotFoundError:
-        raise DataMissingError(f"{folder} lacks index.json, which is written last: {again}, which goes on") from None
+        if any(folder.glob("parts-*")):
+            again = "the preparation was interrupted, and the same `paperlib data prepare` goes on"
+        else:
+            again = "name a folder that `paperlib data prepare` has made"
+        raise DataMissingError(f"{folder} lacks index.json, which is written last: {again}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / 'index.json'} is damaged ({error}): {again}, into another folder") from None
     if written != FORMAT:

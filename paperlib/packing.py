@@ -34,6 +34,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+from paperlib import paper
 from paperlib.copies import DataError, DataMissingError, fingerprint, interleaved
 from paperlib.data import prepare
 from paperlib.errors import PaperlibError
@@ -52,7 +53,8 @@ ORIENTATION = 0x0112  # the EXIF tag
 class Report:
     """What a preparation gave. ``seconds`` and ``prepared`` (images) are of this call alone, which may go on with one.
 
-    ``unusual`` counts the kept images that are grey, CMYK, turned by their EXIF orientation, or no JPEG.
+    ``unusual`` counts the kept images that are grey, CMYK, turned by their EXIF orientation, or no JPEG. ``lacking``
+    says where a source with the thousand classes of ILSVRC-2012 has other numbers of images.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Report:
     bytes: int
     left_out: tuple[tuple[str, str], ...]
     unusual: dict[str, int]
+    lacking: tuple[str, ...] = ()
     prepared: int = 0
     seconds: float = 0.0
 
@@ -68,7 +71,7 @@ class Report:
         speed = f"{self.prepared / self.seconds:,.0f} images/s" if self.prepared else "nothing left to do"
         out = f"left out {len(self.left_out):,}" + (f", see {self.folder / 'report.txt'}" if self.left_out else "")
         images = f"{self.train:,} train and {self.val:,} val images"
-        return f"{self.folder}: {images}, {self.bytes:,} bytes, {speed}; {out}"
+        return "; ".join([f"{self.folder}: {images}, {self.bytes:,} bytes, {speed}", out, *self.lacking])
 
 
 def _read(item: Item) -> bytes:
@@ -252,7 +255,10 @@ def prepare_folder(
             "without, or say --train-only"
         )
     if unknown := sorted(found["val"].keys() - found["train"].keys()):
-        raise DataError(f"{source} has val images of class {unknown[0]}, of which train has none: get what is missing")
+        raise DataError(
+            f"{source} has val images in a class {unknown[0]}, of which train has none: get those of train, or sort "
+            "the val images into folders with the names of train's"
+        )
     about = {"format": FORMAT, "store": store, "size": size, "quality": quality if store == "jpeg" else None}
     lines = [f"{item.size} {item.name}" for by_class in found.values() for items in by_class.values() for item in items]
     key = hashlib.sha256("\n".join([json.dumps(about), *lines]).encode()).hexdigest()
@@ -311,11 +317,22 @@ def _done(stem: Path) -> bool:
 def _lines(index: dict[str, Any]) -> list[str]:
     kept = [f"{split}: {count} images" for split, count in index["counts"].items()]
     unusual = [f"of these {kind}: {count}" for kind, count in index["unusual"].items()]
-    return [*kept, *unusual, f"left out: {len(index['left_out'])}", *map(": ".join, index["left_out"])]
+    left_out = [f"left out: {len(index['left_out'])}", *map(": ".join, index["left_out"])]
+    return [*kept, *unusual, *_lacking(index), *left_out]
+
+
+def _lacking(index: dict[str, Any]) -> list[str]:
+    """Where a source has the classes of ILSVRC-2012 and not its numbers of images: nothing else shows it."""
+    if len(index["classes"]) != 1000 or not all(re.fullmatch(r"n\d{8}", name) for name in index["classes"]):
+        return []
+    whole = {"train": paper.ILSVRC[1].train, "val": paper.ILSVRC[1].validation}
+    left_out = Counter(name.partition("/")[0] for name, _ in index["left_out"])
+    there = {split: count + left_out[split] for split, count in index["counts"].items()}
+    return [f"{there[s]:,} {s} images, ILSVRC-2012 has {n:,}" for s, n in whole.items() if there[s] not in (0, n)]
 
 
 def _report(folder: Path, index: dict[str, Any], prepared: int = 0, seconds: float = 0.0) -> Report:
     size = sum(file["bytes"] for file in index["files"].values())
     left_out = tuple((name, reason) for name, reason in index["left_out"])
     return Report(folder, **index["counts"], bytes=size, left_out=left_out, unusual=index["unusual"],
-                  prepared=prepared, seconds=seconds)  # fmt: skip
+                  lacking=tuple(_lacking(index)), prepared=prepared, seconds=seconds)  # fmt: skip

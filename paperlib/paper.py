@@ -944,10 +944,10 @@ VGG_LRN = (
 
 ZEILER_FERGUS = (
     Cited("the whole net", 40.5, 18.1, "Zeiler and Fergus 2013, Table 3"),
-    Cited("without conv3 and conv4", 45.4, None, "Zeiler and Fergus 2013, Table 3"),
-    Cited("without fc7", 40.0, None, "Zeiler and Fergus 2013, Table 3"),
-    Cited("without fc6 and fc7", 44.8, None, "Zeiler and Fergus 2013, Table 3"),
-    Cited("without conv3, conv4, fc6 and fc7", 71.3, None, "Zeiler and Fergus 2013, Table 3"),
+    Cited("without conv3 and conv4", 45.4, 22.1, "Zeiler and Fergus 2013, Table 3"),
+    Cited("without fc7", 40.0, 18.4, "Zeiler and Fergus 2013, Table 3"),
+    Cited("without fc6 and fc7", 44.8, 22.4, "Zeiler and Fergus 2013, Table 3"),
+    Cited("without conv3, conv4, fc6 and fc7", 71.3, 50.1, "Zeiler and Fergus 2013, Table 3"),
 )
 """Layers removed from a replication of the net (ILSVRC-2012 validation)."""
 

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
+from paperlib.copies import COPIES
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
 from paperlib.normalisation import use_compiler
@@ -91,6 +92,8 @@ def dataset_of(scale: str, folder: Path | None = None) -> data.Dataset:
     """The data set of a scale: what was prepared in ``folder``, or what :func:`paperlib.data.load` finds below it."""
     if scale == "ilsvrc2012":
         return packed.load(folder)
+    if folder and scale not in COPIES:
+        raise PaperlibError(f"the images of {scale} come with the repository: leave out --data")
     return data.load(scale, folder) if folder else data.load(scale)
 
 
@@ -137,7 +140,7 @@ def device_of(name: str) -> str:
     if name not in ("cpu", "cuda"):
         raise PaperlibError(f"--device takes cpu or cuda, not {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
-        raise PaperlibError("this machine has no GPU that torch can use: train with --device cpu")
+        raise PaperlibError("this machine has no GPU that torch can use: say --device cpu")
     if name == "cuda" and int(os.environ.get("LOCAL_RANK", 0)) >= torch.cuda.device_count():
         raise PaperlibError(f"each process needs a GPU of its own, and this machine has {torch.cuda.device_count()}")
     if name == "cuda":
@@ -162,25 +165,31 @@ def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, d
     with one_thread(), contextlib.suppress(train.Interrupted):
         train.fit(one, dataset, keep_going=keep_going, topology=topology, device=device)
     if len(begun) <= WARMING + 1:
-        raise PaperlibError("this run has too few updates to tell its speed")
+        raise PaperlibError(
+            f"this run has {len(begun)} updates, too few to tell its speed, which takes {WARMING + 2}: take more images"
+        )
     took = statistics.median(after - before for before, after in itertools.pairwise(begun[WARMING:]))
     images = one.recipe.optim.batch_size / took
     there = len(dataset.only(one.stop.classes).train_labels)
     total = one.stop.epochs * ((one.stop.train_images or there) - one.stop.validation)
-    return f"{images:,.0f} images/s, {total / images / 3600:,.1f} hours for its {one.stop.epochs} epochs, nothing kept"
+    minutes, epochs = total / images / 60, one.stop.epochs
+    time_needed = f"{minutes / 60:,.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
+    return f"{images:,.0f} images/s, {time_needed} for its {epochs} epoch{'s' * (epochs != 1)}, nothing kept"
 
 
 WARMING = 3
 """Updates that are not counted."""
 
 
-def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: float) -> list[str]:
+def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: float, device: str = "cpu") -> list[str]:
     """Top-1 and top-5 error of weights on disk, in one view and in ten, as lines of text.
 
     Of several processes of a job of torchrun, each tests its share of the images; rank 0 has the lines.
     """
+    device = device_of(device)
     found = weights.checkpoint(path)
     net, augmenter, dataset = found.on(dataset_of(found.scale, folder))
+    net, augmenter = net.to(device), augmenter.to(torch.device(device))
     images, labels = dataset.test_images, dataset.test_labels
     lines = [f"{dataset.title}, {len(images):,} test images, after {found.step:,} updates"]
     with joined(1, timeout) as topology:

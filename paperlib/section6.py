@@ -319,7 +319,7 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str)
     training images: by features (Euclidean distance in fc7), and by pixels.
     """
     use_style()
-    images, labels = dataset.test_images[:SHOWN], dataset.test_labels[:SHOWN]
+    images, labels, names = dataset.test_images[:SHOWN], dataset.test_labels[:SHOWN], data.shown_classes(dataset)
     probabilities = evaluate.predict(net, augmenter, images, views=10)
     figure = plt.figure(figsize=(8.6, 7.2))
     (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))
@@ -327,10 +327,10 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str)
     panels = upper.subplots(2, SHOWN, height_ratios=(1, 1.1))
     for column, (image, label, scores) in enumerate(zip(images, labels.tolist(), probabilities, strict=True)):
         draw_picture(panels[0, column], image)
-        panels[0, column].set_title(dataset.classes[label], fontsize=8, loc="center")
-        draw_labels(panels[1, column], scores, dataset.classes, label)
+        panels[0, column].set_title(names[label], fontsize=8, loc="center")
+        draw_labels(panels[1, column], scores, names, label)
         rows += [
-            {"part": "labels", "query": column, "rank": rank + 1, "label": dataset.classes[i],
+            {"part": "labels", "query": column, "rank": rank + 1, "label": names[i],
              "value": 100 * float(scores[i]), "right": i == label}
             for rank, i in enumerate(scores.topk(5).indices.tolist())
         ]  # fmt: skip
@@ -350,7 +350,7 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str)
                 right = bool(dataset.train_labels[i] == labels[line])
                 draw_picture(panels[line, start + rank], dataset.train_images[i], right)
                 rows.append(
-                    {"part": space, "query": line, "rank": rank + 1, "label": dataset.classes[dataset.train_labels[i]],
+                    {"part": space, "query": line, "rank": rank + 1, "label": names[dataset.train_labels[i]],
                      "value": square**0.5, "right": right}
                 )  # fmt: skip
     panels[0, 0].set_title("test", fontsize=9)

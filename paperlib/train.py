@@ -186,9 +186,10 @@ class Loop:
         if n > len(data.train_images):
             raise PaperlibError(f"{data.title} has {len(data.train_images)} training images, the run asks for {n}")
         if not 0 < run.recipe.optim.batch_size <= n - run.stop.validation:
+            rest = f", of which this run holds out {run.stop.validation:,}" if run.stop.validation else ""
             raise PaperlibError(
-                f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}; "
-                "take a smaller batch"
+                f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}: {n:,}{rest}; "
+                "take more images, or another arm"
             )
         held_out = n - run.stop.validation
         self.images, self.labels = part(data.train_images, 0, held_out), data.train_labels[:held_out]
@@ -252,6 +253,9 @@ class Loop:
                 break
             state.epoch_sums.add(loss, wrong, len(rows))
             state.window_sums.add(loss, wrong, len(rows))
+            tested = f", last tested {state.test_errors[-1]:.2f} %" if state.test_errors else ""
+            error_now = f"training error {state.epoch_sums.means()['train_error']:.1f} %{tested}"
+            bar.set_postfix_str(f"epoch {epoch + 1}: {error_now}", refresh=False)
             if stop.window and state.step % stop.window == 0:
                 line: Line = {"kind": "window", "step": state.step, **state.window_sums.means()}
                 state.window_sums = Sums()
@@ -274,7 +278,6 @@ class Loop:
                     "seconds": round(state.seconds, 1),
                 }
                 state.epoch_sums = Sums()
-                bar.set_postfix(epoch=epoch + 1, error=f"{error:.2f} %")
             if state.step == stop.epochs * per_epoch:
                 state.ended = "done" if stop.threshold is None else "censored"
             elif self.topology.agreed(time.perf_counter() - saved > checkpoint_seconds):

@@ -139,7 +139,9 @@ def _of_folder(folder: Path) -> Checkpoint:
     first = runs.read_record(path)[0]
     found = runs.load_checkpoint(folder, first["id"])
     if found is None:
-        raise PaperlibError(f"{folder} holds no whole checkpoint yet; a run writes one every minute and at its end")
+        if any(folder.glob("step-*")):
+            raise PaperlibError(f"{folder} holds damaged checkpoints only: train the run again, or restore them")
+        raise PaperlibError(f"{folder} holds no checkpoint yet; a run writes one every minute and at its end")
     step, tensors, _ = found
     weights = {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")}
     return Checkpoint(Run.from_config(first["config"]), first.get("scale", ""), step, weights)

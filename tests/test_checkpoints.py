@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import shutil
@@ -78,7 +79,8 @@ def test_no_image_is_tested_twice_by_several_processes() -> None:
         ("no record", "the record that says which net these weights are of, is missing"),
         ("altered", "does not hold the weights that"),
         ("empty folder", "no folder of a run"),
-        ("no checkpoint", "no whole checkpoint"),
+        ("no checkpoint", "holds no checkpoint yet"),
+        ("damaged checkpoint", "damaged checkpoints only"),
     ],
 )
 def test_what_is_no_checkpoint_gets_one_sentence(
@@ -90,9 +92,11 @@ def test_what_is_no_checkpoint_gets_one_sentence(
     if spoil == "altered":
         shutil.copy(KEPT.with_suffix(".jsonl"), tmp_path)
         path.write_bytes(path.read_bytes()[:-1] + b"?")
-    if spoil in ("empty folder", "no checkpoint"):
+    if spoil in ("empty folder", "no checkpoint", "damaged checkpoint"):
         path = tmp_path
-    if spoil == "no checkpoint":
+    if spoil == "damaged checkpoint":
+        (tmp_path / "step-00000007.json").write_text("{")
+    if spoil in ("no checkpoint", "damaged checkpoint"):
         first = runs.read_record(KEPT.with_suffix(".jsonl"))[0]
         (tmp_path / "record.jsonl").write_text(json.dumps(first) + "\n")
     assert cli.main(["evaluate", str(path)]) == 2
@@ -114,6 +118,12 @@ def test_a_smoke_run_tells_the_speed_and_keeps_nothing(
     out = capsys.readouterr().out
     assert "images/s" in out and f"{experiments.NET.stop.epochs} epochs, nothing kept" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_too_short_to_tell_its_speed_says_how_much_it_needs() -> None:
+    short = tiny.plain(epochs=1, train_images=3 * 16)
+    with pytest.raises(PaperlibError, match="has 3 updates, too few to tell its speed, which takes 5"):
+        runner.speed(short, tiny.dataset(), 1.0, Topology(), "cpu")
 
 
 def test_a_compiled_run_says_so_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,5 +157,21 @@ def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str])
     for device, words in (("tpu", "--device takes cpu or cuda"), ("cuda", "no GPU")):
         if device == "cuda" and torch.cuda.is_available():
             continue
-        assert cli.main(["train", "net", "baseline", "--scale", "sample", "--device", device]) == 2
-        assert words in capsys.readouterr().err
+        for command in (["train", "net", "baseline", "--scale", "sample"], ["evaluate", str(KEPT)]):
+            assert cli.main([*command, "--device", device]) == 2
+            assert words in capsys.readouterr().err
+
+
+def test_a_folder_for_embedded_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", str(KEPT), "--data", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "paperlib: the images of sample come with the repository: leave out --data\n"
+
+
+def test_the_bar_tells_both_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the first update on; the test error as soon as there is one."""
+    monkeypatch.setattr(train, "tqdm", functools.partial(train.tqdm, mininterval=0, miniters=1))
+    train.fit(tiny.plain(epochs=2), tiny.dataset(), progress=True)
+    shown = capsys.readouterr().err
+    first, _, second = shown.partition("epoch 2: ")
+    assert "epoch 1: training error" in first and "tested" not in first
+    assert "training error" in second and "last tested" in second

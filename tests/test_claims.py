@@ -90,7 +90,8 @@ def test_status_follows_fate(table: list[Row]) -> None:
             case "cited":
                 assert (row.status, row.result) == ("cited", entry["source"])
             case "not run":
-                assert (row.status, row.reason) == ("not run", entry["reason"])
+                assert row.status == "not run" and row.reason.startswith(entry["reason"])
+                assert "beside" in entry or row.reason == entry["reason"]
             case fate:
                 assert fate == "experiment" and row.status not in ("exact", "implemented", "cited")
 
@@ -154,11 +155,31 @@ def test_the_largest_scale_with_records_counts(monkeypatch: pytest.MonkeyPatch) 
     row = row_of(found, monkeypatch)
     assert (row.status, row.scale, row.seeds, row.setting) == ("reproduced", "cifar10", 5, "relu")
     interval = "2.50 times (2.00 to 3.00)"
-    assert row.result == f"2012/relu v. 2012/tanh, updates: {interval}; 2012/relu v. 2012/sigmoid, updates: {interval}"
+    tanh, sigmoid = (f"2012/relu v. 2012/{unit}, updates: {interval}" for unit in ("tanh", "sigmoid"))
+    assert row.result == f"{tanh}, n = 6; {sigmoid}, n = 5"  # told of each, where they differ
+    same = row_of([replace(v, n=5) for v in found[:2]], monkeypatch)
+    assert (same.seeds, same.result) == (5, f"{tanh}; {sigmoid}")
     assert (
         row.reason == f"Known. Also, at scale sample, n = 9: 2012/relu v. 2012/tanh, updates {interval}, contradicted."
     )
     assert row.needs == "C10, TIN"
+
+
+def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(
+    table: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {entry["id"]: entry["beside"] for entry in claims.entries() if "beside" in entry}
+    assert told.keys() == {"S3.2-f", "S4.1-c", "S4.2-d"}
+    for row in (row for row in table if row.id in told):
+        for arms in (each.split(": ")[1] for each in told[row.id]):
+            assert f"at scale cifar10, n = 2: {arms}, test error" in row.reason
+            assert f"at scale sample, n = 5: {arms}, test error" in row.reason
+    monkeypatch.setattr(evidence, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
+    row = claims.row_of({**ENTRY, "fate": "not run", "reason": "No.", "beside": ["x: a v. b"]})
+    interval = "2.50 times (2.00 to 3.00)"
+    assert row.reason == (
+        f"No. Beside it, deciding nothing: at scale cifar10, n = 7: 2012/relu v. 2012/tanh, updates {interval}."
+    )
 
 
 def test_without_records_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,7 +248,7 @@ def test_data_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     (tmp_path / "cifar10-images").mkdir()
     assert cli.main(["data", "show"]) == 0
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert list(shown) == list(data.KNOWN)
+    assert list(shown) == [*data.KNOWN, "ilsvrc2012"] and "not found" in shown["ilsvrc2012"]
     assert shown["cifar10"].split(maxsplit=2) == ["cifar10", "found", str(tmp_path / "cifar10-images")]
     assert "not found" in shown["tinyimagenet"] and str(tmp_path) in shown["tinyimagenet"]
     called = recorder(monkeypatch, data, "fetch", Path.cwd() / "cifar.tar.gz")

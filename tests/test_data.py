@@ -339,6 +339,16 @@ def test_tiny_imagenet_from_a_folder(root: Path) -> None:
     assert loaded.fingerprint == sha256sum_fingerprint("tinyimagenet files 1", counted)
 
 
+def test_classes_of_tiny_imagenet_are_shown_by_their_first_word(root: Path) -> None:
+    place = datasets.tiny_folder(root)
+    loaded = data.load("tinyimagenet", root)
+    assert data.shown_classes(loaded, root) == loaded.classes  # this copy has no words
+    (place / "words.txt").write_text(f"{loaded.classes[1]}\tEgyptian cat, tabby\nn00000001\tthing\n", encoding="utf-8")
+    assert data.shown_classes(loaded, root) == (loaded.classes[0], "Egyptian cat", *loaded.classes[2:])
+    assert data.load("tinyimagenet", root).fingerprint == loaded.fingerprint
+    assert data.shown_classes(data.load("sample")) == data.FASHION_CLASSES
+
+
 def test_tiny_imagenet_zip_and_its_folder_are_one_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "other").mkdir()
     datasets.tiny_folder(root / "other")
@@ -574,6 +584,10 @@ def test_a_root_that_cannot_be_written(root: Path, server: Server) -> None:
 @pytest.mark.parametrize("name", ["sample", "photos"])
 def test_embedded_data_is_not_fetched(name: str) -> None:
     assert "nothing to fetch" in message(lambda: data.fetch(name))
+
+
+def test_ilsvrc_is_not_fetched_but_prepared() -> None:
+    assert "paperlib data prepare" in message(lambda: data.fetch("ilsvrc2012"))
 
 
 def test_only_the_published_archives_are_fetched() -> None:

@@ -266,6 +266,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown id": (spoil_truth, "9999"),
     "short ground truth": (lambda s: (s / ilsvrc.TRUTH).write_text("1\n2\n"), "no line for"),
     "other name": (lambda s: write(s / "val", {"x.jpg": b""}), "x.jpg"),
+    "no two images of val": (
+        lambda s: [(s / "val" / f"ILSVRC2012_val_{i:08}.JPEG").unlink() for i in (5, 2)],
+        "lacks 2 of the 6 validation images that ILSVRC2012_validation_ground_truth.txt tells of, the first "
+        "ILSVRC2012_val_00000002.JPEG",
+    ),
     "flat train": (lambda s: write(s / "train", {"x.jpg": b""}), "x.jpg, which is in no class"),
     "class only in val": (lambda s: shutil.rmtree(s / "train" / WNIDS[1]), f"class {WNIDS[1]}"),
     "no tar": (lambda s: write(s, {"ILSVRC2012_img_train.tar": b"x" * 2000}), "cannot be read"),
@@ -293,6 +298,18 @@ def test_what_is_wrong_is_one_sentence(case: str, tmp_path: Path) -> None:
     missing = case.startswith("no ") and case not in ("no tar",)
     text = message(lambda: make(source, tmp_path / "made"), DataMissingError if missing else DataError)
     assert words in text and (str(source) in text or case == "nothing decodes")
+
+
+def test_too_few_images_of_the_thousand_classes_are_told(tmp_path: Path) -> None:
+    """Nothing else shows that some of ILSVRC-2012 are missing; one image a class here."""
+    image = jpeg("one", 8, 8)
+    for split in ("train", "val"):
+        write(tmp_path / "source" / split, {f"n{c:08}/{split}.JPEG": image for c in range(1000)})
+    report = make(tmp_path / "source", tmp_path / "made", size=8)
+    told = ["1,000 train images, ILSVRC-2012 has 1,281,167", "1,000 val images, ILSVRC-2012 has 50,000"]
+    assert str(report).endswith("; ".join(["left out 0", *told]))
+    assert (tmp_path / "made" / "report.txt").read_text().splitlines()[2:4] == told
+    assert make(folders(tmp_path / "other"), tmp_path / "few").lacking == ()
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
@@ -581,6 +598,7 @@ def flip(file: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "gone": (shutil.rmtree, "lacks index.json"),
     "no index": (lambda f: (f / "index.json").unlink(), "lacks index.json"),
+    "interrupted": (lambda f: [(f / "index.json").unlink(), (f / "parts-1").mkdir()], "interrupted, and the same"),
     "no json": (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
     "list": (lambda f: (f / "index.json").write_text("[]"), "index.json is damaged"),
     "no classes": (lambda f: spoil_index(f, classes=None), "lacks classes"),
