@@ -126,8 +126,8 @@ def others_of(elsewhere: Sequence[Verdict]) -> str:
 
 def besides(entry: dict[str, Any]) -> str:
     """A sentence with the comparisons that an entry names beside those that decide it."""
-    found = [v for named in entry.get("beside", []) for v in evidence.verdicts_beside(*named.split(": "))]
-    told = [f"at scale {v.scale}, n = {v.n}: {what_of(v)} {v.text}" for v in found]
+    found = [v for named in entry.get("beside", []) for v in evidence.verdicts_beside(*named.split(": ", 1))]
+    told = [f"{v.scale}{' (proxy)' * v.proxy}, n = {v.n}: {what_of(v)} {v.text}" for v in found]
     return f"Beside it, deciding nothing: {'; '.join(told)}." if told else ""
 
 

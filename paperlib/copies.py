@@ -234,10 +234,10 @@ def wordnet_words(place: Path) -> dict[str, str]:
         else:
             with zipfile.ZipFile(place) as archive:
                 text = archive.read("tiny-imagenet-200/words.txt").decode()
-    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile):
+    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error):
         return {}
     lines = [line.partition("\t") for line in text.splitlines()]
-    return {wnid: words.split(",")[0] for wnid, _, words in lines if words}
+    return {wnid: word for wnid, _, words in lines if (word := words.split(",")[0].strip())}
 
 
 def _read_tiny_files(place: Path, layout: Layout, names: Iterable[str], read: Callable[[str], bytes]) -> Raw:

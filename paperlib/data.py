@@ -36,9 +36,9 @@ from paperlib import copies
 from paperlib.copies import DataChecksumError, DataError, DataMissingError, interleaved, read_idx
 
 __all__ = [
-    "FINGERPRINTS", "KNOWN", "SAMPLE", "TITLES", "DataChecksumError", "DataError", "DataMissingError", "Dataset",
-    "Rows", "Statistics", "colour_covariance", "colour_pca", "covariance_of_sums", "data_root", "fetch", "interleaved",
-    "load", "mean_image", "photographs", "prepare", "read_idx", "shown_classes", "where",
+    "EMBEDDED", "FINGERPRINTS", "KNOWN", "SAMPLE", "TITLES", "DataChecksumError", "DataError", "DataMissingError",
+    "Dataset", "Rows", "Statistics", "colour_covariance", "colour_pca", "covariance_of_sums", "data_root", "fetch",
+    "interleaved", "load", "mean_image", "photographs", "prepare", "read_idx", "shown_classes", "where",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ TITLES = {
     "tinyimagenet": "Tiny ImageNet",
 }  # fmt: skip
 KNOWN = tuple(TITLES)
+EMBEDDED = ("sample", "photos")
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

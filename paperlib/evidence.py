@@ -449,7 +449,12 @@ def verdicts(claim: str) -> list[Verdict]:
 
 
 def verdicts_beside(name: str, arms: str) -> list[Verdict]:
-    """The verdicts on a pair of arms of an experiment that bear on no claim, those of the largest scale first."""
+    """The verdicts on a pair of arms of an experiment that bear on no claim, those of the largest scale first.
+
+    Raises :class:`PaperlibError` where no such comparison is declared.
+    """
+    if not any(c.arms == arms and not c.claim for e in experiments.DECLARED if e.name == name for c in e.comparisons):
+        raise PaperlibError(f"experiment {name!r} has no comparison {arms!r} beside those of claims")
     found = [v for e in experiments.DECLARED if e.name == name for v in verdicts_of(e.name, e.scale)]
     fitting = [v for v in found if v.comparison.arms == arms and not v.comparison.claim]
     return sorted(fitting, key=lambda v: -design.SCALES.index(v.scale))

@@ -131,6 +131,8 @@ def find(source: Path, split: str) -> dict[str, list[Item]]:
         images = list(_images(place))
         flat = [image for image in images if "/" not in image[0]]
         if flat and split == "val":
+            if len(flat) < len(images):
+                raise DataError(f"{place} has {flat[0][0]} beside class folders: move all its images there, or none")
             classes = validation_classes(source)
             told = SOLUTION if (source / SOLUTION).is_file() else TRUTH
             if bad := [image[0] for image in flat if image[0] not in classes]:
@@ -138,7 +140,7 @@ def find(source: Path, split: str) -> dict[str, list[Item]]:
             if lacking := sorted(classes.keys() - {image[0] for image in flat}):
                 raise DataMissingError(
                     f"{place} lacks {len(lacking):,} of the {len(classes):,} validation images that {told} tells of, "
-                    f"the first {lacking[0]}: get them again"
+                    f"the first {lacking[0]}: get them again, or move all of val away and say --train-only"
                 )
             images = [(f"{classes[image[0]]}/{image[0]}", *image[1:]) for image in flat]
         elif flat:

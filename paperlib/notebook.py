@@ -169,9 +169,10 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     words += ["what is measured of the one arm (above 0, the direction holds)"] if len(pairs) < len(found) else []
     lines = [f"*estimate*: {'; '.join(words)}."]
     if any(v.comparison.question == "direction" for v in found):
-        lines.append("*which way?*: only the sign is asked for.")
-    if any(v.comparison.question == "direction" for v in pairs):
-        lines.append("*supported* there: the first arm is better, claim or no claim; *contradicted*: the second is.")
+        lines.append(
+            "*which way?*: only the sign is asked for; *supported* is the direction in brackets, *contradicted* the "
+            "other one, claim or no claim."
+        )
     if any(v.comparison.question != "direction" and v.proxy for v in found):
         lines.append("A proxy can decide a direction, never a size.")
     if any(v.bound in ("lower", "upper") for v in found):

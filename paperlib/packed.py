@@ -178,8 +178,8 @@ def read_index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / "index.json").read_bytes())
         written = index["format"]
     except FileNotFoundError:
-        if any(folder.glob("parts-*")):
-            again = "the preparation was interrupted, and the same `paperlib data prepare` goes on"
+        if any(folder.glob("parts-*")) or any((folder / name).exists() for name in FILES):
+            again = "the same `paperlib data prepare` goes on, or makes it again"
         else:
             again = "name a folder that `paperlib data prepare` has made"
         raise DataMissingError(f"{folder} lacks index.json, which is written last: {again}") from None

@@ -256,8 +256,8 @@ def prepare_folder(
         )
     if unknown := sorted(found["val"].keys() - found["train"].keys()):
         raise DataError(
-            f"{source} has val images in a class {unknown[0]}, of which train has none: get those of train, or sort "
-            "the val images into folders with the names of train's"
+            f"{source} has val images of class {unknown[0]}, of which train has none (a folder in val is a class, as "
+            "in train): get what is missing"
         )
     about = {"format": FORMAT, "store": store, "size": size, "quality": quality if store == "jpeg" else None}
     lines = [f"{item.size} {item.name}" for by_class in found.values() for items in by_class.values() for item in items]

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
-from paperlib.copies import COPIES
+from paperlib.data import EMBEDDED
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
 from paperlib.normalisation import use_compiler
@@ -92,7 +92,7 @@ def dataset_of(scale: str, folder: Path | None = None) -> data.Dataset:
     """The data set of a scale: what was prepared in ``folder``, or what :func:`paperlib.data.load` finds below it."""
     if scale == "ilsvrc2012":
         return packed.load(folder)
-    if folder and scale not in COPIES:
+    if folder and scale in EMBEDDED:
         raise PaperlibError(f"the images of {scale} come with the repository: leave out --data")
     return data.load(scale, folder) if folder else data.load(scale)
 
@@ -149,7 +149,7 @@ def device_of(name: str) -> str:
 
 
 def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, device: str) -> str:
-    """Train for ``seconds`` without keeping anything; gives images/s, and the hours that the run would take.
+    """Train for ``seconds`` without keeping anything; gives images/s, and the time that the run would take.
 
     By the median update, as the first ones warm up and a test may lie between two. Raises :class:`PaperlibError` for
     a run that is no training of a single net from its first weights.
@@ -163,7 +163,8 @@ def speed(one: Run, dataset: data.Dataset, seconds: float, topology: Topology, d
         return begun[-1] - begun[0] < seconds or len(begun) <= 2 * WARMING
 
     with one_thread(), contextlib.suppress(train.Interrupted):
-        train.fit(one, dataset, keep_going=keep_going, topology=topology, device=device)
+        if train.fit(one, dataset, keep_going=keep_going, topology=topology, device=device).status == "diverged":
+            raise PaperlibError(f"the loss was no number after {len(begun)} updates, which tells no speed")
     if len(begun) <= WARMING + 1:
         raise PaperlibError(
             f"this run has {len(begun)} updates, too few to tell its speed, which takes {WARMING + 2}: take more images"

@@ -185,11 +185,13 @@ class Loop:
         n = run.stop.train_images or len(data.train_images)
         if n > len(data.train_images):
             raise PaperlibError(f"{data.title} has {len(data.train_images)} training images, the run asks for {n}")
-        if not 0 < run.recipe.optim.batch_size <= n - run.stop.validation:
-            rest = f", of which this run holds out {run.stop.validation:,}" if run.stop.validation else ""
+        if run.recipe.optim.batch_size < 1:
+            raise PaperlibError(f"a batch has at least one image, not {run.recipe.optim.batch_size}")
+        if run.recipe.optim.batch_size > n - run.stop.validation:
+            rest = f" and holds out {run.stop.validation:,} of them" if run.stop.validation else ""
             raise PaperlibError(
-                f"{data.title} has too few training images for a batch of {run.recipe.optim.batch_size}: {n:,}{rest}; "
-                "take more images, or another arm"
+                f"this run takes {n:,} training images of {data.title}{rest}: too few training images for a batch of "
+                f"{run.recipe.optim.batch_size}; take more images, or another arm"
             )
         held_out = n - run.stop.validation
         self.images, self.labels = part(data.train_images, 0, held_out), data.train_labels[:held_out]
@@ -253,9 +255,7 @@ class Loop:
                 break
             state.epoch_sums.add(loss, wrong, len(rows))
             state.window_sums.add(loss, wrong, len(rows))
-            tested = f", last tested {state.test_errors[-1]:.2f} %" if state.test_errors else ""
-            error_now = f"training error {state.epoch_sums.means()['train_error']:.1f} %{tested}"
-            bar.set_postfix_str(f"epoch {epoch + 1}: {error_now}", refresh=False)
+            bar.set_postfix_str(f"epoch {epoch + 1}: {self.errors_now(state)}", refresh=False)
             if stop.window and state.step % stop.window == 0:
                 line: Line = {"kind": "window", "step": state.step, **state.window_sums.means()}
                 state.window_sums = Sums()
@@ -277,6 +277,7 @@ class Loop:
                     name: error,
                     "seconds": round(state.seconds, 1),
                 }
+                bar.set_postfix_str(f"epoch {epoch + 1}: {self.errors_now(state)}")
                 state.epoch_sums = Sums()
             if state.step == stop.epochs * per_epoch:
                 state.ended = "done" if stop.threshold is None else "censored"
@@ -285,6 +286,12 @@ class Loop:
                 journal.checkpoint(self.net, self.optimiser, state)
                 saved = time.perf_counter()
         bar.close()
+
+    def errors_now(self, state: State) -> str:
+        """For the bar: the training error of the epoch so far, and the error when it was last tested."""
+        tested = "held-out" if self.run.stop.validation else "test"
+        last = f", {tested} error {state.test_errors[-1]:.2f} %" if state.test_errors else ""
+        return f"training error {state.epoch_sums.means()['train_error']:.1f} %{last}"
 
     def read(self, rows: Tensor, following: Tensor | None = None) -> Tensor:
         """This process's images of a batch; those of the next one are read meanwhile, where they are not in memory.

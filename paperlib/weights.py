@@ -139,7 +139,7 @@ def _of_folder(folder: Path) -> Checkpoint:
     first = runs.read_record(path)[0]
     found = runs.load_checkpoint(folder, first["id"])
     if found is None:
-        if any(folder.glob("step-*")):
+        if any(folder.glob("step-*.json")):
             raise PaperlibError(f"{folder} holds damaged checkpoints only: train the run again, or restore them")
         raise PaperlibError(f"{folder} holds no checkpoint yet; a run writes one every minute and at its end")
     step, tensors, _ = found

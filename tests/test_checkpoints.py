@@ -7,12 +7,14 @@ import functools
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from paperlib import cli, data, evaluate, evidence, experiments, normalisation, runner, runs, train, weights
+from paperlib.augment import Augmenter
 from paperlib.errors import PaperlibError
 from paperlib.processes import Topology, launch
 from tests import tiny
@@ -96,12 +98,27 @@ def test_what_is_no_checkpoint_gets_one_sentence(
         path = tmp_path
     if spoil == "damaged checkpoint":
         (tmp_path / "step-00000007.json").write_text("{")
+    if spoil == "no checkpoint":
+        (tmp_path / "step-00000007.safetensors.part").write_text("")  # the first was being written
     if spoil in ("no checkpoint", "damaged checkpoint"):
         first = runs.read_record(KEPT.with_suffix(".jsonl"))[0]
         (tmp_path / "record.jsonl").write_text(json.dumps(first) + "\n")
     assert cli.main(["evaluate", str(path)]) == 2
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1
+
+
+def test_a_net_is_tested_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def errors(net: torch.nn.Module, augmenter: Augmenter, *_: object) -> dict[str, float]:
+        seen.extend(str(tensor.device) for tensor in (next(net.parameters()), augmenter.mean_image))
+        return {"top1_error": 1.0, "top5_error": 0.5}
+
+    monkeypatch.setattr(runner, "device_of", lambda name: {"cuda": "meta"}[name])
+    monkeypatch.setattr(evaluate, "errors", errors)
+    lines = runner.evaluate_checkpoint(KEPT, timeout=5, device="cuda")
+    assert seen == ["meta"] * 4 and len(lines) == 3
 
 
 def test_another_copy_of_the_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +141,14 @@ def test_a_run_too_short_to_tell_its_speed_says_how_much_it_needs() -> None:
     short = tiny.plain(epochs=1, train_images=3 * 16)
     with pytest.raises(PaperlibError, match="has 3 updates, too few to tell its speed, which takes 5"):
         runner.speed(short, tiny.dataset(), 1.0, Topology(), "cpu")
+    with pytest.raises(PaperlibError, match="the loss was no number after 2 updates"):
+        runner.speed(
+            replace(tiny.plain(), recipe=tiny.plain().recipe.but(**{"optim.lr": 1e30})),
+            tiny.dataset(),
+            1.0,
+            Topology(),
+            "cpu",
+        )
 
 
 def test_a_compiled_run_says_so_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,5 +198,7 @@ def test_the_bar_tells_both_errors(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     train.fit(tiny.plain(epochs=2), tiny.dataset(), progress=True)
     shown = capsys.readouterr().err
     first, _, second = shown.partition("epoch 2: ")
-    assert "epoch 1: training error" in first and "tested" not in first
-    assert "training error" in second and "last tested" in second
+    assert "epoch 1: training error" in first
+    assert "training error" in second and " %, test error " in second
+    train.fit(tiny.plain(epochs=1, validation=16), tiny.dataset(), progress=True)
+    assert " %, held-out error " in capsys.readouterr().err

@@ -172,13 +172,15 @@ def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(
     assert told.keys() == {"S3.2-f", "S4.1-c", "S4.2-d"}
     for row in (row for row in table if row.id in told):
         for arms in (each.split(": ")[1] for each in told[row.id]):
-            assert f"at scale cifar10, n = 2: {arms}, test error" in row.reason
-            assert f"at scale sample, n = 5: {arms}, test error" in row.reason
+            assert f"cifar10 (proxy), n = 2: {arms}, test error" in row.reason
+            assert f"sample (proxy), n = 5: {arms}, test error" in row.reason
+    with pytest.raises(PaperlibError, match="has no comparison 'baseline v. conv9' beside"):
+        evidence.verdicts_beside("towers", "baseline v. conv9")
     monkeypatch.setattr(evidence, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
     row = claims.row_of({**ENTRY, "fate": "not run", "reason": "No.", "beside": ["x: a v. b"]})
     interval = "2.50 times (2.00 to 3.00)"
     assert row.reason == (
-        f"No. Beside it, deciding nothing: at scale cifar10, n = 7: 2012/relu v. 2012/tanh, updates {interval}."
+        f"No. Beside it, deciding nothing: cifar10, n = 7: 2012/relu v. 2012/tanh, updates {interval}."
     )
 
 

@@ -343,7 +343,9 @@ def test_classes_of_tiny_imagenet_are_shown_by_their_first_word(root: Path) -> N
     place = datasets.tiny_folder(root)
     loaded = data.load("tinyimagenet", root)
     assert data.shown_classes(loaded, root) == loaded.classes  # this copy has no words
-    (place / "words.txt").write_text(f"{loaded.classes[1]}\tEgyptian cat, tabby\nn00000001\tthing\n", encoding="utf-8")
+    (place / "words.txt").write_text(
+        f"{loaded.classes[1]}\tEgyptian cat, tabby\n{loaded.classes[0]}\t ,\n", encoding="utf-8"
+    )
     assert data.shown_classes(loaded, root) == (loaded.classes[0], "Egyptian cat", *loaded.classes[2:])
     assert data.load("tinyimagenet", root).fingerprint == loaded.fingerprint
     assert data.shown_classes(data.load("sample")) == data.FASHION_CLASSES

@@ -271,6 +271,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "lacks 2 of the 6 validation images that ILSVRC2012_validation_ground_truth.txt tells of, the first "
         "ILSVRC2012_val_00000002.JPEG",
     ),
+    "flat and sorted": (lambda s: write(s / "val" / WNIDS[0], {"x.jpg": b""}), "beside class folders"),
     "flat train": (lambda s: write(s / "train", {"x.jpg": b""}), "x.jpg, which is in no class"),
     "class only in val": (lambda s: shutil.rmtree(s / "train" / WNIDS[1]), f"class {WNIDS[1]}"),
     "no tar": (lambda s: write(s, {"ILSVRC2012_img_train.tar": b"x" * 2000}), "cannot be read"),
@@ -596,9 +597,9 @@ def flip(file: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "gone": (shutil.rmtree, "lacks index.json"),
-    "no index": (lambda f: (f / "index.json").unlink(), "lacks index.json"),
-    "interrupted": (lambda f: [(f / "index.json").unlink(), (f / "parts-1").mkdir()], "interrupted, and the same"),
+    "gone": (shutil.rmtree, "lacks index.json, which is written last: name a folder that"),
+    "no index": (lambda f: (f / "index.json").unlink(), "the same `paperlib data prepare` goes on, or makes it again"),
+    "interrupted": (lambda f: [shutil.rmtree(f), (f / "parts-1").mkdir(parents=True)], "data prepare` goes on"),
     "no json": (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
     "list": (lambda f: (f / "index.json").write_text("[]"), "index.json is damaged"),
     "no classes": (lambda f: spoil_index(f, classes=None), "lacks classes"),

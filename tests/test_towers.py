@@ -480,6 +480,15 @@ def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) ->
             assert said.startswith(named) and said.endswith("it goes on from the last checkpoint"), said
 
 
+def test_others_may_find_out_a_timeout_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theirs begins when they next exchange anything, which is after a timeout at most."""
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(processes, "roll_call", lambda *arguments: asked.append(arguments) or [3])
+    store = torch.distributed.HashStore()
+    assert processes.Topology(2, 2, 1, 12.0, store).silent() == [3]
+    assert asked == [(store, "alive", 1, 4, 24.0)]
+
+
 LONG = tiny.everything(epochs=8)
 """48 updates, in the precision that trainings have."""
 

@@ -583,10 +583,10 @@ def test_a_folder_that_cannot_be_written_is_refused(
 def test_settings_that_make_no_training_are_refused() -> None:
     assert "held-out images" in refused(but(tiny.plain(), optim_drops="plateau"))
     assert "too few training images for a batch of 97" in refused(but(tiny.plain(), optim_batch_size=97))
-    assert "too few training images for a batch of 16: 96, of which this run holds out 90" in refused(
-        tiny.plain(validation=90)
-    )
-    assert "too few training images" in refused(but(tiny.plain(), optim_batch_size=0))
+    held_out = refused(tiny.plain(validation=90))
+    assert "takes 96 training images of Tiny patterns and holds out 90 of them: too few" in held_out
+    assert "takes 10 training images of Tiny patterns: too few" in refused(tiny.plain(train_images=10))
+    assert "a batch has at least one image, not 0" in refused(but(tiny.plain(), optim_batch_size=0))
     assert "has 96 training images, the run asks for 97" in refused(tiny.plain(train_images=97))
 
 
