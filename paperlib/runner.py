@@ -19,7 +19,6 @@ import torch
 from tqdm import tqdm
 
 from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
-from paperlib.data import EMBEDDED
 from paperlib.design import Experiment
 from paperlib.errors import PaperlibError
 from paperlib.normalisation import use_compiler
@@ -92,7 +91,7 @@ def dataset_of(scale: str, folder: Path | None = None) -> data.Dataset:
     """The data set of a scale: what was prepared in ``folder``, or what :func:`paperlib.data.load` finds below it."""
     if scale == "ilsvrc2012":
         return packed.load(folder)
-    if folder and scale in EMBEDDED:
+    if folder and scale in data.EMBEDDED:
         raise PaperlibError(f"the images of {scale} come with the repository: leave out --data")
     return data.load(scale, folder) if folder else data.load(scale)
 
@@ -190,7 +189,7 @@ def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: floa
     device = device_of(device)
     found = weights.checkpoint(path)
     net, augmenter, dataset = found.on(dataset_of(found.scale, folder))
-    net, augmenter = net.to(device), augmenter.to(torch.device(device))
+    net, augmenter = net.to(device), augmenter.to(device)
     images, labels = dataset.test_images, dataset.test_labels
     lines = [f"{dataset.title}, {len(images):,} test images, after {found.step:,} updates"]
     with joined(1, timeout) as topology:
