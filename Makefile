@@ -4,7 +4,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: env reproduce test figures notebooks bench clean
+.PHONY: env reproduce test figures notebooks ids bench clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -42,6 +42,10 @@ figures: env
 notebooks: env
 	$(BIN)/python tools/notebooks.py --jobs $(JOBS) --costs data/recorded/notebooks.csv
 	$(BIN)/python tools/readme.py
+
+# for maintainers, after `paperlib record`: the list of all recorded runs
+ids: env
+	grep -rhoE '"id": "[0-9a-f]{64}"' data/recorded | cut -d'"' -f4 | sort > tests/recorded_ids.txt
 
 # ours against the obvious alternatives, as ratios, with nothing else running; writes benchmarks/results.* and their
 # figure, which `python -m benchmarks --draw` draws again

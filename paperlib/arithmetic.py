@@ -361,7 +361,8 @@ def work_per_gpu() -> Outcome:
         f"{two / 1e6:.0f} M against {one / 1e6:.0f} M",
         holds(0.9 * one < two < one),
         f"Multiplications with addition per image: {_count(two)} on each of two GPUs, {_count(one)} on one "
-        f"({100 * (one / two - 1):.1f} % more). The transport between the cards is not in it.",
+        f"({100 * (one / two - 1):.1f} % more). fc8 is counted in halves, though in 2012 one card did all "
+        "of it; the transport between the cards is not in it.",
     )
 
 

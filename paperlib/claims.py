@@ -1,12 +1,13 @@
-"""Every claim of the paper as a row whose status is computed, never typed.
+"""Every claim of the paper as a row; the status of what is measured or counted is computed, never typed.
 
 ``claims.toml`` says what each claim is and what decides it (its *fate*): arithmetic, a tested
-implementation, an experiment, a citation, or nothing yet, with the reason. This module turns that into a status:
+implementation, an experiment, a citation, or nothing, with the reason. This module turns that into a status:
 
 - ``exact``, ``rounding``, ``erratum``: arithmetic, from :mod:`paperlib.arithmetic`;
 - ``implemented``: a procedure or setting, with the tests that hold it;
 - ``reproduced``, ``supported (proxy)``, ``contradicted``, ``no effect ≥ δ``, ``inconclusive``: from recorded runs;
 - ``cited``: history, and other people's numbers;
+- ``no measure``: the paper says nothing that a measurement could contradict; the reason tells what is shown instead;
 - ``not run``: with the reason.
 """
 
@@ -88,9 +89,11 @@ def row_of(entry: dict[str, Any]) -> Row:
             decided |= from_experiments(entry)
         case "cited":
             decided |= {"status": "cited", "result": entry["source"], "setting": "cited"}
-        case _:
-            decided |= {"status": "not run", "reason": entry["reason"]}
+        case fate:
+            decided |= {"status": fate, "reason": entry["reason"]}
     decided["reason"] = f"{decided['reason']} {besides(entry)}".strip()
+    if "caveat" in entry and decided["result"]:
+        decided["result"] += f"; {entry['caveat']}"
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
     kept = {key: entry[key] for key in ("id", "section", "claim", "kind", "notebook")}

@@ -142,7 +142,7 @@ def train(
     status = runner.train_declared(
         experiment, arm, scale, seed,
         towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
-        smoke=smoke,
+        smoke=smoke, say=typer.echo,
     )  # fmt: skip
     if status is not None:
         typer.echo(f"{experiment}, {scale}, {arm}, seed {seed}: {status}")
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        return _fail("Interrupted: trainings go on from their last checkpoints with the same command.", 130)
+        return _fail("Interrupted: what was begun goes on with the same command.", 130)
     return int(code or 0)
 
 

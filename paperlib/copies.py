@@ -86,11 +86,17 @@ def fingerprint(rule: str, checksums: Mapping[str, str]) -> str:
 def interleaved(counts: Sequence[int]) -> list[tuple[int, int]]:
     """The order (class, index in the class) of a set that has none of its own, for classes of these sizes.
 
-    Block j holds the j-th image of every class, shuffled by a hash: every stretch of images is balanced, which
-    matters because the 2012 code does not shuffle.
+    The images of a class are spread evenly over the whole, so that every stretch holds the classes as the whole does,
+    which matters because the 2012 code does not shuffle and the last images may be held out. Of classes of one size,
+    block j holds the j-th image of each, shuffled by a hash.
     """
     pairs = [(c, j) for c, count in enumerate(counts) for j in range(count)]
-    return sorted(pairs, key=lambda pair: (pair[1], hashlib.sha256(b"%d %d" % (pair[1], pair[0])).digest()))
+
+    def place(pair: tuple[int, int]) -> tuple[float, bytes]:
+        c, j = pair
+        return (j + 0.5) / counts[c], hashlib.sha256(b"%d %d" % (j, c)).digest()
+
+    return sorted(pairs, key=place)
 
 
 # ----------------------------------------------------------------------------------------------------- formats
@@ -160,7 +166,7 @@ def scan(place: Path) -> dict[str, os.stat_result]:
     """Every file of a folder (or the one file) by its path below it, sorted; dot files are passed over."""
     if place.is_file():
         return {place.name: place.stat()}
-    if (place / place.name).is_dir():
+    if [path.name for path in place.iterdir() if path.is_dir()] == [place.name]:  # beside others it is a class
         raise DataError(f"{place} holds another folder {place.name}: move what is in that one folder up")
     found: dict[str, os.stat_result] = {}
     todo = [(str(place), "")]

@@ -326,15 +326,34 @@ def prepare(image: Image.Image, size: int = 256) -> Tensor:
     """Section 2: scale the shorter side to ``size``, cut out the central ``size`` × ``size``; uint8 (3, size, size).
 
     Turns the picture upright (EXIF) and grey or CMYK into RGB. The paper names no filter: this is Pillow's bilinear
-    one, which averages over the pixels that shrink into one.
+    one, which averages over the pixels that shrink into one. Raises :class:`DataError` for pixels of no known range,
+    and for a strip that would become huge.
     """
-    image = ImageOps.exif_transpose(image).convert("RGB")
+    image = in_eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     shorter = min(image.size)
+    if max(image.size) > LONGEST * shorter:
+        raise DataError(f"{image.width} × {image.height} pixels are a strip, more than {LONGEST} times as long as wide")
     width, height = (max(size, round(side * size / shorter)) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
     pixels = np.array(image.crop((left, top, left + size, top + size)))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+LONGEST = 100
+"""A longer strip than so many times its width is no picture, and would fill the memory when it is scaled."""
+
+
+def in_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits a pixel as grey of 8, which Pillow would cut off at 255; any other image as it is."""
+    if image.mode == "F":
+        raise DataError("its pixels are fractions, whose range no file tells")
+    if not image.mode.startswith("I"):
+        return image
+    deep = np.asarray(image).astype(np.int64)
+    if not 0 <= deep.min() <= deep.max() < 2**16:
+        raise DataError("its pixels have more than 16 bits")
+    return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
 
 
 def mean_image(images: Tensor) -> Tensor:

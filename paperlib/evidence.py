@@ -441,11 +441,7 @@ def verdicts_of(name: str, scale: str) -> list[Verdict]:
 
 def verdicts(claim: str) -> list[Verdict]:
     """All verdicts that bear on a claim, those of the largest scale first."""
-    found = [
-        v for e in experiments.DECLARED if any(c.claim == claim for c in e.comparisons)
-        for v in verdicts_of(e.name, e.scale) if v.comparison.claim == claim
-    ]  # fmt: skip
-    return sorted(found, key=lambda v: -design.SCALES.index(v.scale))
+    return _where(lambda _, comparison: comparison.claim == claim)
 
 
 def verdicts_beside(name: str, arms: str) -> list[Verdict]:
@@ -453,11 +449,22 @@ def verdicts_beside(name: str, arms: str) -> list[Verdict]:
 
     Raises :class:`PaperlibError` where no such comparison is declared.
     """
-    if not any(c.arms == arms and not c.claim for e in experiments.DECLARED if e.name == name for c in e.comparisons):
+
+    def beside(experiment: str, comparison: Comparison) -> bool:
+        return experiment == name and comparison.arms == arms and not comparison.claim
+
+    if not any(beside(e.name, c) for e in experiments.DECLARED for c in e.comparisons):
         raise PaperlibError(f"experiment {name!r} has no comparison {arms!r} beside those of claims")
-    found = [v for e in experiments.DECLARED if e.name == name for v in verdicts_of(e.name, e.scale)]
-    fitting = [v for v in found if v.comparison.arms == arms and not v.comparison.claim]
-    return sorted(fitting, key=lambda v: -design.SCALES.index(v.scale))
+    return _where(beside)
+
+
+def _where(bears: Callable[[str, Comparison], bool]) -> list[Verdict]:
+    """The verdicts on those comparisons for which ``bears(experiment's name, comparison)``, largest scale first."""
+    found = [
+        v for e in experiments.DECLARED if any(bears(e.name, c) for c in e.comparisons)
+        for v in verdicts_of(e.name, e.scale) if bears(e.name, v.comparison)
+    ]  # fmt: skip
+    return sorted(found, key=lambda v: -design.SCALES.index(v.scale))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -478,7 +485,13 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
             if runs.finished(path):
                 pairs.append((runs.read_record(path), theirs))
         if not pairs:
-            out.append(f"{name}: no run of yours has a recorded twin")
+            ours = {recorded[0]["data"]["fingerprint"] for _, _, recorded in records_of(name, scale)}
+            other = [
+                line for line in first_lines(runs_dir) if (line.get("experiment"), line.get("scale")) == (name, scale)
+            ]
+            copies = any(line["data"]["fingerprint"] not in ours for line in other)
+            why = "; yours are on another copy of the data than the recorded ones" if copies else ""
+            out.append(f"{name}: no run of yours has a recorded twin{why}")
             continue
         # a run that diverged within its first window has nothing to compare but how it ended
         both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
@@ -491,6 +504,12 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
             + (f"; {otherwise} ended in another way" if otherwise else "")
         )
     return "\n".join(out)
+
+
+def first_lines(runs_dir: Path) -> list[Line]:
+    """The first line of each record in a folder of runs."""
+    paths = sorted(runs_dir.glob("*/record.jsonl"))
+    return [runs.read_record(path)[0] for path in paths if runs.begun(path)]
 
 
 def _means(lines: Record) -> list[Line]:

@@ -7,6 +7,7 @@ Figure 2 stands in :mod:`paperlib.figure2`, what belongs to section 6 in :mod:`p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = [
     "curves", "draw", "fig1", "fig2", "fig3", "fig4", "fig_claims", "kernels_by_seed", "overfit", "relu_parts", "show",
     "stall", "table1", "table2", "training", "use_style",
 ]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 FIGURES = runs.ROOT / "figures"
 BUILD = runs.ROOT / "build" / "figures"
@@ -165,7 +168,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
 STATUS_COLOURS = {
     "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": "#d9a9d0", "reproduced": PALETTE[0],
     "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "erratum": PALETTE[1], "no effect": PALETTE[8],
-    "inconclusive": "#b0b0b0", "cited": "#ead7c0", "not run": "#ffffff",
+    "inconclusive": "#b0b0b0", "cited": "#ead7c0", "no measure": "#f5efb8", "not run": "#ffffff",
 }  # fmt: skip
 
 
@@ -249,14 +252,16 @@ def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
 
 def draw_of(checkpoint: Path, folder: Path = BUILD) -> list[Path]:
     """Figures 3 and 4 of one net, into ``folder``: the latter shows images of its data set, which may not be ours to
-    give away. A net that sees no colour, or has no towers, has no Figure 3.
+    give away. A net that sees no colour, or has no towers, has no Figure 3; one whose data set is too large to be held
+    in memory no Figure 4. Raises :class:`PaperlibError` where neither can be drawn.
     """
     found = weights.checkpoint(checkpoint)
     with into_files():
-        paths = save(section6.fig4_of(found), "fig4", folder)
-        if section6.has_towers_of_colour(found):
-            paths = save(section6.fig3_of(found), "fig3", folder) + paths
-        return paths
+        paths = save(section6.fig3_of(found), "fig3", folder) if section6.has_towers_of_colour(found) else []
+        if paths and found.scale not in data.TRAIN_IMAGES:
+            logger.warning("Figure 4 would hold all training images in memory, and so is left out")
+            return paths
+        return paths + save(section6.fig4_of(found), "fig4", folder)
 
 
 @contextmanager

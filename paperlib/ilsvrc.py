@@ -65,7 +65,10 @@ def _images(place: Path) -> Iterator[tuple[str, str, int, int]]:
         everything = [(name, place, start, size) for name, start, size in members(place)]
     for name, file, start, size in everything:
         if name.endswith(".tar") and "/" not in name:
-            inside = [(f"{name[:-4]}/{n}", s, count) for n, s, count in members(file, start)]
+            try:
+                inside = [(f"{name[:-4]}/{n}", s, count) for n, s, count in members(file, start)]
+            except tarfile.TarError as error:
+                raise tarfile.ReadError(f"{name}: {error}") from None
         else:
             inside = [(name, start, size)]
         yield from ((n, str(file), s, count) for n, s, count in inside if IMAGE.fullmatch(n))

@@ -139,12 +139,14 @@ class Journal:
         """
         if self.directory is None or runs.begun(self.path) or (folder := shorter(self.run, self.directory)) is None:
             return
-        found = runs.load_checkpoint(folder, folder.name)
-        if found is None:
+        first, *lines = runs.read_record(folder / "record.jsonl")
+        steps = runs.of_kind(lines, "end")[-1]["steps"]  # the one before it would not fit the lines
+        found = runs.load_checkpoint(folder, folder.name, lambda step, state: step == steps)
+        if found is None or first.get("start_weights") != self.first.get("start_weights"):
             return
         step, tensors, saved = found
-        so_far = [line for line in runs.read_record(folder / "record.jsonl") if line["kind"] in ("window", "epoch")]
-        lines = [self.first | {"begun_as": folder.name}, *so_far]
+        so_far = [line for line in lines if line["kind"] in ("window", "epoch")]
+        lines = [self.first | {"begun_as": folder.name, "begun_with": first["code"]}, *so_far]
         self.rewrite("".join(json.dumps(line) + "\n" for line in lines).encode())
         saved |= {"ended": "", "record_bytes": self.size()}
         runs.save_checkpoint(self.directory, self.run.id, step, tensors, saved)
@@ -154,11 +156,17 @@ class Journal:
             self.lock.release()
 
     def restore(self, net: nn.Module, optimiser: PaperSGD | None) -> State:
-        """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it."""
-        found = runs.load_checkpoint(self.directory, self.run.id) if self.directory else None
-        if found and not self.finished and self.size() < found[2]["record_bytes"]:
-            found = None  # somebody deleted the record: only a new start gives a whole one
+        """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it.
+
+        Raises :class:`PaperlibError` where a record has begun and none of its checkpoints can be used.
+        """
+        found = runs.load_checkpoint(self.directory, self.run.id, self.fits) if self.directory else None
         if not self.finished and self.directory:
+            if found is None and self.lines and any(self.directory.glob("step-*.json")):
+                raise PaperlibError(
+                    f"no checkpoint in {self.directory} is whole and fits its record: put back what was damaged, or "
+                    "delete record.jsonl there and run again, which trains anew"
+                )
             runs.drop_checkpoints(self.directory, after=found[0] if found else -1)
         if found is None:
             if not self.finished:
@@ -176,6 +184,10 @@ class Journal:
             self.rewrite(self.path.read_bytes()[: state.record_bytes])
             self.lines = runs.read_record(self.path)
         return state
+
+    def fits(self, step: int, state: Line) -> bool:
+        """Whether the record, unless it is finished, reaches as far as it did at a checkpoint."""
+        return self.finished or self.size() >= int(state["record_bytes"])
 
     def size(self) -> int:
         """Bytes of the record."""
@@ -205,7 +217,8 @@ class Journal:
         weights, velocity = (towers.gather(t, self.topology) for t in (net.state_dict(), optimiser.velocity))
         if self.directory is None:
             return
-        state.record_bytes = self.path.stat().st_size
+        runs.sync(self.path)
+        state.record_bytes = self.size()
         tensors = {f"weights/{n}": t for n, t in weights.items()}
         tensors |= {f"velocity/{n}": t for n, t in velocity.items()}
         runs.save_checkpoint(self.directory, self.run.id, state.step, tensors, state.as_json())

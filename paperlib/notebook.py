@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -152,12 +153,24 @@ def ratio_table(name: str, scale: str | None = None) -> None:
     shown = [v for each in there for v in _ratio_table(name, each)]
     if shown:
         lines = how_to_read(shown)
+        if any(seeds_left_over(name, each) for each in there):
+            lines.append(
+                "Where an arm has more seeds than the other, the estimate takes those that both "
+                "have; the mean in the table above is that of all."
+            )
         if len(found := sorted({cpu for each in there for cpu in evidence.processors(name, each)})) > 1:
             lines.append(
                 f"Trained on {' and '.join(found)}: pairs share their seeds, and where they do not share the machine, "
                 "last digits part them from the first updates on, as another seed might."
             )
         say(" ".join(lines))
+
+
+def seeds_left_over(name: str, scale: str) -> bool:
+    """Whether some comparison of the experiment leaves out seeds of one of its arms."""
+    seeds = Counter(arm for arm, _, _ in evidence.records_of(name, scale))
+    pairs = [v for v in evidence.verdicts_of(name, scale) if v.comparison.b]
+    return any(v.n < max(seeds[v.comparison.a], seeds[v.comparison.b]) for v in pairs)
 
 
 def how_to_read(found: Sequence[Verdict]) -> list[str]:

@@ -37,7 +37,7 @@ from torch import Tensor
 from paperlib.copies import DataError, DataMissingError
 from paperlib.data import Dataset, Statistics, covariance_of_sums, data_root
 
-FORMAT = 1
+FORMAT = 2
 SPLITS = ("train", "val")
 QUALITY = 95
 """Of the JPEGs, unless another is asked for."""

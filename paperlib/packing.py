@@ -259,17 +259,14 @@ def prepare_folder(
             f"{source} has val images of class {unknown[0]}, of which train has none (a folder in val is a class, as "
             "in train): get what is missing"
         )
-    about = {"format": FORMAT, "store": store, "size": size, "quality": quality if store == "jpeg" else None}
+    about: dict[str, Any] = {"format": FORMAT, "store": store, "size": size}
+    about["quality"] = quality if store == "jpeg" else None
     lines = [f"{item.size} {item.name}" for by_class in found.values() for items in by_class.values() for item in items]
     key = hashlib.sha256("\n".join([json.dumps(about), *lines]).encode()).hexdigest()
     parts = destination / f"parts-{key[:12]}"
-    if (destination / "index.json").exists():
-        index = read_index(destination)
-        if index["key"] != key:
-            raise DataError(f"{destination} holds other images, or is of other settings: name another folder")
-        open_packed(destination)  # raises where a file has gone since
+    if finished := _finished(destination, key):
         shutil.rmtree(parts, ignore_errors=True)  # of a call killed in its last moment
-        return _report(destination, index)
+        return finished
 
     shards: dict[str, dict[Path, list[tuple[int, Item]]]] = {}
     for split in SPLITS:
@@ -280,6 +277,9 @@ def prepare_folder(
         _check_ours(destination, parts)
         parts.mkdir(parents=True, exist_ok=True)
         with FileLock(parts / "lock", timeout=0):
+            if finished := _finished(destination, key):  # by another process, since we looked
+                shutil.rmtree(parts)
+                return finished
             todo = {stem: rows for split in SPLITS for stem, rows in shards[split].items() if not _done(stem)}
             prepared = sum(map(len, todo.values()))
             with tqdm(None, "preparing", len(lines), initial=len(lines) - prepared, disable=not progress) as bar:
@@ -289,7 +289,7 @@ def prepare_folder(
             write_whole(destination / "report.txt", "".join(f"{line}\n" for line in _lines(index)).encode())
             index["files"] = {name: checksum_of(destination / name) for name in FILES}
             write_whole(destination / "index.json", json.dumps(index, indent=1).encode())
-        shutil.rmtree(parts)
+            shutil.rmtree(parts)  # with the lock in it: who waits for that finds index.json
     except Timeout:
         raise DataError(f"another process is preparing {destination}: wait for it, or end it") from None
     except (OSError, SafetensorError) as error:
@@ -298,6 +298,17 @@ def prepare_folder(
             f"cannot prepare into {destination} ({reason}): what is prepared is kept, and the same command goes on"
         ) from None
     return _report(destination, index, prepared, time.monotonic() - began)
+
+
+def _finished(destination: Path, key: str) -> Report | None:
+    """The report on a finished preparation, whose files are checked to the last byte; None where there is none yet."""
+    if not (destination / "index.json").exists():
+        return None
+    index = read_index(destination)
+    if index["key"] != key:
+        raise DataError(f"{destination} holds other images, or is of other settings: name another folder")
+    open_packed(destination, check=True)
+    return _report(destination, index)
 
 
 def _check_ours(destination: Path, parts: Path) -> None:

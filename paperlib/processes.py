@@ -143,6 +143,12 @@ class Topology:
         out: T = held[0]
         return out
 
+    def unlike(self, value: Any) -> list[int]:
+        """The ranks whose plain data differ from rank 0's, on every rank."""
+        differs = value != self.same(value)
+        votes = self.total(*(float(differs and rank == self.rank) for rank in range(self.world)))
+        return [rank for rank, vote in enumerate(votes) if vote]
+
     @torch.no_grad()
     def copy_from_first(self, tensors: Mapping[str, Tensor]) -> None:
         """Overwrite tensors with those of rank 0."""

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +109,14 @@ def train_declared(
     device: str = "cpu",
     compiled: bool = False,
     smoke: float = 0.0,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str | None:
     """Train one declared run in this process, or in this rank of a job of torchrun; gives how it ended.
 
     A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
-    The run, its directory and its record are those of :func:`run`. ``smoke`` seconds train without keeping anything,
-    and tell the speed instead. ``compiled``: see :func:`paperlib.normalisation.use_compiler`.
+    The run, its directory and its record are those of :func:`run`; ``say`` is told where they are. ``smoke`` seconds
+    train without keeping anything, and tell the speed instead. ``compiled``: see
+    :func:`paperlib.normalisation.use_compiler`.
     """
     experiment = experiments.get(name, scale)
     if seed not in experiment.planned_seeds(arm):
@@ -130,8 +132,23 @@ def train_declared(
         if smoke:
             status = speed(one, dataset, smoke, topology, device)
         else:
+            if topology.rank == 0:
+                say(f"{os.path.relpath(job.directory)}: its record.jsonl tells how it goes")
             status = train_one(job, dataset, progress=progress, topology=topology, device=device)
+            status += tested(job.directory) if topology.rank == 0 else ""
     return status if topology.rank == 0 else None
+
+
+def tested(directory: Path) -> str:
+    """What a finished run's record says of the test images, after a semicolon; empty where it says nothing."""
+    lines = runs.of_kind(runs.read_record(directory / "record.jsonl"), "test")
+    return "".join(
+        f"; {VIEWS[line['views']]}: top-1 error {line['top1_error']:.2f} %, top-5 error {line['top5_error']:.2f} %"
+        for line in lines
+    )
+
+
+VIEWS = {1: "centre view", 10: "ten views"}
 
 
 def device_of(name: str) -> str:
@@ -193,10 +210,16 @@ def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: floa
     images, labels = dataset.test_images, dataset.test_labels
     lines = [f"{dataset.title}, {len(images):,} test images, after {found.step:,} updates"]
     with joined(1, timeout) as topology:
+        if others := topology.unlike([found.run.id, runs.weights_sha256(found.tensors)]):
+            raise PaperlibError(
+                f"{' and '.join(map(topology.describe, others))} found other weights than rank 0: name weights that no "
+                "training is writing, in a folder that all hosts share"
+            )
         for views in (1, 10):
             errors = evaluate.errors(net, augmenter, images, labels, views, topology)
-            name = "centre view" if views == 1 else "ten views"
-            lines.append(f"{name}: top-1 error {errors['top1_error']:.2f} %, top-5 error {errors['top5_error']:.2f} %")
+            lines.append(
+                f"{VIEWS[views]}: top-1 error {errors['top1_error']:.2f} %, top-5 error {errors['top5_error']:.2f} %"
+            )
     return lines if topology.rank == 0 else []
 
 

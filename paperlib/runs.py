@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -207,7 +207,9 @@ def status(lines: list[Line]) -> str:
     return ends[-1]["status"] if ends else "unfinished"
 
 
-PROVENANCE = {"started", "seconds", "env", "code", "begun_as", "processes", "compiled", "device", "start_weights"}
+PROVENANCE = {
+    "started", "seconds", "env", "code", "begun_as", "begun_with", "processes", "compiled", "device", "start_weights",
+}  # fmt: skip
 """Fields of a record that say when, where and how it was made, and may differ where it was made twice."""
 
 
@@ -248,6 +250,12 @@ def write_whole(path: Path, data: bytes | bytearray) -> None:
         ) from None
 
 
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk: what is written after it must not outlive it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def save_checkpoint(directory: Path, run_id: str, step: int, tensors: dict[str, Tensor], state: Line) -> None:
     """Write checkpoint ``step`` into ``directory`` and keep it and the one before it.
 
@@ -259,6 +267,7 @@ def save_checkpoint(directory: Path, run_id: str, step: int, tensors: dict[str, 
     try:
         # torch's NHWC strides are not part of the format: tensors are stored contiguous
         save_file({name: t.detach().contiguous() for name, t in tensors.items()}, part)
+        sync(part)
         digest = hashlib.sha256(part.read_bytes()).hexdigest()
         part.replace(stem.with_suffix(".safetensors"))
     except Exception as error:  # safetensors raises its own kind for a full disk
@@ -281,21 +290,32 @@ def drop_checkpoints(directory: Path, after: int) -> None:
             path.unlink()
 
 
-def load_checkpoint(directory: Path, run_id: str) -> tuple[int, dict[str, Tensor], Line] | None:
-    """The newest whole checkpoint in ``directory``, or None. Raises where it belongs to another run."""
+def load_checkpoint(
+    directory: Path, run_id: str, fits: Callable[[int, Line], bool] = lambda step, state: True
+) -> tuple[int, dict[str, Tensor], Line] | None:
+    """The newest whole checkpoint in ``directory`` that fits, or None. Raises where it belongs to another run, and
+    where a file that is there cannot be read: a disk that does not answer is no reason to begin anew.
+    """
     for path in sorted(directory.glob("step-*.json"), reverse=True):
         try:
             content = json.loads(path.read_text())
             tensors = path.with_suffix(".safetensors")
             if hashlib.sha256(tensors.read_bytes()).hexdigest() != content["sha256"]:
                 continue
-        except (OSError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError):
             continue  # cut off in the middle: the one before it is whole
+        except OSError as error:
+            raise PaperlibError(
+                f"cannot read {error.filename or path}: {error.strerror or error}; nothing is changed, run it again "
+                "when the disk answers"
+            ) from None
         if content["run"] != run_id:
             raise PaperlibError(
                 f"the checkpoints in {directory} belong to another run ({content['run'][:12]}, not {run_id[:12]}); "
                 "use another folder or delete them"
             )
+        if not fits(content["step"], content["state"]):
+            continue
         return content["step"], load_file(tensors), content["state"]
     return None
 

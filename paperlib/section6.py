@@ -97,7 +97,7 @@ def table1() -> Table:
         )
         for row in paper.TABLE1
     ]
-    rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1, 1)]
+    rows += [(AUTHORS, "CNN (footnote 5)", paper.TEST10, "centre", *paper.CENTRE_VIEW, 1, None)]
     rows += [from_note(log) for log in paper.RUN_LOGS if log.data in (paper.TEST10, paper.VAL10)]
     for scale in SMALL:
         rows += recorded_errors("net", "baseline", "the small net, mean of the baseline's nets", "ten", scale=scale)
@@ -117,7 +117,7 @@ def table2() -> Table:
     rows: list[Entry] = []
     for row in paper.TABLE2:
         if row.val_top1 is not None:
-            rows.append((AUTHORS, row.model, paper.VAL12, "ten", row.val_top1, row.val_top5, row.nets, 1))
+            rows.append((AUTHORS, row.model, paper.VAL12, "ten", row.val_top1, row.val_top5, row.nets, None))
         if row.test_top5 is not None:
             test = "ILSVRC-2012 test"
             rows.append(
@@ -131,7 +131,7 @@ def table2() -> Table:
     ]  # fmt: skip
     rows += [
         (f"{OTHERS}: {each.who}", each.differences, each.data, VIEWS[each.views],
-         each.top1, each.top5, 1, 1)
+         each.top1, each.top5, 1, None)
         for each in paper.REPRODUCTIONS
     ]  # fmt: skip
     for scale in SMALL:
@@ -228,6 +228,15 @@ def updates_of(found: weights.Checkpoint) -> str:
     return f"{updates:,} updates"
 
 
+def data_of(found: weights.Checkpoint) -> str:
+    """What a net was trained on, for a title: a user's copy of CIFAR-10 need not be the one of the records."""
+    if found.scale not in SCALE_NAMES:
+        return found.scale
+    name = scale_name(found.scale, found.run.sizes != FULL_SIZES)
+    recorded = found.run.data == data.FINGERPRINTS["cifar10"]["JPEG copy"]
+    return name.replace("JPEG copy", "another copy") if found.scale == "cifar10" and not recorded else name
+
+
 ACROSS = 12
 """Kernels in a line."""
 
@@ -253,11 +262,11 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
         place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
     frame = pd.DataFrame(rows)
     one, two = frame.groupby("tower")["colour_index"].mean()
-    scale = scale_name(found.scale, found.run.sizes != FULL_SIZES) if found.scale in SCALE_NAMES else found.scale
-    figure.suptitle(
-        f"Kernels of conv1 after {updates_of(found)}, {scale}; below each its index of colour", x=0.01, ha="left",
-        fontsize=11,
-    )  # fmt: skip
+    freeze = [found.run, *found.run.starts][-1].recipe.optim.freeze_conv1
+    frozen = f" (frozen after epoch {freeze[1]})" if freeze else ""
+    scale = data_of(found)
+    title = f"Kernels of conv1 after {updates_of(found)}{frozen}, {scale}; below: index of colour"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     alt = (
         f"The {2 * half} kernels of conv1 of one net, {scale}. Mean index of colour, from 0 grey to 1: "
         f"{one:.2f} in tower 1, {two:.2f} in tower 2."
@@ -301,7 +310,9 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
     if not trained and experiments.NET.run("baseline", 0, sample.fingerprint).id not in evidence.recorded():
         use_style()
         return nothing_yet("net", ["part", "query", "rank", "label", "value", "right"])
-    return pictures(*(trained or weights.recorded(experiments.NET, "baseline", 0, sample)), sample, "sample")
+    return pictures(
+        *(trained or weights.recorded(experiments.NET, "baseline", 0, sample)), sample, scale_name("sample")
+    )
 
 
 def fig4_of(found: weights.Checkpoint) -> Drawing:
@@ -311,10 +322,10 @@ def fig4_of(found: weights.Checkpoint) -> Drawing:
     """
     if found.scale not in data.TRAIN_IMAGES:
         raise PaperlibError(f"Figure 4 holds all training images in memory, and so is not drawn at scale {found.scale}")
-    return pictures(*found.on(data.load(found.scale)), found.scale)
+    return pictures(*found.on(data.load(found.scale)), data_of(found))
 
 
-def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str) -> Drawing:
+def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, trained_on: str) -> Drawing:
     """Above, the first test images with the five most probable labels. Below, for some of them, the six nearest
     training images: by features (Euclidean distance in fc7), and by pixels.
     """
@@ -361,7 +372,7 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, scale: str)
     agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
     first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())
     figure.suptitle(
-        f"A small net on {scale_name(scale)}. Frame: same label (green) or another (orange, dashed)",
+        f"A small net on {trained_on}. Frame: same label (green) or another (orange, dashed)",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     alt = (

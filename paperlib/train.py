@@ -84,6 +84,11 @@ def fit(
             f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, "
             f"the run needs {run.data[:16]}"
         )
+    if others := topology.unlike([run.id, len(data.train_images), len(data.test_images)]):
+        raise PaperlibError(
+            f"{' and '.join(map(topology.describe, others))} would train another run, or on other images, than rank 0: "
+            "every process needs the same command, and every host the same prepared images"
+        )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
     means: dict[str, Any] = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
@@ -124,6 +129,7 @@ def fit(
         state.means |= means
         for line in loop.updates(state, checkpoint_seconds, journal, progress and not topology.rank, keep_going):
             journal.write(line)
+        loop.check_weights(state)
         journal.checkpoint(loop.net, loop.optimiser, state)
         loop.net = loop.whole_net()
         for line in loop.final(state):
@@ -175,6 +181,11 @@ class Loop:
         if len(data.classes) > run.sizes.classes:
             raise PaperlibError(
                 f"{data.title} has {len(data.classes)} classes, the net of this run {run.sizes.classes}"
+            )
+        if (side := data.train_images.shape[-1]) != run.sizes.side:
+            raise PaperlibError(
+                f"{data.title} has images of {side} × {side} pixels, this run takes {run.sizes.side} × "
+                f"{run.sizes.side}: prepare them in that size, or change sizes.side"
             )
         self.device = torch.device(device)
         self.run, self.data = run, data
@@ -335,12 +346,20 @@ class Loop:
     def error(self, images: Rows, labels: Tensor, batch_size: int = 500) -> float:
         """Top-1 error in per cent on the centre view, dropout off."""
         self.net.eval()
-        wrong = 0
-        for rows in torch.arange(len(images)).split(batch_size)[self.topology.data_rank :: self.topology.data]:
-            logits = self.net(self.augmenter.test_batch(images[rows].to(self.device)))
-            wrong += int((logits.argmax(1).cpu() != labels[rows]).sum())
-        (total,) = self.topology.total(wrong / self.topology.towers)
+        batches, several, total = torch.arange(len(images)).split(batch_size), self.topology.data, 0.0
+        for first in range(0, len(batches), several):  # they meet after each batch, as nobody waits for long
+            wrong = 0
+            for rows in batches[first : first + several][self.topology.data_rank :][:1]:
+                logits = self.net(self.augmenter.test_batch(images[rows].to(self.device)))
+                wrong = int((logits.argmax(1).cpu() != labels[rows]).sum())
+            total += self.topology.total(wrong / self.topology.towers)[0]
         return round(100 * total / len(images), 4)
+
+    def check_weights(self, state: State) -> None:
+        """A run whose last update left weights that are no numbers has diverged in it: no loss comes after to tell."""
+        finite = all(bool(weights.isfinite().all()) for weights in self.net.state_dict().values())
+        if self.topology.total(float(not finite))[0]:
+            state.ended = "diverged"
 
     def final(self, state: State) -> Iterator[Line]:
         """The last lines of a record: the errors of a net trained on crops, in one and in ten views; those on its own

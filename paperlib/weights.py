@@ -141,6 +141,11 @@ def _of_folder(folder: Path) -> Checkpoint:
     if found is None:
         if any(folder.glob("step-*.json")):
             raise PaperlibError(f"{folder} holds damaged checkpoints only: train the run again, or restore them")
+        if (average := Run.from_config(first["config"])).members > 1:
+            raise PaperlibError(
+                f"{folder} is the average of {average.members} nets and holds no weights; name the folder of one of "
+                f"them, {average.alone()[0].id[:12]}… beside it, say"
+            )
         raise PaperlibError(f"{folder} holds no checkpoint yet; a run writes one every minute and at its end")
     step, tensors, _ = found
     weights = {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import readme
 
-from paperlib import arithmetic, claims, evidence
+from paperlib import arithmetic, claims, evidence, experiments
 from paperlib.claims import Row
 from paperlib.design import SCALES, Comparison
 from paperlib.errors import PaperlibError
@@ -24,7 +24,7 @@ KEYS = [
 ]  # fmt: skip
 PLAIN_STATUSES = {
     "exact", "rounding", "erratum", "implemented", "reproduced", "supported (proxy)", "contradicted", "inconclusive",
-    "cited", "not run",
+    "cited", "no measure", "not run",
 }  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_a_number_never_goes_without_its_scale_and_seeds(table: list[Row]) -> No
         assert (row.scale is None) == (row.seeds == 0) and row.scale in (None, *SCALES)
         assert (row.scale is not None) == (row.status in measured or row.status.startswith("no effect")), row.id
         assert row.result or row.reason
-        assert row.status != "not run" or row.reason
+        assert row.status not in ("not run", "no measure") or row.reason
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_status_follows_fate(table: list[Row]) -> None:
                 assert row.status == "implemented" and row.result.split(", ") == entry["test"]
             case "cited":
                 assert (row.status, row.result) == ("cited", entry["source"])
-            case "not run":
-                assert row.status == "not run" and row.reason.startswith(entry["reason"])
+            case "not run" | "no measure" as fate:
+                assert row.status == fate and row.reason.startswith(entry["reason"])
                 assert "beside" in entry or row.reason == entry["reason"]
             case fate:
                 assert fate == "experiment" and row.status not in ("exact", "implemented", "cited")
@@ -169,11 +169,12 @@ def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(
     table: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {entry["id"]: entry["beside"] for entry in claims.entries() if "beside" in entry}
-    assert told.keys() == {"S3.2-f", "S4.1-c", "S4.2-d"}
+    assert told.keys() == {"S3.2-f", "S4-a.2", "S4.1-c.1", "S4.2-d"}
     for row in (row for row in table if row.id in told):
-        for arms in (each.split(": ")[1] for each in told[row.id]):
-            assert f"cifar10 (proxy), n = 2: {arms}, test error" in row.reason
+        for name, arms in (each.split(": ") for each in told[row.id]):
             assert f"sample (proxy), n = 5: {arms}, test error" in row.reason
+            on_cifar = "cifar10" in {e.scale for e in experiments.DECLARED if e.name == name}
+            assert (f"cifar10 (proxy), n = 2: {arms}, test error" in row.reason) is on_cifar
     with pytest.raises(PaperlibError, match="has no comparison 'baseline v. conv9' beside"):
         evidence.verdicts_beside("towers", "baseline v. conv9")
     monkeypatch.setattr(evidence, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
@@ -182,6 +183,13 @@ def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(
     assert row.reason == (
         f"No. Beside it, deciding nothing: cifar10, n = 7: 2012/relu v. 2012/tanh, updates {interval}."
     )
+
+
+def test_a_caveat_goes_where_the_result_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "verdicts", lambda claim: [verdict("inconclusive", "cifar10", n=7)])
+    row = claims.row_of({**ENTRY, "caveat": "a coin would do as well"})
+    assert row.result == claims.row_of(ENTRY).result + "; a coin would do as well"
+    assert "; a coin would do as well" in claims.as_markdown([row])
 
 
 def test_without_records_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

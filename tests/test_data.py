@@ -9,7 +9,9 @@ import logging
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import datasets
@@ -99,11 +101,24 @@ def test_cifar_images_are_read_in_balanced_blocks(root: Path) -> None:
 
 
 def test_order_is_the_documented_hash() -> None:
-    order = data.interleaved([3, 1, 2])
-    assert sorted(order) == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1)]
-    assert [j for _, j in order] == [0, 0, 0, 1, 1, 2]
-    by_hand = sorted(range(3), key=lambda c: hashlib.sha256(f"0 {c}".encode()).hexdigest())
-    assert [c for c, _ in order[:3]] == by_hand
+    order = data.interleaved([2, 2, 2])
+    assert sorted(order) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    assert [j for _, j in order] == [0, 0, 0, 1, 1, 1]
+    for j in (0, 1):
+        by_hand = sorted(range(3), key=lambda c: hashlib.sha256(f"{j} {c}".encode()).hexdigest())
+        assert [c for c, _ in order[3 * j : 3 * j + 3]] == by_hand
+
+
+@given(counts=st.lists(st.integers(0, 60), min_size=1, max_size=8), share=st.fractions(0, 1))
+def test_every_stretch_holds_the_classes_as_the_whole_does(counts: list[int], share: Fraction) -> None:
+    """Of classes of any sizes: the last images, say, which a schedule may hold out."""
+    order = data.interleaved(counts)
+    assert sorted(order) == [(c, j) for c, count in enumerate(counts) for j in range(count)]
+    for c in range(len(counts)):
+        assert [j for of, j in order if of == c] == list(range(counts[c]))
+    first = Counter(c for c, _ in order[: int(share * len(order))])
+    for c, count in enumerate(counts):
+        assert abs(first[c] - share * count) <= 2
 
 
 def test_fingerprint_is_what_sha256sum_gives(root: Path) -> None:
@@ -640,6 +655,33 @@ def test_prepare_turns_grey_cmyk_and_transparent_pictures_into_rgb() -> None:
     colour = Image.fromarray(np.full((64, 64, 3), (200, 30, 90), np.uint8))
     for other in (colour.convert("RGBA"), colour.convert("CMYK"), colour.quantize(4)):
         assert np.abs(data.prepare(other, 64).numpy().astype(int) - [[[200]], [[30]], [[90]]]).max() <= 1
+
+
+def test_prepare_keeps_the_shades_of_sixteen_bits() -> None:
+    """Pillow alone would cut everything above 255 off: a ramp came out white."""
+    ramp = np.linspace(0, 65535, 64 * 64).round().astype(np.uint16).reshape(64, 64)
+    for form in ("PNG", "TIFF"):
+        stored = io.BytesIO()
+        Image.fromarray(ramp).save(stored, form)
+        result = data.prepare(Image.open(stored), 64).numpy()
+        assert np.abs(result - ramp / 257).max() <= 0.5 + 1e-9
+    flat = data.prepare(Image.fromarray(np.full((9, 9), 40_000, np.int32)), 9)
+    assert flat.unique().tolist() == [round(40_000 / 257)]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.zeros((9, 9), np.float32), "fractions, whose range no file tells"),
+        (np.full((9, 9), 2**20, np.int32), "more than 16 bits"),
+        (np.full((9, 9), -1, np.int32), "more than 16 bits"),
+        (np.zeros((1, 20_000), np.uint8), "20000 × 1 pixels are a strip, more than 100 times"),
+    ],
+    ids=["fractions", "deep", "negative", "strip"],
+)
+def test_prepare_refuses_what_no_picture_is(pixels: np.ndarray, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        data.prepare(Image.fromarray(pixels))
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 1), (8, 3)])

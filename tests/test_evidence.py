@@ -446,6 +446,19 @@ def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
     assert only_theirs and evidence.agreement("sample", mine) == expected
 
 
+def test_runs_on_another_copy_of_the_data_are_said_to_be_that(folder: Path, tmp_path: Path) -> None:
+    """Their ids differ from the recorded ones, of which no twin can be found."""
+    (first, *rest), mine = store(folder, "fast", 0, [80.0]), tmp_path / "runs"
+    first |= {"experiment": MADE_UP.name, "scale": MADE_UP.scale}
+    tiny.write(mine / "mine" / "record.jsonl", [{**first, "id": "mine"}, *rest])
+    assert evidence.agreement("sample", mine).endswith("no run of yours has a recorded twin")
+    other = {**first, "id": "mine", "data": {**first["data"], "fingerprint": "sha256:other"}}
+    tiny.write(mine / "mine" / "record.jsonl", [other, *rest])
+    assert evidence.agreement("sample", mine) == (
+        "made-up: no run of yours has a recorded twin; yours are on another copy of the data than the recorded ones"
+    )
+
+
 def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -> None:
     """They have no window to compare."""
     for seed, status in enumerate(("diverged", "censored")):

@@ -208,7 +208,7 @@ def test_recorded_runs_are_where_their_first_lines_say_and_finished() -> None:
 def test_the_ids_of_recorded_runs_are_those_of_the_list() -> None:
     """A change of recipes or of their canonical form must not make evidence stale in silence. To add records:
 
-    ``grep -rhoE '"id": "[0-9a-f]{64}"' data/recorded | cut -d'"' -f4 | sort > tests/recorded_ids.txt``
+    ``make ids``
     """
     assert RECORDED_IDS.read_text().split() == sorted(evidence.recorded())
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+import torch
 from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from safetensors import safe_open
@@ -141,7 +142,10 @@ def test_figure_3_counts_the_updates_of_the_whole_training() -> None:
     for place, updates in places.items():
         drawing = section6.fig3_of(weights.checkpoint(evidence.RECORDED / f"{place}-seed0.safetensors"))
         title = drawing.figure.get_suptitle()
-        assert f"after {updates:,} updates" in title and "Tiny ImageNet (proxy)" in title
+        assert f"after {updates:,} updates (frozen after epoch 24)" in title and "Tiny ImageNet (proxy)" in title
+    places = [evidence.RECORDED / "full" / "tinyimagenet" / f"{arm}-seed0.safetensors" for arm in ("source", "by_hand")]
+    first, last = (weights.checkpoint(place).tensors["conv1.weight"] for place in places)
+    assert torch.equal(first, last)  # as the title says: nothing was learnt in it after that epoch
 
 
 def test_figure_3_of_grey_kernels_or_of_nothing_is_refused(tmp_path: Path) -> None:
@@ -169,6 +173,28 @@ def test_figure_4_of_a_set_too_large_for_the_memory_is_refused() -> None:
     large = replace(weights.checkpoint(evidence.RECORDED / "net/sample/baseline-seed0.safetensors"), scale="ilsvrc2012")
     with pytest.raises(PaperlibError, match="not drawn at scale ilsvrc2012"):
         section6.fig4_of(large)
+
+
+def test_figure_4_says_what_its_net_was_trained_on() -> None:
+    drawing = section6.fig4()
+    assert "A small net on Fashion-MNIST sample (proxy)." in drawing.figure.get_suptitle()
+
+
+def test_of_a_net_on_such_a_set_figure_3_alone_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = weights.checkpoint(evidence.RECORDED / "colour/photos/baseline-seed0.safetensors")
+    monkeypatch.setattr(weights, "checkpoint", lambda path: replace(seen, scale="ilsvrc2012"))
+    assert [path.name for path in figures.draw_of(tmp_path, tmp_path)] == ["fig3.png", "fig3.csv"]
+    assert "Figure 4 would hold all training images" in caplog.text
+
+
+def test_a_net_of_another_copy_of_cifar10_is_not_said_to_be_of_the_jpeg_copy() -> None:
+    ours = weights.checkpoint(evidence.RECORDED / "net/cifar10/baseline-seed0.safetensors")
+    assert section6.data_of(ours) == "CIFAR-10 (JPEG copy, proxy)"
+    theirs = replace(ours, run=replace(ours.run, data=data.FINGERPRINTS["cifar10"]["official"]))
+    assert section6.data_of(theirs) == "CIFAR-10 (another copy, proxy)"
+    assert "CIFAR-10 (another copy, proxy)" in section6.fig3_of(theirs).alt
 
 
 def test_an_unknown_figure_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:

@@ -575,6 +575,16 @@ def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
     assert any("weakest" in line for line in notebook.how_to_read(evidence.verdicts_of("relu", "cifar10")))
 
 
+def test_seeds_that_a_comparison_leaves_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CIFAR-10 the baseline has five seeds and the changed nets two; on the sample all have five."""
+    assert notebook.seeds_left_over("lrn", "cifar10") and not notebook.seeds_left_over("lrn", "sample")
+    told: list[str] = []
+    monkeypatch.setattr(notebook, "say", told.append)
+    for scale in ("cifar10", "sample"):
+        notebook.ratio_table("lrn", scale)
+        assert ("an arm has more seeds than the other" in told[-1]) is (scale == "cifar10")
+
+
 def test_a_small_net_on_cifar10_is_called_a_proxy() -> None:
     assert style.scale_name("cifar10") == "CIFAR-10 (JPEG copy, proxy)"
     assert style.scale_name("cifar10", proxy=False) == "CIFAR-10 (JPEG copy)"

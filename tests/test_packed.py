@@ -240,7 +240,7 @@ def test_a_hostile_archive_reaches_nothing(tmp_path: Path) -> None:
 def test_fingerprint_is_that_of_the_sources(tmp_path: Path) -> None:
     source = folders(tmp_path)
     files = {n: hashlib.sha256(b).hexdigest() for n, b in all_files(source).items()}
-    expected = copies.fingerprint(f"packed images 1, {SIZE} pixels", files)
+    expected = copies.fingerprint(f"packed images 2, {SIZE} pixels", files)
     for store, quality in (("jpeg", 95), ("jpeg", 50), ("raw", 95)):
         make(source, tmp_path / f"{store}{quality}", store=store, quality=quality)
         assert packed.open_packed(tmp_path / f"{store}{quality}").fingerprint == expected
@@ -509,6 +509,51 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     assert "train.bin is missing" in message(lambda: make(source, tmp_path / "made"), DataMissingError)
 
 
+def test_one_that_ends_while_another_looks_is_not_prepared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second call had seen no index.json; when it has the lock, it looks again."""
+    source, done, original = folders(tmp_path), tmp_path / "done", packing.interleaved
+    others: list[packing.Report] = []
+
+    def meanwhile(counts: list[int]) -> list[tuple[int, int]]:
+        if not others:
+            monkeypatch.setattr(packing, "interleaved", original)
+            others.append(make(source, done))
+        return original(counts)
+
+    monkeypatch.setattr(packing, "interleaved", meanwhile)
+    report = make(source, done)
+    assert others[0].prepared and not report.prepared and report.train == others[0].train
+    packed.open_packed(done, check=True)
+    assert sorted(path.name for path in done.iterdir()) == sorted([*packed.FILES, "index.json", "report.txt"])
+
+
+def test_the_same_command_checks_what_is_finished_to_the_last_byte(tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    make(source, tmp_path / "done")
+    flip(tmp_path / "done" / "train.bin")
+    assert "train.bin is altered" in message(lambda: make(source, tmp_path / "done"))
+
+
+def test_a_class_may_have_the_name_of_its_split(tmp_path: Path) -> None:
+    """COCO, for one, has a class "train"; a folder train that holds nothing else is one too many."""
+    for name in ("train", "bus"):
+        write(tmp_path / "many" / "train" / name, {"a.jpg": jpeg(name)})
+    make(tmp_path / "many", tmp_path / "done")
+    assert packed.open_packed(tmp_path / "done").classes == ("bus", "train")
+    write(tmp_path / "one" / "train" / "train" / "bus", {"a.jpg": jpeg("a")})
+    assert "holds another folder train" in message(lambda: make(tmp_path / "one", tmp_path / "other"))
+
+
+def test_a_class_tar_that_is_cut_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "source" / "train"
+    write(source, class_tars(train_files()))
+    cut = source / f"{WNIDS[1]}.tar"
+    os.truncate(cut, cut.stat().st_size // 2)
+    assert cut.name in message(lambda: make(source.parent, tmp_path / "done"))
+
+
 def test_nothing_foreign_is_touched(tmp_path: Path) -> None:
     source = folders(tmp_path)
     write(tmp_path / "made", {"thesis.tex": b"mine"})
@@ -603,7 +648,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no json": (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
     "list": (lambda f: (f / "index.json").write_text("[]"), "index.json is damaged"),
     "no classes": (lambda f: spoil_index(f, classes=None), "lacks classes"),
-    "other format": (lambda f: spoil_index(f, format=2), "of format 2 and this version reads 1"),
+    "other format": (lambda f: spoil_index(f, format=1), "of format 1 and this version reads 2"),
     "no images": (lambda f: (f / "train.bin").unlink(), "train.bin is missing"),
     "no statistics": (lambda f: (f / "statistics.safetensors").unlink(), "statistics.safetensors is missing"),
     "cut": (lambda f: os.truncate(f / "val.bin", 10), "val.bin has 10 bytes instead of"),

@@ -194,7 +194,7 @@ def dry_run(target: str, folder: Path) -> list[str]:
     return made.stdout.splitlines()
 
 
-@pytest.mark.parametrize("target", ["env", "reproduce", "test", "figures", "notebooks"])
+@pytest.mark.parametrize("target", ["env", "reproduce", "test", "figures", "notebooks", "ids"])
 def test_every_target_builds_the_environment_first(target: str, tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)

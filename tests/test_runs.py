@@ -267,6 +267,31 @@ def test_a_flipped_bit_gives_way_to_the_one_before(tmp_path: Path) -> None:
     assert step_found(tmp_path) is None
 
 
+def test_a_disk_that_does_not_answer_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the checkpoints would be taken for damaged, and a run of weeks would begin anew."""
+    save(tmp_path, 10)
+    save(tmp_path, 20)
+
+    def silent(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", silent)
+        with pytest.raises(
+            PaperlibError, match=r"cannot read .*20\.safetensors: Input/output error; nothing is changed"
+        ):
+            runs.load_checkpoint(tmp_path, "mine")
+    assert step_found(tmp_path) == 20
+
+
+def test_the_newest_that_fits_is_taken(tmp_path: Path) -> None:
+    save(tmp_path, 10)
+    save(tmp_path, 20)
+    for below, expected in ((30, 20), (20, 10), (10, None)):
+        found = runs.load_checkpoint(tmp_path, "mine", lambda step, _, below=below: step < below)
+        assert (found and found[0]) == expected
+
+
 def test_that_of_another_run_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 10, "another-run-with-a-long-id")
     with pytest.raises(PaperlibError, match=r"another run \(another-run-, not mine\)"):

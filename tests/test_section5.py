@@ -49,3 +49,24 @@ def test_the_schedule_in_words() -> None:
     }  # fmt: skip
     for rates, words in expected.items():
         assert evidence.schedule([{"epoch": k, "lr": lr} for k, lr in enumerate(rates, 1)]) == words
+
+
+@pytest.mark.parametrize(
+    ("scale", "arms"),
+    [
+        ("sample", ["conv1 frozen late", "bias rate drops"]),
+        ("cifar10", ["conv1 frozen late", "bias rate drops", "noise off late"]),
+    ],
+)
+def test_readings_of_the_late_epochs_are_one_net_until_the_rate_falls(scale: str, arms: list[str]) -> None:
+    """As notebook 09 says of them: so they tell what a change of the machine does to the baseline's seeds."""
+    records = {(arm, seed): lines for arm, seed, lines in evidence.records_of("readings", scale)}
+    seeds = [seed for arm, seed in records if arm == arms[0]]
+    assert len(seeds) >= 2
+    for seed in seeds:
+        epochs = runs.of_kind(records[arms[0], seed], "epoch")
+        falls = max(line["step"] for line in epochs if line["lr"] == epochs[0]["lr"])
+        losses = [[(w["step"], w["train_loss"]) for w in runs.of_kind(records[arm, seed], "window")] for arm in arms]
+        before = [[each for each in line if each[0] <= falls] for line in losses]
+        assert all(line == before[0] for line in before) and len(before[0]) > 10
+        assert len({tuple(line) for line in losses}) == len(arms)

@@ -411,12 +411,20 @@ def test_the_command_trains_the_run_that_is_declared(
     def train_one(job: runner.Job, dataset: Any, *, progress: bool, topology: Topology, device: str) -> str:
         assert device == "cpu"
         jobs.append((job, dataset.name, topology.world))
+        job.directory.mkdir()
+        lines = [
+            journal.Journal(job.run, None, {"data_name": "sample"}).first,
+            {"kind": "test", "views": 1, "top1_error": 9.5, "top5_error": 0.25},
+        ]
+        (job.directory / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         return "done"
 
     monkeypatch.setattr(runner, "train_one", train_one)
     assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "1"]) == 0
-    assert capsys.readouterr().out == "towers, sample, conv4, seed 1: done\n"
     ((job, data_name, world),) = jobs
+    where, ended = capsys.readouterr().out.splitlines()
+    assert where.startswith(os.path.relpath(job.directory)) and "record.jsonl" in where
+    assert ended == "towers, sample, conv4, seed 1: done; centre view: top-1 error 9.50 %, top-5 error 0.25 %"
     assert (job.run.recipe.model.communication, job.run.seed, data_name, world) == ("conv4", 1, "sample", 1)
     assert job.directory == tmp_path / job.run.id
     assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "77"]) == 2
@@ -458,6 +466,25 @@ def start_job(
         processes.append(tiny.processes().Process(target=one_of_a_job_that_fails, args=args))
         processes[-1].start()
     return processes
+
+
+def refused(topology: Topology, what: str) -> str:
+    """What a rank says whose data, or whose run, are not those of rank 0; and what the others say."""
+    odd = topology.rank == 1
+    data = tiny.dataset(fingerprint="sha256:another") if odd and what == "other images" else tiny.dataset()
+    data = tiny.dataset(n=80) if odd and what == "fewer images" else data
+    run = replace(everything(), seed=int(odd and what == "other seed"), data=data.fingerprint)
+    try:
+        train.fit(run, data, topology=topology)
+    except PaperlibError as error:
+        return str(error)
+    return "trained"
+
+
+@pytest.mark.parametrize("what", ["other images", "fewer images", "other seed"])
+def test_processes_that_would_not_train_the_same_are_refused(what: str) -> None:
+    said = started(refused, what, topology=(1, 2))
+    assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) would train another run, or on")
 
 
 def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) -> None:

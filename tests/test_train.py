@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import itertools
+import json
 import math
+import os
 import random
 import signal
 import time
@@ -22,6 +24,7 @@ from paperlib.augment import Augmenter
 from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
 from paperlib.models import build
+from paperlib.processes import Topology
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
 
@@ -183,6 +186,47 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     assert all(math.isfinite(w["train_loss"]) for w in runs.of_kind(lines, "window"))
     assert runs.comparable(on_disk(tmp_path)) == runs.comparable(fit(run))
     assert train.fit(run, DATA, tmp_path).status == "diverged"  # and is not trained again
+
+
+def test_images_of_another_size_than_the_runs_are_refused() -> None:
+    """They would be cropped at other places than the run says, under its name."""
+    run = tiny.plain()
+    with pytest.raises(PaperlibError, match="has images of 10 × 10 pixels, this run takes 12 × 12: prepare them in"):
+        fit(dataclasses.replace(run, sizes=dataclasses.replace(run.sizes, side=12)))
+
+
+def test_weights_that_the_last_update_made_no_numbers_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of that update is that of the weights before it, and no other update comes to tell."""
+    original = train.Loop.update
+
+    def overflowing(self: train.Loop, *given: Any) -> tuple[float, int]:
+        result = original(self, *given)
+        if given[3] == 17:
+            next(self.net.parameters()).data[0, 0, 0, 0] = math.inf
+        return result
+
+    monkeypatch.setattr(train.Loop, "update", overflowing)
+    lines = fit(tiny.everything(), tmp_path)
+    assert lines[-1]["status"] == "diverged" and lines[-1]["steps"] == 18
+    assert not runs.of_kind(lines, "test")
+    assert on_disk(tmp_path) == lines
+
+
+def test_the_processes_meet_after_each_batch_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for another's whole share of the test set, which may take longer than the timeout."""
+    loop = train.Loop(tiny.plain(), DATA)
+    whole = loop.error(DATA.test_images, DATA.test_labels, batch_size=5)
+    wrong = {}
+    for rank in (0, 1):
+        shares: list[float] = []
+        monkeypatch.setattr(Topology, "total", lambda self, value, shares=shares: [shares.append(value) or value])
+        loop.topology = Topology(towers=1, data=2, rank=rank)
+        loop.error(DATA.test_images, DATA.test_labels, batch_size=5)
+        assert len(shares) == 3  # 24 images are five batches, two at a time
+        wrong[rank] = sum(shares)
+    assert wrong[0] + wrong[1] == pytest.approx(whole / 100 * len(DATA.test_images))
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
@@ -365,19 +409,55 @@ def test_without_any_checkpoint_it_starts_anew(tmp_path: Path, uninterrupted: di
     assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
 
 
-@pytest.mark.parametrize("damage", ["json", "safetensors", "both"])
+@pytest.mark.parametrize("damage", ["json", "safetensors"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
     with pytest.raises(train.Interrupted):
         fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(13))
-    for path in sorted(tmp_path.glob("step-*"))[-2:] if damage != "both" else tmp_path.glob("step-*"):
-        if damage == "both" or path.suffix == "." + damage:
+    for path in sorted(tmp_path.glob("step-*"))[-2:]:
+        if path.suffix == "." + damage:
             path.write_bytes(path.read_bytes()[:-3])
     assert runs.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
 
 
-@pytest.mark.parametrize("left", [None, 0, 100, -1])
+@pytest.mark.parametrize("damage", ["json", "safetensors", "record"])
+def test_where_no_checkpoint_can_be_used_nothing_is_thrown_away(
+    damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
+) -> None:
+    with pytest.raises(train.Interrupted):
+        fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(13))
+    record = tmp_path / "record.jsonl"
+    if damage == "record":  # shorter than at either checkpoint
+        record.write_text(record.read_text().splitlines(keepends=True)[0])
+    for path in tmp_path.glob(f"step-*.{damage}"):
+        path.write_bytes(path.read_bytes()[:-3])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(PaperlibError, match=r"no checkpoint in .* is whole and fits its record: put back .* or delete"):
+        fit(RUNS["everything"], tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    record.unlink()
+    assert runs.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
+
+
+def test_a_record_that_lost_its_last_bytes_goes_on_from_the_checkpoint_before(
+    tmp_path: Path, uninterrupted: dict[str, list[Line]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a power loss: what the newest checkpoint knows of is not all there."""
+    with pytest.raises(train.Interrupted):
+        fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(16))
+    newest = max(int(path.name[5:13]) for path in tmp_path.glob("step-*.json"))
+    sizes = [json.loads(path.read_text())["state"]["record_bytes"] for path in sorted(tmp_path.glob("step-*.json"))]
+    os.truncate(tmp_path / "record.jsonl", sizes[1] - 1)
+    assert sizes[0] < sizes[1]  # a window ended between the two
+    steps: list[int] = []
+    original = train.Loop.update
+    monkeypatch.setattr(train.Loop, "update", lambda self, *given: (steps.append(given[3]), original(self, *given))[1])
+    assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
+    assert steps[0] == newest - 1
+
+
+@pytest.mark.parametrize("left", [None, 0, 100])
 def test_a_record_that_was_deleted_or_cut_starts_anew(
     left: int | None, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
