@@ -25,7 +25,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import cli, evidence, experiments, journal, processes, runner, runs, towers, train
+from paperlib import cli, evidence, experiments, journal, processes, runner, runs, towers, train, weights
 from paperlib.errors import PaperlibError
 from paperlib.layers import set_step
 from paperlib.models import FULL_SIZES, VGG_SAMPLE_SIZES, build
@@ -485,6 +485,26 @@ def refused(topology: Topology, what: str) -> str:
 def test_processes_that_would_not_train_the_same_are_refused(what: str) -> None:
     said = started(refused, what, topology=(1, 2))
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) would train another run, or on")
+
+
+def tested_elsewhere(topology: Topology, path: Path) -> str:
+    """What a rank says of a test where the second one finds another checkpoint than the first."""
+    found = weights.checkpoint(path)
+    if topology.rank == 1:
+        found = replace(found, tensors={name: tensor + 1 for name, tensor in found.tensors.items()})
+    runner.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
+    weights.checkpoint = lambda _: found
+    try:
+        return "; ".join(runner.evaluate_checkpoint(path, timeout=60.0))
+    except PaperlibError as error:
+        return str(error)
+
+
+def test_processes_that_found_other_weights_are_refused() -> None:
+    """As where a training writes them meanwhile, or hosts share no folder: errors of two nets would be mixed."""
+    path = evidence.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
+    said = started(tested_elsewhere, path, topology=(1, 2))
+    assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) found other weights than rank 0")
 
 
 def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) -> None:
