@@ -44,6 +44,7 @@ class Row:
     scale: str | None
     seeds: int
     result: str
+    caveat: str
     status: str
     reason: str
     notebook: str
@@ -92,11 +93,10 @@ def row_of(entry: dict[str, Any]) -> Row:
         case fate:
             decided |= {"status": fate, "reason": entry["reason"]}
     decided["reason"] = f"{decided['reason']} {besides(entry)}".strip()
-    if "caveat" in entry and decided["result"]:
-        decided["result"] += f"; {entry['caveat']}"
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
     kept = {key: entry[key] for key in ("id", "section", "claim", "kind", "notebook")}
+    decided["caveat"] = entry.get("caveat", "")
     return Row(**kept, needs=", ".join(entry["needs"]), **decided)
 
 
@@ -174,7 +174,14 @@ def as_text(table: Sequence[Row], width: int = 160) -> str:
     """A plain table for a terminal, a line a claim, cut to ``width`` characters."""
     heads = ("id", "section", "status", "scale, seeds", "notebook", "claim / setting: result")
     cells = [
-        (r.id, r.section, r.status, evidence_of(r), r.notebook, f"{r.claim} / {r.setting}: {result_of(r) or r.reason}")
+        (
+            r.id,
+            r.section,
+            r.status,
+            evidence_of(r),
+            r.notebook,
+            f"{r.claim} / {r.setting}: {result_of(r) or r.reason}" + (f" (but: {r.caveat})" if r.caveat else ""),
+        )
         for r in table
     ]
     widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads) - 1)]
@@ -204,6 +211,7 @@ def as_markdown(table: Sequence[Row], longest: int | None = None) -> str:
         result = result_of(r) or r.reason
         if longest is not None:
             result = shorten(result, longest, placeholder=" …")
+        result += f" (But: {r.caveat}.)" if r.caveat else ""
         cells = (r.id, r.claim, r.status, evidence_of(r), result, r.notebook)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)

@@ -166,7 +166,8 @@ def scan(place: Path) -> dict[str, os.stat_result]:
     """Every file of a folder (or the one file) by its path below it, sorted; dot files are passed over."""
     if place.is_file():
         return {place.name: place.stat()}
-    if [path.name for path in place.iterdir() if path.is_dir()] == [place.name]:  # beside others it is a class
+    folders = {path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    if folders - {"__MACOSX"} == {place.name}:  # beside others it is a class
         raise DataError(f"{place} holds another folder {place.name}: move what is in that one folder up")
     found: dict[str, os.stat_result] = {}
     todo = [(str(place), "")]

@@ -6,8 +6,10 @@ Only records under ``data/recorded/`` count as evidence; a user's own ``runs/`` 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -477,7 +479,7 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
     The first window is compared in its loss (rounding grows from there on), the end in the training error.
     """
     runs_dir = runs_dir or runs.default_runs_dir()
-    out = []
+    out, mine = [], first_lines(runs_dir)
     for name in experiments.names(scale):
         pairs = []
         for _, _, theirs in records_of(name, scale):
@@ -486,10 +488,8 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
                 pairs.append((runs.read_record(path), theirs))
         if not pairs:
             ours = {recorded[0]["data"]["fingerprint"] for _, _, recorded in records_of(name, scale)}
-            other = [
-                line for line in first_lines(runs_dir) if (line.get("experiment"), line.get("scale")) == (name, scale)
-            ]
-            copies = any(line["data"]["fingerprint"] not in ours for line in other)
+            other = [line for line in mine if (line.get("experiment"), line.get("scale")) == (name, scale)]
+            copies = bool(ours) and any(line["data"]["fingerprint"] not in ours for line in other)
             why = "; yours are on another copy of the data than the recorded ones" if copies else ""
             out.append(f"{name}: no run of yours has a recorded twin{why}")
             continue
@@ -507,9 +507,12 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
 
 
 def first_lines(runs_dir: Path) -> list[Line]:
-    """The first line of each record in a folder of runs."""
-    paths = sorted(runs_dir.glob("*/record.jsonl"))
-    return [runs.read_record(path)[0] for path in paths if runs.begun(path)]
+    """The first line of each record in a folder of runs; what is damaged or being written is passed over."""
+    found = []
+    for path in sorted(runs_dir.glob("*/record.jsonl")):
+        with contextlib.suppress(OSError, ValueError), path.open(encoding="utf-8") as file:
+            found.append(json.loads(file.readline()))
+    return [line for line in found if isinstance(line, dict) and "data" in line]
 
 
 def _means(lines: Record) -> list[Line]:

@@ -147,6 +147,7 @@ class Journal:
         step, tensors, saved = found
         so_far = [line for line in lines if line["kind"] in ("window", "epoch")]
         lines = [self.first | {"begun_as": folder.name, "begun_with": first["code"]}, *so_far]
+        runs.drop_checkpoints(self.directory, after=-1)  # of a record that was deleted: they know another one
         self.rewrite("".join(json.dumps(line) + "\n" for line in lines).encode())
         saved |= {"ended": "", "record_bytes": self.size()}
         runs.save_checkpoint(self.directory, self.run.id, step, tensors, saved)
@@ -158,11 +159,12 @@ class Journal:
     def restore(self, net: nn.Module, optimiser: PaperSGD | None) -> State:
         """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it.
 
-        Raises :class:`PaperlibError` where a record has begun and none of its checkpoints can be used.
+        Raises :class:`PaperlibError` where there are a record and checkpoints, and none of these can be used. Where the
+        record was deleted, the run begins anew.
         """
         found = runs.load_checkpoint(self.directory, self.run.id, self.fits) if self.directory else None
         if not self.finished and self.directory:
-            if found is None and self.lines and any(self.directory.glob("step-*.json")):
+            if found is None and self.path.exists() and any(self.directory.glob("step-*.json")):
                 raise PaperlibError(
                     f"no checkpoint in {self.directory} is whole and fits its record: put back what was damaged, or "
                     "delete record.jsonl there and run again, which trains anew"

@@ -68,6 +68,7 @@ def verdict_table(*ids: str) -> None:
     rows = []
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
+        proof += f". But: {r.caveat}" if r.caveat else ""
         rows.append((_in_one_line(r.id), f"**{r.status}**", (claims.result_of(r) or "–") + proof, r.reason))
     say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
 
@@ -155,8 +156,8 @@ def ratio_table(name: str, scale: str | None = None) -> None:
         lines = how_to_read(shown)
         if any(seeds_left_over(name, each) for each in there):
             lines.append(
-                "Where an arm has more seeds than the other, the estimate takes those that both "
-                "have; the mean in the table above is that of all."
+                "Where an arm has more seeds than the other, the estimate takes those that both have, and so is not "
+                "the difference of the means of all."
             )
         if len(found := sorted({cpu for each in there for cpu in evidence.processors(name, each)})) > 1:
             lines.append(

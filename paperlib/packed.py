@@ -10,7 +10,8 @@
 ``index.json``                    written last: format, classes, counts, size and SHA-256 of the others, fingerprint
 ================================  ============================================================================
 
-*Order.* That of :func:`paperlib.copies.interleaved`, so that every stretch of images is balanced.
+*Order.* That of :func:`paperlib.copies.interleaved`, so that every stretch of images holds the classes as the whole
+does.
 
 *Fingerprint.* Over the names ``<split>/<class>/<file>`` and the SHA-256 of the source files, and the side S: it does
 not depend on the store, nor on the version of a JPEG library. What was left out counts too, as it was read.

@@ -45,7 +45,7 @@ from paperlib.runs import write_whole
 SHARD = 1000
 """Images that are lost at most, a process, when a run is killed. Sums over a shard fit into 32 bits up to 33,000."""
 
-GREY = ("1", "L", "LA", "I", "I;16", "F")
+GREY = ("1", "L", "LA")
 ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -99,7 +99,11 @@ def pack(rows: list[tuple[int, Item]], stem: Path, store: Store, size: int, qual
             with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
                 warnings.simplefilter("ignore")  # of odd metadata, once an image
                 turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
-                kinds = {"grey": image.mode in GREY, "CMYK": image.mode == "CMYK", "turned": turned}
+                kinds = {
+                    "grey": image.mode in GREY or image.mode.startswith("I"),
+                    "CMYK": image.mode == "CMYK",
+                    "turned": turned,
+                }
                 kinds["not JPEG"] = image.format not in ("JPEG", "MPO")
                 pixels = prepare(image, size)
         except MemoryError:  # not the image's fault
@@ -278,7 +282,7 @@ def prepare_folder(
         parts.mkdir(parents=True, exist_ok=True)
         with FileLock(parts / "lock", timeout=0):
             if finished := _finished(destination, key):  # by another process, since we looked
-                shutil.rmtree(parts)
+                shutil.rmtree(parts, ignore_errors=True)
                 return finished
             todo = {stem: rows for split in SPLITS for stem, rows in shards[split].items() if not _done(stem)}
             prepared = sum(map(len, todo.values()))
@@ -289,7 +293,7 @@ def prepare_folder(
             write_whole(destination / "report.txt", "".join(f"{line}\n" for line in _lines(index)).encode())
             index["files"] = {name: checksum_of(destination / name) for name in FILES}
             write_whole(destination / "index.json", json.dumps(index, indent=1).encode())
-            shutil.rmtree(parts)  # with the lock in it: who waits for that finds index.json
+        shutil.rmtree(parts, ignore_errors=True)  # another process may have taken the lock meanwhile
     except Timeout:
         raise DataError(f"another process is preparing {destination}: wait for it, or end it") from None
     except (OSError, SafetensorError) as error:

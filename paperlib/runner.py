@@ -132,7 +132,7 @@ def train_declared(
         if smoke:
             status = speed(one, dataset, smoke, topology, device)
         else:
-            if topology.rank == 0:
+            if topology.rank == 0 and one.members == 1:
                 say(f"{os.path.relpath(job.directory)}: its record.jsonl tells how it goes")
             status = train_one(job, dataset, progress=progress, topology=topology, device=device)
             status += tested(job.directory) if topology.rank == 0 else ""
@@ -141,7 +141,7 @@ def train_declared(
 
 def tested(directory: Path) -> str:
     """What a finished run's record says of the test images, after a semicolon; empty where it says nothing."""
-    lines = runs.of_kind(runs.read_record(directory / "record.jsonl"), "test")
+    lines = [line for line in runs.read_record(directory / "record.jsonl") if line["kind"] in ("test", "ensemble")]
     return "".join(
         f"; {VIEWS[line['views']]}: top-1 error {line['top1_error']:.2f} %, top-5 error {line['top5_error']:.2f} %"
         for line in lines

@@ -263,7 +263,7 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
     frame = pd.DataFrame(rows)
     one, two = frame.groupby("tower")["colour_index"].mean()
     freeze = [found.run, *found.run.starts][-1].recipe.optim.freeze_conv1
-    frozen = f" (frozen after epoch {freeze[1]})" if freeze else ""
+    frozen = f" (frozen after epoch {freeze[1]})" if freeze and found.epochs > freeze[1] else ""
     scale = data_of(found)
     title = f"Kernels of conv1 after {updates_of(found)}{frozen}, {scale}; below: index of colour"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)

@@ -86,11 +86,14 @@ def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights on disk, and the run that they belong to. ``step`` updates made them; ``scale`` is where its data are."""
+    """Weights on disk, and the run that they belong to, whose data are at ``scale``. ``step`` updates of it made them;
+    ``epochs`` whole epochs lie behind them, those of the runs that it goes on from counted too.
+    """
 
     run: Run
     scale: str
     step: int
+    epochs: int
     tensors: dict[str, Tensor]
 
     def net(self) -> nn.Module:
@@ -127,8 +130,10 @@ def checkpoint(path: Path) -> Checkpoint:
     lines = runs.read_record(beside)
     if evidence.sha256(path) not in [line["weights"] for line in runs.of_kind(lines, "look")]:
         raise PaperlibError(f"{path} does not hold the weights that {beside.name} names: restore it from git")
-    steps = runs.of_kind(lines, "end")[-1]["steps"]
-    return Checkpoint(Run.from_config(lines[0]["config"]), lines[0]["scale"], steps, load_file(path))
+    steps, run = runs.of_kind(lines, "end")[-1]["steps"], Run.from_config(lines[0]["config"])
+    return Checkpoint(
+        run, lines[0]["scale"], steps, epochs_behind(run, len(runs.of_kind(lines, "epoch"))), load_file(path)
+    )
 
 
 def _of_folder(folder: Path) -> Checkpoint:
@@ -147,9 +152,15 @@ def _of_folder(folder: Path) -> Checkpoint:
                 f"them, {average.alone()[0].id[:12]}… beside it, say"
             )
         raise PaperlibError(f"{folder} holds no checkpoint yet; a run writes one every minute and at its end")
-    step, tensors, _ = found
+    step, tensors, state = found
     weights = {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")}
-    return Checkpoint(Run.from_config(first["config"]), first.get("scale", ""), step, weights)
+    run = Run.from_config(first["config"])
+    return Checkpoint(run, first.get("scale", ""), step, epochs_behind(run, len(state["test_errors"])), weights)
+
+
+def epochs_behind(run: Run, its_own: int) -> int:
+    """Whole epochs behind a net: its run's own, and those of the runs that this goes on from."""
+    return its_own + sum(before.stop.epochs for before in run.starts)
 
 
 def look(net: nn.Module, augmenter: Augmenter, run: Run, dataset: Dataset) -> Line:

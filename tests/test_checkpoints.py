@@ -83,6 +83,7 @@ def test_no_image_is_tested_twice_by_several_processes() -> None:
         ("empty folder", "no folder of a run"),
         ("no checkpoint", "holds no checkpoint yet"),
         ("damaged checkpoint", "damaged checkpoints only"),
+        ("average", "is the average of 5 nets and holds no weights; name the folder of one of them, "),
     ],
 )
 def test_what_is_no_checkpoint_gets_one_sentence(
@@ -94,7 +95,7 @@ def test_what_is_no_checkpoint_gets_one_sentence(
     if spoil == "altered":
         shutil.copy(KEPT.with_suffix(".jsonl"), tmp_path)
         path.write_bytes(path.read_bytes()[:-1] + b"?")
-    if spoil in ("empty folder", "no checkpoint", "damaged checkpoint"):
+    if spoil in ("empty folder", "no checkpoint", "damaged checkpoint", "average"):
         path = tmp_path
     if spoil == "damaged checkpoint":
         (tmp_path / "step-00000007.json").write_text("{")
@@ -103,6 +104,8 @@ def test_what_is_no_checkpoint_gets_one_sentence(
     if spoil in ("no checkpoint", "damaged checkpoint"):
         first = runs.read_record(KEPT.with_suffix(".jsonl"))[0]
         (tmp_path / "record.jsonl").write_text(json.dumps(first) + "\n")
+    if spoil == "average":
+        shutil.copy(evidence.RECORDED / "ensemble" / "sample" / "five_nets-seed0.jsonl", tmp_path / "record.jsonl")
     assert cli.main(["evaluate", str(path)]) == 2
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1

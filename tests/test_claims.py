@@ -20,7 +20,8 @@ from paperlib.evidence import Verdict
 ROOT = Path(__file__).resolve().parent.parent
 
 KEYS = [
-    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "status", "reason", "notebook",
+    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "caveat", "status", "reason",
+    "notebook",
 ]  # fmt: skip
 PLAIN_STATUSES = {
     "exact", "rounding", "erratum", "implemented", "reproduced", "supported (proxy)", "contradicted", "inconclusive",
@@ -169,12 +170,13 @@ def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(
     table: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {entry["id"]: entry["beside"] for entry in claims.entries() if "beside" in entry}
-    assert told.keys() == {"S3.2-f", "S4-a.2", "S4.1-c.1", "S4.2-d"}
+    assert told.keys() == {"S3-b.2", "S3.2-f", "S4-a.2", "S4.1-c.1", "S4.2-d"}
     for row in (row for row in table if row.id in told):
         for name, arms in (each.split(": ") for each in told[row.id]):
-            assert f"sample (proxy), n = 5: {arms}, test error" in row.reason
-            on_cifar = "cifar10" in {e.scale for e in experiments.DECLARED if e.name == name}
-            assert (f"cifar10 (proxy), n = 2: {arms}, test error" in row.reason) is on_cifar
+            for scale, n in (("sample", 5), ("cifar10", 2)):
+                there = [c for e in experiments.DECLARED if (e.name, e.scale) == (name, scale) for c in e.comparisons]
+                declared = any(c.arms == arms and not c.claim for c in there)
+                assert (f"{scale} (proxy), n = {n}: {arms}, test error" in row.reason) is declared
     with pytest.raises(PaperlibError, match="has no comparison 'baseline v. conv9' beside"):
         evidence.verdicts_beside("towers", "baseline v. conv9")
     monkeypatch.setattr(evidence, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
@@ -188,8 +190,19 @@ def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(
 def test_a_caveat_goes_where_the_result_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "verdicts", lambda claim: [verdict("inconclusive", "cifar10", n=7)])
     row = claims.row_of({**ENTRY, "caveat": "a coin would do as well"})
-    assert row.result == claims.row_of(ENTRY).result + "; a coin would do as well"
-    assert "; a coin would do as well" in claims.as_markdown([row])
+    assert row == replace(claims.row_of(ENTRY), caveat="a coin would do as well")
+    for text in (claims.as_markdown([row], longest=20), claims.as_text([row], 400)):
+        assert "ut: a coin would do as well" in text
+    assert "ut: " not in claims.as_markdown([claims.row_of(ENTRY)]) + claims.as_text([claims.row_of(ENTRY)], 400)
+
+
+def test_what_the_caveat_of_the_order_says_is_so() -> None:
+    """Against the sample's verdict stand two seeds, whose comparison was declared when the runs had been seen."""
+    row = claims.row("S3-b.2")
+    assert row.status == "contradicted" and row.scale == "sample" and "CIFAR-10, two seeds" in row.caveat
+    wrong = next(v for v in evidence.verdicts("S3-b.2") if v.status == "contradicted").comparison.arms
+    (elsewhere,) = evidence.verdicts_beside("order", wrong)
+    assert elsewhere.scale == "cifar10" and elsewhere.n == 2 and elsewhere.estimate > 0
 
 
 def test_without_records_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

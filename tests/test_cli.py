@@ -279,7 +279,8 @@ def test_check_fails_only_where_something_needed_is_missing(
 # ------------------------------------------------------------------------------------------ the table of claims
 
 KEYS = [
-    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "status", "reason", "notebook",
+    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "caveat", "status", "reason",
+    "notebook",
 ]  # fmt: skip
 
 

@@ -457,6 +457,10 @@ def test_runs_on_another_copy_of_the_data_are_said_to_be_that(folder: Path, tmp_
     assert evidence.agreement("sample", mine) == (
         "made-up: no run of yours has a recorded twin; yours are on another copy of the data than the recorded ones"
     )
+    for damaged in ("", "{", "[]", '"odd"\n'):  # that of another run, which is none of this
+        (mine / "odd").mkdir(exist_ok=True)
+        (mine / "odd" / "record.jsonl").write_text(damaged)
+        assert "another copy" in evidence.agreement("sample", mine)
 
 
 def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -> None:

@@ -143,6 +143,8 @@ def test_figure_3_counts_the_updates_of_the_whole_training() -> None:
         drawing = section6.fig3_of(weights.checkpoint(evidence.RECORDED / f"{place}-seed0.safetensors"))
         title = drawing.figure.get_suptitle()
         assert f"after {updates:,} updates (frozen after epoch 24)" in title and "Tiny ImageNet (proxy)" in title
+        early = replace(weights.checkpoint(evidence.RECORDED / f"{place}-seed0.safetensors"), epochs=24)
+        assert "frozen" not in section6.fig3_of(early).figure.get_suptitle()
     places = [evidence.RECORDED / "full" / "tinyimagenet" / f"{arm}-seed0.safetensors" for arm in ("source", "by_hand")]
     first, last = (weights.checkpoint(place).tensors["conv1.weight"] for place in places)
     assert torch.equal(first, last)  # as the title says: nothing was learnt in it after that epoch

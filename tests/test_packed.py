@@ -543,6 +543,8 @@ def test_a_class_may_have_the_name_of_its_split(tmp_path: Path) -> None:
     make(tmp_path / "many", tmp_path / "done")
     assert packed.open_packed(tmp_path / "done").classes == ("bus", "train")
     write(tmp_path / "one" / "train" / "train" / "bus", {"a.jpg": jpeg("a")})
+    for beside in (".ipynb_checkpoints", "__MACOSX"):
+        (tmp_path / "one" / "train" / beside).mkdir()
     assert "holds another folder train" in message(lambda: make(tmp_path / "one", tmp_path / "other"))
 
 

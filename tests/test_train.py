@@ -280,6 +280,20 @@ def test_a_longer_run_begins_where_the_shorter_one_ended(window: int, tmp_path: 
     assert runs.read_record(tmp_path / long.id / "record.jsonl") == mine
 
 
+@pytest.mark.parametrize("more", [1, 5, 9])
+def test_a_deleted_record_begins_with_the_shorter_run_and_not_with_old_checkpoints(more: int, tmp_path: Path) -> None:
+    """The record made of the shorter one's lines is another than the one that those knew."""
+    short, long = tiny.everything(epochs=2), tiny.everything(epochs=4)
+    fit(short, tmp_path / short.id)
+    with pytest.raises(train.Interrupted):
+        fit(long, tmp_path / long.id, keep_going=tiny.for_updates(more))
+    (tmp_path / long.id / "record.jsonl").unlink()
+    updates = itertools.count()
+    mine = fit(long, tmp_path / long.id, keep_going=lambda: next(updates) >= 0)
+    assert runs.read_record(tmp_path / long.id / "record.jsonl") == mine
+    assert runs.comparable(mine) == runs.comparable(fit(long)) and next(updates) == 12
+
+
 def test_a_run_begins_with_no_other_than_a_shorter_one_that_ended(tmp_path: Path) -> None:
     long = tiny.plain(epochs=4)
     others = [tiny.plain(epochs=2, seed=1), tiny.plain(epochs=5), tiny.plain(epochs=3)]
@@ -421,15 +435,16 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert runs.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
 
 
-@pytest.mark.parametrize("damage", ["json", "safetensors", "record"])
+@pytest.mark.parametrize("damage", ["json", "safetensors", "lines", "half a line", "nothing"])
 def test_where_no_checkpoint_can_be_used_nothing_is_thrown_away(
     damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
     with pytest.raises(train.Interrupted):
         fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(13))
     record = tmp_path / "record.jsonl"
-    if damage == "record":  # shorter than at either checkpoint
-        record.write_text(record.read_text().splitlines(keepends=True)[0])
+    first = record.read_text().splitlines(keepends=True)[0]
+    left = {"lines": first, "half a line": first[:100], "nothing": ""}  # shorter than at either checkpoint
+    record.write_text(left.get(damage, record.read_text()))
     for path in tmp_path.glob(f"step-*.{damage}"):
         path.write_bytes(path.read_bytes()[:-3])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -457,15 +472,11 @@ def test_a_record_that_lost_its_last_bytes_goes_on_from_the_checkpoint_before(
     assert steps[0] == newest - 1
 
 
-@pytest.mark.parametrize("left", [None, 0, 100])
-def test_a_record_that_was_deleted_or_cut_starts_anew(
-    left: int | None, tmp_path: Path, uninterrupted: dict[str, list[Line]]
-) -> None:
+def test_a_record_that_was_deleted_starts_anew(tmp_path: Path, uninterrupted: dict[str, list[Line]]) -> None:
     """``delete it and run again``, as messages say, must work although the checkpoints of the old one lie there."""
     with pytest.raises(train.Interrupted):
         fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(13))
-    path = tmp_path / "record.jsonl"
-    path.write_bytes(path.read_bytes()[:left]) if left is not None else path.unlink()
+    (tmp_path / "record.jsonl").unlink()
     with pytest.raises(train.Interrupted):  # dies again, early, before the steps of the old checkpoints
         fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(3))
     assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
