@@ -486,6 +486,8 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
             path = runs.record_path(runs_dir, theirs[0]["id"])
             if runs.finished(path):
                 pairs.append((runs.read_record(path), theirs))
+        if not pairs and experiments.get(name, scale).sweep:
+            continue  # `paperlib run --all` leaves these out
         if not pairs:
             ours = {recorded[0]["data"]["fingerprint"] for _, _, recorded in records_of(name, scale)}
             other = [line for line in mine if (line.get("experiment"), line.get("scale")) == (name, scale)]
@@ -499,8 +501,8 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
         last = max((abs(m[-1]["train_error"] - t[-1]["train_error"]) for m, t in both), default=0.0)
         otherwise = sum(runs.status(m) != runs.status(t) for m, t in pairs)
         out.append(
-            f"{name}: {len(pairs)} runs of yours have a recorded twin; first running loss differs by at most "
-            f"{first:.1e}, last running training error by at most {last:.2f} points"
+            f"{name}: {len(pairs)} run{'s' * (len(pairs) != 1)} of yours with a recorded twin; first running loss "
+            f"differs by at most {first:.1e}, last running training error by at most {last:.2f} points"
             + (f"; {otherwise} ended in another way" if otherwise else "")
         )
     return "\n".join(out)

@@ -433,7 +433,7 @@ def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
         ours[3]["train_error"] -= 0.5 * (seed + 1)
         tiny.write(mine / theirs[0]["id"] / "record.jsonl", ours)
     expected = (
-        "made-up: 2 runs of yours have a recorded twin; first running loss differs by at most 2.0e-04, "
+        "made-up: 2 runs of yours with a recorded twin; first running loss differs by at most 2.0e-04, "
         "last running training error by at most 1.00 points"
     )
     assert evidence.agreement("sample", mine) == expected
@@ -469,7 +469,7 @@ def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -
         theirs = store(folder, "slow", seed, [], "diverged")
         tiny.write(tmp_path / "runs" / theirs[0]["id"] / "record.jsonl", [theirs[0], {**theirs[1], "status": status}])
     assert evidence.agreement("sample", tmp_path / "runs") == (
-        "made-up: 2 runs of yours have a recorded twin; first running loss differs by at most 0.0e+00, "
+        "made-up: 2 runs of yours with a recorded twin; first running loss differs by at most 0.0e+00, "
         "last running training error by at most 0.00 points; 1 ended in another way"
     )
 

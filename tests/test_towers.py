@@ -487,7 +487,7 @@ def test_processes_that_would_not_train_the_same_are_refused(what: str) -> None:
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) would train another run, or on")
 
 
-def tested_elsewhere(topology: Topology, path: Path) -> str:
+def evaluated_elsewhere(topology: Topology, path: Path) -> str:
     """What a rank says of a test where the second one finds another checkpoint than the first."""
     found = weights.checkpoint(path)
     if topology.rank == 1:
@@ -503,7 +503,7 @@ def tested_elsewhere(topology: Topology, path: Path) -> str:
 def test_processes_that_found_other_weights_are_refused() -> None:
     """As where a training writes them meanwhile, or hosts share no folder: errors of two nets would be mixed."""
     path = evidence.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
-    said = started(tested_elsewhere, path, topology=(1, 2))
+    said = started(evaluated_elsewhere, path, topology=(1, 2))
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) found other weights than rank 0")
 
 
