@@ -185,7 +185,7 @@ class Loop:
         if (side := data.train_images.shape[-1]) != run.sizes.side:
             raise PaperlibError(
                 f"{data.title} has images of {side} × {side} pixels, this run takes {run.sizes.side} × "
-                f"{run.sizes.side}: prepare them in that size, or change sizes.side"
+                f"{run.sizes.side}: prepare them in that size (--size {run.sizes.side})"
             )
         self.device = torch.device(device)
         self.run, self.data = run, data
