@@ -96,7 +96,7 @@ def row_of(entry: dict[str, Any]) -> Row:
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
     kept = {key: entry[key] for key in ("id", "section", "claim", "kind", "notebook")}
-    decided["caveat"] = entry.get("caveat", "")
+    kept["caveat"] = entry.get("caveat", "")
     return Row(**kept, needs=", ".join(entry["needs"]), **decided)
 
 

@@ -18,7 +18,7 @@ from paperlib.augment import Augmenter
 from paperlib.data import Rows
 from paperlib.errors import PaperlibError
 from paperlib.models import ACTIVATIONS
-from paperlib.processes import ALONE, Topology
+from paperlib.processes import ALONE, Topology, rounds
 
 # ---------------------------------------------------------------------------------------------------------
 # Probabilities and errors (sections 4.1 and 6)
@@ -52,9 +52,9 @@ def errors(
     device = next(net.parameters()).device
     batches = torch.arange(len(images)).split(max(1, batch_size // views))
     totals = [0.0, 0.0]
-    for first in range(0, len(batches), topology.world):
+    for rows in rounds(batches, topology.rank, topology.world):
         sums = [0.0, 0.0]
-        for rows in batches[first : first + topology.world][topology.rank : topology.rank + 1]:
+        if rows is not None:
             scores = predict(net, augmenter, images[rows].to(device), views, batch_size).cpu()
             sums = [top_k_error(scores, labels[rows], k) * len(rows) for k in (1, 5)]
         totals = [total + more for total, more in zip(totals, topology.total(*sums), strict=True)]

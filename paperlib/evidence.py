@@ -486,14 +486,9 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
             path = runs.record_path(runs_dir, theirs[0]["id"])
             if runs.finished(path):
                 pairs.append((runs.read_record(path), theirs))
-        if not pairs and experiments.get(name, scale).sweep:
-            continue  # `paperlib run --all` leaves these out
         if not pairs:
-            ours = {recorded[0]["data"]["fingerprint"] for _, _, recorded in records_of(name, scale)}
-            other = [line for line in mine if (line.get("experiment"), line.get("scale")) == (name, scale)]
-            copies = bool(ours) and any(line["data"]["fingerprint"] not in ours for line in other)
-            why = "; yours are on another copy of the data than the recorded ones" if copies else ""
-            out.append(f"{name}: no run of yours has a recorded twin{why}")
+            if not experiments.get(name, scale).sweep:  # `paperlib run --all` leaves those out
+                out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
             continue
         # a run that diverged within its first window has nothing to compare but how it ended
         both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
@@ -506,6 +501,15 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
             + (f"; {otherwise} ended in another way" if otherwise else "")
         )
     return "\n".join(out)
+
+
+def _why_not(name: str, scale: str, mine: Sequence[Line]) -> str:
+    """Why runs of the experiment have no recorded twin, where the data say it: ``mine`` are runs' first lines."""
+    recorded = {lines[0]["data"]["fingerprint"] for _, _, lines in records_of(name, scale)}
+    used = {
+        line["data"]["fingerprint"] for line in mine if (line.get("experiment"), line.get("scale")) == (name, scale)
+    }
+    return "; yours are on another copy of the data than the recorded ones" if recorded and used - recorded else ""
 
 
 def first_lines(runs_dir: Path) -> list[Line]:

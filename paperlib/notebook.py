@@ -154,7 +154,7 @@ def ratio_table(name: str, scale: str | None = None) -> None:
     shown = [v for each in there for v in _ratio_table(name, each)]
     if shown:
         lines = how_to_read(shown)
-        if any(seeds_left_over(name, each) for each in there):
+        if seeds_left_over(shown):
             lines.append(
                 "Where an arm has more seeds than the other, the estimate takes those that both have, and so is not "
                 "the difference of the means of all."
@@ -167,11 +167,12 @@ def ratio_table(name: str, scale: str | None = None) -> None:
         say(" ".join(lines))
 
 
-def seeds_left_over(name: str, scale: str) -> bool:
-    """Whether some comparison of the experiment leaves out seeds of one of its arms."""
-    seeds = Counter(arm for arm, _, _ in evidence.records_of(name, scale))
-    pairs = [v for v in evidence.verdicts_of(name, scale) if v.comparison.b]
-    return any(v.n < max(seeds[v.comparison.a], seeds[v.comparison.b]) for v in pairs)
+def seeds_left_over(found: Sequence[Verdict]) -> bool:
+    """Whether some of these comparisons leaves out seeds of one of its arms."""
+    pairs = [v for v in found if v.comparison.b]
+    places = {(v.experiment, v.scale) for v in pairs}
+    seeds = Counter((*place, arm) for place in places for arm, _, _ in evidence.records_of(*place))
+    return any(v.n < seeds[v.experiment, v.scale, arm] for v in pairs for arm in (v.comparison.a, v.comparison.b))
 
 
 def how_to_read(found: Sequence[Verdict]) -> list[str]:

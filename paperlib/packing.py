@@ -103,8 +103,8 @@ def pack(rows: list[tuple[int, Item]], stem: Path, store: Store, size: int, qual
                     "grey": image.mode in GREY or image.mode.startswith("I"),
                     "CMYK": image.mode == "CMYK",
                     "turned": turned,
+                    "not JPEG": image.format not in ("JPEG", "MPO"),
                 }
-                kinds["not JPEG"] = image.format not in ("JPEG", "MPO")
                 pixels = prepare(image, size)
         except MemoryError:  # not the image's fault
             raise
@@ -263,8 +263,9 @@ def prepare_folder(
             f"{source} has val images of class {unknown[0]}, of which train has none (a folder in val is a class, as "
             "in train): get what is missing"
         )
-    about: dict[str, Any] = {"format": FORMAT, "store": store, "size": size}
-    about["quality"] = quality if store == "jpeg" else None
+    about: dict[str, Any] = {
+        "format": FORMAT, "store": store, "size": size, "quality": quality if store == "jpeg" else None,
+    }  # fmt: skip
     lines = [f"{item.size} {item.name}" for by_class in found.values() for items in by_class.values() for item in items]
     key = hashlib.sha256("\n".join([json.dumps(about), *lines]).encode()).hexdigest()
     parts = destination / f"parts-{key[:12]}"

@@ -72,9 +72,11 @@ class Topology:
         """Rank of the process with the other half of this net."""
         return self.rank + 1 - 2 * self.tower
 
-    def describe(self, rank: int) -> str:
-        """A rank in words."""
-        return f"rank {rank} of {self.world} (tower {rank % self.towers}, data {rank // self.towers})"
+    def describe(self, *ranks: int) -> str:
+        """Ranks in words."""
+        return " and ".join(
+            f"rank {rank} of {self.world} (tower {rank % self.towers}, data {rank // self.towers})" for rank in ranks
+        )
 
     def provenance(self) -> dict[str, str]:
         """What a record says of it: the last digits of sums depend on it, as on the number of threads."""
@@ -143,11 +145,12 @@ class Topology:
         out: T = held[0]
         return out
 
-    def unlike(self, value: Any) -> list[int]:
-        """The ranks whose plain data differ from rank 0's, on every rank."""
+    def refuse_unlike(self, value: Any, complaint: str) -> None:
+        """Raise :class:`PaperlibError` on every rank where plain data of some differ from rank 0's; it names them."""
         differs = value != self.same(value)
         votes = self.total(*(float(differs and rank == self.rank) for rank in range(self.world)))
-        return [rank for rank, vote in enumerate(votes) if vote]
+        if others := [rank for rank, vote in enumerate(votes) if vote]:
+            raise PaperlibError(f"{self.describe(*others)} {complaint}")
 
     @torch.no_grad()
     def copy_from_first(self, tensors: Mapping[str, Tensor]) -> None:
@@ -170,7 +173,7 @@ class Topology:
             if not silent:
                 raise PaperlibError(f"an exchange between processes failed: {str(error).splitlines()[0]}") from None
             raise PaperlibError(
-                f"{' and '.join(map(self.describe, silent))} died, or hung for more than {self.timeout:g} s; "
+                f"{self.describe(*silent)} died, or hung for more than {self.timeout:g} s; "
                 "start the job again, it goes on from the last checkpoint"
             ) from None
 
@@ -183,6 +186,15 @@ class Topology:
         if self.world == 2:
             return [1 - self.rank]
         return roll_call(self.store, "alive", self.rank, self.world, 2 * self.timeout) if self.store else []
+
+
+def rounds(batches: Sequence[T], share: int, shares: int) -> Iterator[T | None]:
+    """The batch of a share in each round, None where the last round has none for it.
+
+    Who meets the others after each round waits for them for a batch at most, and not for their whole share.
+    """
+    for first in range(0, len(batches), shares):
+        yield batches[first + share] if first + share < len(batches) else None
 
 
 def flat_like(flat: Tensor, tensors: Iterable[Tensor]) -> list[Tensor]:

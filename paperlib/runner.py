@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -142,13 +143,13 @@ def train_declared(
 def tested(directory: Path) -> str:
     """What a finished run's record says of the test images, after a semicolon; empty where it says nothing."""
     lines = [line for line in runs.read_record(directory / "record.jsonl") if line["kind"] in ("test", "ensemble")]
-    return "".join(
-        f"; {VIEWS[line['views']]}: top-1 error {line['top1_error']:.2f} %, top-5 error {line['top5_error']:.2f} %"
-        for line in lines
-    )
+    return "".join(f"; {in_words(line['views'], line)}" for line in lines)
 
 
-VIEWS = {1: "centre view", 10: "ten views"}
+def in_words(views: int, errors: Mapping[str, Any]) -> str:
+    """Top-1 and top-5 error in so many views, as a part of a sentence."""
+    name = "centre view" if views == 1 else "ten views"
+    return f"{name}: top-1 error {errors['top1_error']:.2f} %, top-5 error {errors['top5_error']:.2f} %"
 
 
 def device_of(name: str) -> str:
@@ -210,16 +211,14 @@ def evaluate_checkpoint(path: Path, folder: Path | None = None, *, timeout: floa
     images, labels = dataset.test_images, dataset.test_labels
     lines = [f"{dataset.title}, {len(images):,} test images, after {found.step:,} updates"]
     with joined(1, timeout) as topology:
-        if others := topology.unlike([found.run.id, runs.weights_sha256(found.tensors)]):
-            raise PaperlibError(
-                f"{' and '.join(map(topology.describe, others))} found other weights than rank 0: name weights that no "
-                "training is writing, in a folder that all hosts share"
-            )
+        topology.refuse_unlike(
+            [found.run.id, runs.weights_sha256(found.tensors)],
+            "found other weights than rank 0: name weights that no training is writing, in a folder that all hosts "
+            "share",
+        )
         for views in (1, 10):
             errors = evaluate.errors(net, augmenter, images, labels, views, topology)
-            lines.append(
-                f"{VIEWS[views]}: top-1 error {errors['top1_error']:.2f} %, top-5 error {errors['top5_error']:.2f} %"
-            )
+            lines.append(in_words(views, errors))
     return lines if topology.rank == 0 else []
 
 

@@ -60,6 +60,11 @@ class Run:
         return [self.start, *self.start.starts] if self.start else []
 
     @property
+    def first(self) -> Run:
+        """The run that began from its own first weights, from which all epochs are counted: this one, or one before."""
+        return [self, *self.starts][-1]
+
+    @property
     def config(self) -> dict[str, Any]:
         """The canonical description, plain data, without fields at their default."""
         further: dict[str, Any] = {"start": self.start.config} if self.start else {}

@@ -59,7 +59,7 @@ def stall() -> Drawing:
 
 def late_changes(run: runs.Run) -> dict[int, str]:
     """What is turned off towards the end of a full training (readings 8 and 12): epoch after which -> what."""
-    first = [run, *run.starts][-1]  # from which the epochs are counted
+    first = run.first
     slow, stop = first.recipe.optim.freeze_conv1 or (None, None)
     events: dict[int, list[str]] = {}
     for epoch, what in (

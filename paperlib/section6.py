@@ -262,7 +262,7 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
         place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
     frame = pd.DataFrame(rows)
     one, two = frame.groupby("tower")["colour_index"].mean()
-    freeze = [found.run, *found.run.starts][-1].recipe.optim.freeze_conv1
+    freeze = found.run.first.recipe.optim.freeze_conv1
     frozen = f" (frozen after epoch {freeze[1]})" if freeze and found.epochs > freeze[1] else ""
     scale = data_of(found)
     title = f"Kernels of conv1 after {updates_of(found)}{frozen}, {scale}; below: index of colour"

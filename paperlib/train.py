@@ -30,7 +30,7 @@ from paperlib.layers import set_step
 from paperlib.models import build
 from paperlib.normalisation import compiling
 from paperlib.optim import PaperSGD, learning_rate
-from paperlib.processes import ALONE, Topology
+from paperlib.processes import ALONE, Topology, rounds
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
 
@@ -84,11 +84,11 @@ def fit(
             f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, "
             f"the run needs {run.data[:16]}"
         )
-    if others := topology.unlike([run.id, len(data.train_images), len(data.test_images)]):
-        raise PaperlibError(
-            f"{' and '.join(map(topology.describe, others))} would train another run, or on other images, than rank 0: "
-            "every process needs the same command, and every host the same prepared images"
-        )
+    topology.refuse_unlike(
+        [run.id, len(data.train_images), len(data.test_images)],
+        "would train another run, or on other images, than rank 0: every process needs the same command, and every "
+        "host the same prepared images",
+    )
     keep_freed_memory()
     journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
     means: dict[str, Any] = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
@@ -346,10 +346,10 @@ class Loop:
     def error(self, images: Rows, labels: Tensor, batch_size: int = 500) -> float:
         """Top-1 error in per cent on the centre view, dropout off."""
         self.net.eval()
-        batches, several, total = torch.arange(len(images)).split(batch_size), self.topology.data, 0.0
-        for first in range(0, len(batches), several):  # they meet after each batch, as nobody waits for long
+        batches, total = torch.arange(len(images)).split(batch_size), 0.0
+        for rows in rounds(batches, self.topology.data_rank, self.topology.data):
             wrong = 0
-            for rows in batches[first : first + several][self.topology.data_rank :][:1]:
+            if rows is not None:
                 logits = self.net(self.augmenter.test_batch(images[rows].to(self.device)))
                 wrong = int((logits.argmax(1).cpu() != labels[rows]).sum())
             total += self.topology.total(wrong / self.topology.towers)[0]

@@ -577,7 +577,8 @@ def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
 
 def test_seeds_that_a_comparison_leaves_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """On CIFAR-10 the baseline has five seeds and the changed nets two; on the sample all have five."""
-    assert notebook.seeds_left_over("lrn", "cifar10") and not notebook.seeds_left_over("lrn", "sample")
+    assert notebook.seeds_left_over(evidence.verdicts_of("lrn", "cifar10"))
+    assert not notebook.seeds_left_over(evidence.verdicts_of("lrn", "sample"))
     told: list[str] = []
     monkeypatch.setattr(notebook, "say", told.append)
     for scale in ("cifar10", "sample"):

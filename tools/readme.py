@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from paperlib import claims, evidence, experiments, figures, runs
+from paperlib import claims, data, evidence, experiments, figures, runs
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -33,10 +33,15 @@ def table() -> str:
     return claims.as_markdown(claims.rows(), longest=160)
 
 
+def measured_costs() -> list[dict[str, str]]:
+    """The rows of what `make notebooks` measured."""
+    with COSTS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def costs() -> str:
     """What each notebook takes, as `make notebooks` measured it."""
-    with COSTS.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = measured_costs()
     lines = ["| notebook | seconds | memory (GB) |", "|---|---|---|"]
     lines += [f"| [{r['notebook']}](notebooks/{r['notebook']}) | {r['seconds']} | {r['gigabytes']} |" for r in rows]
     return "\n".join(lines)
@@ -44,17 +49,14 @@ def costs() -> str:
 
 def hours() -> str:
     """What `make reproduce` takes: the recorded times of the runs that it trains, and of the notebooks."""
-    minutes = 0.0
-    for scale in ("sample", "photos"):
-        trained = {}
-        for name in experiments.names(scale):
-            if not experiments.get(name, scale).sweep:
-                for _, seed, lines in evidence.records_of(name, scale):
-                    if seed == 0 and (ends := runs.of_kind(lines, "epoch")):
-                        trained[lines[0]["id"]] = ends[-1]["seconds"] / 60
-        minutes += sum(trained.values())
-    with COSTS.open(newline="") as file:
-        notebooks = sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60
+    there = [(name, scale) for scale in data.EMBEDDED for name in experiments.names(scale)]
+    trained = {  # a run that several experiments share is trained once
+        lines[0]["id"]: ends[-1]["seconds"]
+        for place in there if not experiments.get(*place).sweep
+        for _, seed, lines in evidence.records_of(*place) if seed == 0 and (ends := runs.of_kind(lines, "epoch"))
+    }  # fmt: skip
+    minutes = sum(trained.values()) / 60
+    notebooks = sum(float(row["seconds"]) for row in measured_costs()) / 60
     return (
         f"By the recorded times `make reproduce` trains {minutes:.0f} minutes and executes notebooks for "
         f"{notebooks:.0f}, each on one core; it uses two (`JOBS=2`)."
