@@ -151,13 +151,11 @@ def _read_split(
     return images, np.array([label for label, _ in order], np.int64)
 
 
-def _by_class(place: Path, names: Iterable[str], pattern: str, classes: Sequence[str]) -> dict[str, list[str]]:
-    """The names that match, by the pattern's first group, which must be one of the classes."""
+def _by_class(names: Iterable[str], pattern: str, classes: Sequence[str]) -> dict[str, list[str]]:
+    """The names that match, by the pattern's first group, which is one of the classes."""
     groups: dict[str, list[str]] = {name: [] for name in classes}
     for name in names:
-        if match := re.fullmatch(pattern, name, re.IGNORECASE):
-            if match[1] not in groups:
-                raise DataError(f"{place} holds a class {match[1]!r}, which does not belong to this data set")
+        if match := re.fullmatch(pattern, name):
             groups[match[1]].append(name)
     return groups
 
@@ -180,19 +178,6 @@ def scan(place: Path) -> dict[str, os.stat_result]:
                 elif not entry.name.startswith("."):
                     found[prefix + entry.name] = entry.stat()
     return dict(sorted(found.items()))
-
-
-def _read_cifar_images(place: Path, layout: Layout) -> Raw:
-    """A folder ``{train,test}/<class>/*.jpg``."""
-    assert isinstance(layout.classes, tuple)
-    checksums: dict[str, str] = {}
-    names = scan(place)
-
-    def split(what: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        groups = _by_class(place, names, rf"{what}/([^/]+)/[^/]+\.(?:jpe?g|png)", layout.classes)  # type: ignore[arg-type]
-        return _read_split(place, groups, what, count, layout.side, lambda f: (place / f).read_bytes(), checksums)
-
-    return Raw(split("train", layout.train_per_class), split("test", layout.test_per_class), layout.classes, checksums)
 
 
 def _read_cifar_binary(place: Path, layout: Layout) -> Raw:
@@ -259,7 +244,7 @@ def _read_tiny_files(place: Path, layout: Layout, names: Iterable[str], read: Ca
         raise DataError(f"{place} lacks val/val_annotations.txt, the labels of its images: unpack or fetch it again")
     annotations = read("val/val_annotations.txt")
     checksums = {"val/val_annotations.txt": hashlib.sha256(annotations).hexdigest()}
-    train = _by_class(place, names, r"train/([^/]+)/images/[^/]+\.jpeg", classes)
+    train = _by_class(names, r"train/([^/]+)/images/[^/]+\.(?i:jpeg)", classes)
     test: dict[str, list[str]] = {name: [] for name in classes}
     present = set(names)
     for line in annotations.decode("utf-8", "replace").splitlines():
@@ -288,7 +273,6 @@ COPIES: dict[str, tuple[Copy, ...]] = {
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530",
         ),
         Copy("cifar-10-batches-bin", _read_cifar_binary),
-        Copy("cifar10-images", _read_cifar_images),
     ),
     "tinyimagenet": (
         Copy(
@@ -299,6 +283,11 @@ COPIES: dict[str, tuple[Copy, ...]] = {
     ),
 }  # fmt: skip
 """Data set -> the forms it may have below the root, in the order in which they are looked for."""
+
+
+def unread(name: str, root: Path) -> list[Path]:
+    """Where a form of the data set would lie that is published too and never read: pickles can run code."""
+    return [root / "cifar-10-batches-py", root / "cifar-10-python.tar.gz"] if name == "cifar10" else []
 
 
 def _md5(file: Path) -> str:

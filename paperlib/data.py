@@ -7,9 +7,8 @@ below a root (the argument, else the environment variable PAPERLIB_DATA, else ``
 binary version keeps its order.
 
 *Fingerprint.* The SHA-256 over the names and SHA-256 of the stored files (:func:`paperlib.copies.fingerprint`): of the
-compressed bytes, because two versions of a JPEG decoder may differ in a last bit. A published archive whose MD5 is
-right and whose files are not among the known copies has the fingerprint ``md5:…`` instead. Whatever else is found
-loads as an "unknown copy", with a warning.
+compressed bytes, because two versions of a JPEG decoder may differ in a last bit. An archive and the folder unpacked
+from it have the same one. A copy with any other loads as an "unknown copy", with a warning.
 
 *Speed.* Decoded images are kept in ``.paperlib-cache`` beside the copy (or in the user's cache folder), and used
 again as long as no file's name, size or time of change differs.
@@ -53,15 +52,12 @@ TRAIN_IMAGES = {"sample": 10_000, "photos": 3_200, "cifar10": 50_000, "tinyimage
 FINGERPRINTS: dict[str, dict[str, str]] = {
     "sample": {"embedded": "sha256:996e297b8085dae95007ba7853502df7a590eacffe56be6a0eaa1f726834b1ae"},
     "photos": {"embedded": "sha256:2e15eb3455645a2c7da4636d338dc6576c1f75e1d8d170c694667e4fd53f1b16"},
-    "cifar10": {
-        "official": "md5:c32a1d4ab5d03f1284b67883e8d87530",
-        "JPEG copy": "sha256:d6d4b66addd2b305c42be3d58f6a297d778d647ad10ba8fe696b91769077ebaf",
-    },
+    "cifar10": {"official": "sha256:f1c2c1f17242ab74b8f478b91d70aa56f7237acc14de43512e582d2df32c3382"},
     "tinyimagenet": {"official": "sha256:3d0b85341f160bd51a958033fd5e9baef9d510933cc6886590421be9c22f98ea"},
 }
-"""Data set -> known copy -> fingerprint. A copy that is not official is named in the title of the data set.
+"""Data set -> known copy -> fingerprint, the same for an archive and for the folder unpacked from it.
 
-That of Tiny ImageNet is taken over the files of train and val, of a folder and of the zip alike.
+That of CIFAR-10 is taken over the six files of the binary version, that of Tiny ImageNet over those of train and val.
 """
 
 TITLES = {
@@ -193,8 +189,10 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     for copy, place in zip(copies.COPIES[name], places, strict=True):
         if place.exists():
             return _load_copy(name, copy, place)
+    other = [place for place in copies.unread(name, data_root(root)) if place.exists()]
+    aside = f"; {other[0]} is its python version, which is stored as pickles and not read here" if other else ""
     raise DataMissingError(
-        f"{TITLES[name]} is not on this machine (looked at {', '.join(map(str, places))}): "
+        f"{TITLES[name]} is not on this machine (looked at {', '.join(map(str, places))}{aside}): "
         f"fetch it with `paperlib data fetch {name}`, or name the folder that holds it in PAPERLIB_DATA"
     )
 
@@ -223,14 +221,12 @@ def _load_copy(name: str, copy: copies.Copy, place: Path) -> Dataset:
     if stored is None:
         raw = copies.read_copy(name, copy, place)
         fingerprint = copies.fingerprint(f"{name} files 1", raw.checksums)
-        if copy.md5 and fingerprint not in known:
-            fingerprint = f"md5:{copy.md5}"
         arrays = {"train_images": raw.train[0], "train_labels": raw.train[1]}
         arrays |= {"test_images": raw.test[0], "test_labels": raw.test[1]}
         stored = {part: torch.from_numpy(array) for part, array in arrays.items()}, raw.classes, fingerprint
         copies.write_cache(place, key, stored)
     tensors, classes, fingerprint = stored
-    kind = known.get(fingerprint, "official" if fingerprint.startswith("md5:") else "unknown copy")
+    kind = known.get(fingerprint, "unknown copy")
     if kind == "unknown copy":
         logger.warning("%s is no known copy of %s: results may differ from recorded ones", place, TITLES[name])
     title = TITLES[name] if kind == "official" else f"{TITLES[name]} ({kind})"

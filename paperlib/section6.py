@@ -229,12 +229,8 @@ def updates_of(found: weights.Checkpoint) -> str:
 
 
 def data_of(found: weights.Checkpoint) -> str:
-    """What a net was trained on, for a title: a user's copy of CIFAR-10 need not be the one of the records."""
-    if found.scale not in SCALE_NAMES:
-        return found.scale
-    name = scale_name(found.scale, found.run.sizes != FULL_SIZES)
-    recorded = found.run.data == data.FINGERPRINTS["cifar10"]["JPEG copy"]
-    return name.replace("JPEG copy", "another copy") if found.scale == "cifar10" and not recorded else name
+    """What a net was trained on, for a title."""
+    return scale_name(found.scale, found.run.sizes != FULL_SIZES) if found.scale in SCALE_NAMES else found.scale
 
 
 ACROSS = 12

@@ -20,7 +20,7 @@ PALETTE = sns.color_palette("colorblind").as_hex()
 SCALE_NAMES = {
     "sample": "Fashion-MNIST sample (proxy)",
     "photos": "photo patches (proxy)",
-    "cifar10": "CIFAR-10 (JPEG copy)",
+    "cifar10": "CIFAR-10",
     "tinyimagenet": "Tiny ImageNet (proxy)",
     "ilsvrc2012": "ILSVRC-2012",
 }
@@ -31,7 +31,7 @@ def scale_name(scale: str, proxy: bool = True) -> str:
     name = SCALE_NAMES[scale]
     if "proxy" in name or not proxy:
         return name
-    return f"{name.removesuffix(')')}, proxy)" if name.endswith(")") else f"{name} (proxy)"
+    return f"{name} (proxy)"
 
 
 STYLE: dict[Any, Any] = {

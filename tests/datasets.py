@@ -32,18 +32,6 @@ def png(array: np.ndarray) -> bytes:
     return stored.getvalue()
 
 
-def cifar_images(root: Path) -> Path:
-    """``cifar10-images/{train,test}/<class>/NNNN.jpg``; the pixels of a file are ``pixels(its path)``."""
-    place = root / "cifar10-images"
-    for split, count in (("train", CIFAR.train_per_class), ("test", CIFAR.test_per_class)):
-        for name in CIFAR_CLASSES:
-            folder = place / split / name
-            folder.mkdir(parents=True)
-            for j in range(count):
-                (folder / f"{j:04}.jpg").write_bytes(png(pixels(f"{split}/{name}/{j}", 32, 32, 3)))
-    return place
-
-
 def cifar_batches() -> dict[str, bytes]:
     """The six files of the binary version, shrunk: ten records a training batch, twenty for testing."""
     files = {}
@@ -67,6 +55,15 @@ def tar_gz(path: Path, files: dict[str, bytes]) -> Path:
 def cifar_archive(root: Path, extra: dict[str, bytes] | None = None) -> Path:
     files = {f"cifar-10-batches-bin/{name}": data for name, data in cifar_batches().items()}
     return tar_gz(root / "cifar-10-binary.tar.gz", files | (extra or {}))
+
+
+def cifar_folder(root: Path) -> Path:
+    """``cifar-10-batches-bin/`` with the six files."""
+    place = root / "cifar-10-batches-bin"
+    place.mkdir(parents=True)
+    for name, data in cifar_batches().items():
+        (place / name).write_bytes(data)
+    return place
 
 
 def tiny_files() -> dict[str, bytes]:

@@ -245,11 +245,11 @@ def test_commands_that_write_show_the_paths(
 
 def test_data_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PAPERLIB_DATA", str(tmp_path))
-    (tmp_path / "cifar10-images").mkdir()
+    (tmp_path / "cifar-10-batches-bin").mkdir()
     assert cli.main(["data", "show"]) == 0
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert list(shown) == [*data.KNOWN, "ilsvrc2012"] and "not found" in shown["ilsvrc2012"]
-    assert shown["cifar10"].split(maxsplit=2) == ["cifar10", "found", str(tmp_path / "cifar10-images")]
+    assert shown["cifar10"].split(maxsplit=2) == ["cifar10", "found", str(tmp_path / "cifar-10-batches-bin")]
     assert "not found" in shown["tinyimagenet"] and str(tmp_path) in shown["tinyimagenet"]
     called = recorder(monkeypatch, data, "fetch", Path.cwd() / "cifar.tar.gz")
     assert cli.main(["data", "fetch", "cifar10"]) == 0

@@ -68,36 +68,11 @@ def same(a: data.Dataset, b: data.Dataset) -> bool:
     return a.classes == b.classes and all(torch.equal(getattr(a, part), getattr(b, part)) for part in parts)
 
 
-# ---------------------------------------------------------------------------------------- CIFAR-10, images
+# ------------------------------------------------------------------------------------- order and fingerprints
 
 
-def test_cifar_images_are_read_in_balanced_blocks(root: Path) -> None:
-    datasets.cifar_images(root)
-    loaded = data.load("cifar10", root)
-    assert loaded.classes == tuple(sorted(loaded.classes)) and loaded.classes[0] == "airplane"
-    for split, count in (("train", 5), ("test", 2)):
-        images, labels = getattr(loaded, f"{split}_images"), getattr(loaded, f"{split}_labels")
-        assert images.dtype == torch.uint8 and labels.dtype == torch.int64
-        assert images.shape == (10 * count, 3, 32, 32) and labels.shape == (10 * count,)
-        for j in range(count):
-            block = labels[10 * j : 10 * j + 10].tolist()
-            assert sorted(block) == list(range(10))
-            for i, label in enumerate(block):
-                expected = datasets.pixels(f"{split}/{loaded.classes[label]}/{j}", 32, 32, 3)
-                assert np.array_equal(images[10 * j + i].numpy(), expected.transpose(2, 0, 1))
-    assert loaded.train_labels[:10].tolist() != loaded.train_labels[10:20].tolist()
-    assert loaded.train_labels[:10].tolist() == [
-        6,
-        4,
-        2,
-        1,
-        7,
-        5,
-        0,
-        8,
-        9,
-        3,
-    ]  # the order never changes: runs depend on it
+def test_the_first_block_of_ten_classes_never_changes() -> None:
+    assert [c for c, _ in data.interleaved([5] * 10)][:10] == [6, 4, 2, 1, 7, 5, 0, 8, 9, 3]  # runs depend on it
 
 
 def test_order_is_the_documented_hash() -> None:
@@ -125,71 +100,86 @@ def test_every_stretch_holds_the_classes_as_the_whole_does(counts: list[int], en
         assert abs(stretch[c] - (stop - start) * count) <= len(counts) + 2
 
 
-def test_fingerprint_is_what_sha256sum_gives(root: Path) -> None:
-    place = datasets.cifar_images(root)
+@pytest.mark.parametrize("name", ["cifar10", "tinyimagenet"])
+def test_fingerprint_is_what_sha256sum_gives(root: Path, name: str) -> None:
+    place = datasets.cifar_folder(root) if name == "cifar10" else datasets.tiny_folder(root)
     (place / "notes.txt").write_text("not an image")
-    (place / "train" / ".DS_Store").write_text("")
-    files = {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*.jpg")}
-    assert data.load("cifar10", root).fingerprint == sha256sum_fingerprint("cifar10 files 1", files)
+    (place / ".DS_Store").write_text("")
+    files = {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    counted = {n: content for n, content in files.items() if n.endswith((".bin", ".JPEG", "annotations.txt"))}
+    assert data.load(name, root).fingerprint == sha256sum_fingerprint(f"{name} files 1", counted)
 
 
-def test_a_known_copy_has_its_name_in_the_title(
+def test_a_copy_is_unknown_until_its_fingerprint_is_listed(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    datasets.cifar_images(root)
+    datasets.cifar_folder(root)
     with caplog.at_level(logging.WARNING):
         unknown = data.load("cifar10", root)
     assert unknown.title == "CIFAR-10 (unknown copy)" and "no known copy" in caplog.text
     caplog.clear()
-    known = {"official": "md5:0", "JPEG copy": unknown.fingerprint}
-    monkeypatch.setitem(data.FINGERPRINTS, "cifar10", known)
-    assert data.load("cifar10", root).title == "CIFAR-10 (JPEG copy)" and not caplog.text
+    monkeypatch.setitem(data.FINGERPRINTS, "cifar10", {"official": unknown.fingerprint})
+    assert data.load("cifar10", root).title == "CIFAR-10" and not caplog.text
     assert repr(unknown) == "<CIFAR-10 (unknown copy): 50 train and 20 test images, 3 × 32 × 32, 10 classes>"
 
 
+def test_the_fingerprint_of_cifar10_is_that_of_the_published_files() -> None:
+    """From the SHA-256 of the six files inside ``cifar-10-binary.tar.gz`` (MD5 c32a1d4a…), as published."""
+    sums = {
+        "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    }
+    lines = ["cifar10 files 1", *(f"{digest}  {name}" for name, digest in sums.items()), ""]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert data.FINGERPRINTS["cifar10"] == {"official": f"sha256:{digest}"}
+
+
 def test_fingerprints_of_the_known_copies_are_pinned() -> None:
-    assert data.FINGERPRINTS["cifar10"]["official"] == "md5:" + copies.COPIES["cifar10"][0].md5
     every = [fingerprint for known in data.FINGERPRINTS.values() for fingerprint in known.values()]
-    assert len(set(every)) == len(every) == 5
-    assert all(len(value) == {"md5": 36, "sha256": 71}[value.partition(":")[0]] for value in every)
+    assert len(set(every)) == len(every) == 4
+    assert all(value.startswith("sha256:") and len(value) == 71 for value in every)
 
 
 # ----------------------------------------------------------------------------------------------------- cache
 
 
-def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
-        raise AssertionError("decoded again")
+        raise AssertionError("read again")
 
-    monkeypatch.setattr(copies, "decode", refuse)
+    monkeypatch.setattr(copies, "read_copy", refuse)
 
 
-def test_the_second_load_decodes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets.cifar_images(root)
+def test_the_second_load_reads_the_cache_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets.cifar_folder(root)
     first = data.load("cifar10", root)
-    assert [p.name for p in (root / ".paperlib-cache").iterdir()] == ["cifar10-images.safetensors"]
-    forbid_decoding(monkeypatch)
+    assert [p.name for p in (root / ".paperlib-cache").iterdir()] == ["cifar-10-batches-bin.safetensors"]
+    forbid_reading(monkeypatch)
     second = data.load("cifar10", root)
     assert same(first, second) and second.fingerprint == first.fingerprint and second.title == first.title
 
 
-def test_a_changed_file_is_decoded_and_counted_anew(root: Path) -> None:
-    place = datasets.cifar_images(root)
-    before = data.load("cifar10", root)
-    file = place / "train" / "cat" / "0003.jpg"
-    changed = datasets.pixels("changed", 32, 32, 3)
+def test_a_changed_file_is_read_and_counted_anew(root: Path) -> None:
+    place = datasets.tiny_folder(root)
+    before = data.load("tinyimagenet", root)
+    file = place / "train" / datasets.WNIDS[1] / "images" / f"{datasets.WNIDS[1]}_3.JPEG"
+    changed = datasets.pixels("changed", 64, 64, 3)
     file.write_bytes(datasets.png(changed))
     os.utime(file, ns=(1, 1))
-    after = data.load("cifar10", root)
-    row = next(i for i in range(30, 40) if after.train_labels[i] == 3)
+    after = data.load("tinyimagenet", root)
+    row = next(i for i in range(9, 12) if after.train_labels[i] == 1)
     assert np.array_equal(after.train_images[row].numpy(), changed.transpose(2, 0, 1))
     assert after.fingerprint != before.fingerprint
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_cache_is_made_again(root: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets.cifar_images(root)
-    cache = root / ".paperlib-cache" / "cifar10-images.safetensors"
+    datasets.cifar_folder(root)
+    cache = root / ".paperlib-cache" / "cifar-10-batches-bin.safetensors"
     first = data.load("cifar10", root)
     first_images = first.train_images.clone()
     stored = bytearray(cache.read_bytes())
@@ -197,12 +187,12 @@ def test_a_damaged_cache_is_made_again(root: Path, damage: str, monkeypatch: pyt
     cache.unlink()
     cache.write_bytes({"flip": bytes(stored), "cut": bytes(stored[:-100]), "empty": b""}[damage])
     assert torch.equal(data.load("cifar10", root).train_images, first_images)
-    forbid_decoding(monkeypatch)
+    forbid_reading(monkeypatch)
     assert torch.equal(data.load("cifar10", root).train_images, first_images)
 
 
 def test_writing_into_a_loaded_tensor_leaves_the_cache_alone(root: Path) -> None:
-    datasets.cifar_images(root)
+    datasets.cifar_folder(root)
     expected = data.load("cifar10", root).train_images.clone()
     data.load("cifar10", root).train_images.zero_()
     assert torch.equal(data.load("cifar10", root).train_images, expected)
@@ -211,7 +201,7 @@ def test_writing_into_a_loaded_tensor_leaves_the_cache_alone(root: Path) -> None
 def test_where_the_root_cannot_be_written_the_users_cache_is_used(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    datasets.cifar_images(root)
+    datasets.cifar_folder(root)
     (root / ".paperlib-cache").write_text("a file where the folder should be")
     first = data.load("cifar10", root)
     assert len(list((tmp_path / "user-cache").rglob("*.safetensors"))) == 1
@@ -220,8 +210,8 @@ def test_where_the_root_cannot_be_written_the_users_cache_is_used(
     caplog.clear()
     assert same(data.load("cifar10", root), first)
     assert "cannot be kept" in caplog.text
-    forbid_decoding(monkeypatch)
-    with pytest.raises(AssertionError, match="decoded again"):
+    forbid_reading(monkeypatch)
+    with pytest.raises(AssertionError, match="read again"):
         data.load("cifar10", root)
 
 
@@ -229,7 +219,7 @@ def test_where_the_root_cannot_be_written_the_users_cache_is_used(
 
 
 def test_cifar_archive_keeps_its_own_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    md5 = publish(monkeypatch, "cifar10", datasets.cifar_archive(root))
+    publish(monkeypatch, "cifar10", datasets.cifar_archive(root))
     loaded = data.load("cifar10", root)
     files = datasets.cifar_batches()
     train = np.frombuffer(b"".join(files[f"data_batch_{i}.bin"] for i in range(1, 6)), np.uint8).reshape(50, 3073)
@@ -245,24 +235,29 @@ def test_cifar_archive_keeps_its_own_order(root: Path, monkeypatch: pytest.Monke
             for i, c, y, x in [(7, 2, 5, 31), (19, 0, 31, 0)]
         )
         assert np.array_equal(images.flatten().numpy(), records[:, 1:].flatten())
-    assert (loaded.title, loaded.fingerprint) == ("CIFAR-10", f"md5:{md5}")
     cached = data.load("cifar10", root)
-    assert same(cached, loaded) and cached.fingerprint == f"md5:{md5}"
+    assert same(cached, loaded) and cached.fingerprint == loaded.fingerprint
 
 
-def test_unpacked_binary_folder_is_an_unknown_copy_with_the_same_images(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_archive_and_unpacked_folder_are_one_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, "cifar10", datasets.cifar_archive(root))
+    fingerprint = sha256sum_fingerprint("cifar10 files 1", datasets.cifar_batches())
+    monkeypatch.setitem(data.FINGERPRINTS, "cifar10", {"official": fingerprint})
     from_archive = data.load("cifar10", root)
-    other = root / "unpacked"
-    (other / "cifar-10-batches-bin").mkdir(parents=True)
-    for name, content in datasets.cifar_batches().items():
-        (other / "cifar-10-batches-bin" / name).write_bytes(content)
+    datasets.cifar_folder(other := root / "unpacked")
     from_folder = data.load("cifar10", other)
     assert same(from_folder, from_archive)
-    assert from_folder.title == "CIFAR-10 (unknown copy)"
-    assert from_folder.fingerprint == sha256sum_fingerprint("cifar10 files 1", datasets.cifar_batches())
+    for copy in (from_archive, from_folder):
+        assert (copy.title, copy.fingerprint) == ("CIFAR-10", fingerprint)
+
+
+@pytest.mark.parametrize("form", ["cifar-10-batches-py", "cifar-10-python.tar.gz"])
+def test_the_python_version_is_named_and_not_read(root: Path, form: str) -> None:
+    (root / form).mkdir()
+    text = message(lambda: data.load("cifar10", root), DataMissingError)
+    assert str(root / form) in text and "python version" in text and "paperlib data fetch cifar10" in text
+    datasets.cifar_folder(root)
+    assert len(data.load("cifar10", root).train_images) == 50
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
@@ -374,10 +369,10 @@ def test_tiny_imagenet_zip_and_its_folder_are_one_copy(root: Path, monkeypatch: 
     (root / "other").mkdir()
     datasets.tiny_folder(root / "other")
     folder = data.load("tinyimagenet", root / "other")
-    md5 = publish(monkeypatch, "tinyimagenet", datasets.tiny_zip(root))
+    publish(monkeypatch, "tinyimagenet", datasets.tiny_zip(root))
     unlisted = data.load("tinyimagenet", root)
     check_tiny(unlisted)
-    assert (unlisted.fingerprint, unlisted.title) == (f"md5:{md5}", "Tiny ImageNet")
+    assert (unlisted.fingerprint, unlisted.title) == (folder.fingerprint, "Tiny ImageNet (unknown copy)")
     monkeypatch.setitem(data.FINGERPRINTS, "tinyimagenet", {"official": folder.fingerprint})
     shutil.rmtree(root / ".paperlib-cache")
     listed = data.load("tinyimagenet", root)
@@ -396,45 +391,6 @@ def nest(place: Path) -> None:
     moved = place.rename(place.with_name("moved"))
     place.mkdir()
     moved.rename(place / place.name)
-
-
-BAD_CIFAR: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
-    "missing class": (lambda p: shutil.rmtree(p / "train" / "frog"), ("0 train images of class frog instead of 5",)),
-    "missing split": (lambda p: shutil.rmtree(p / "test"), ("0 test images of class airplane instead of 2",)),
-    "too few": (lambda p: (p / "test" / "ship" / "0001.jpg").unlink(), ("1 test images of class ship instead of 2",)),
-    "too many": (
-        lambda p: shutil.copy(p / "train" / "cat" / "0001.jpg", p / "train" / "cat" / "0009.jpg"),
-        ("6 train images of class cat instead of 5",),
-    ),
-    "foreign class": (lambda p: (p / "train" / "frog").rename(p / "train" / "toad"), ("class 'toad'",)),
-    "nested": (
-        nest,
-        ("holds another folder cifar10-images", "move"),
-    ),
-    "empty": (lambda p: (shutil.rmtree(p), p.mkdir()), ("0 train images of class airplane",)),
-    "a file": (lambda p: (shutil.rmtree(p), p.write_text("x")), ("0 train images",)),
-    "text": (lambda p: (p / "train" / "dog" / "0002.jpg").write_text("x" * 99), (str(Path("dog/0002.jpg")), "damaged")),
-    "cut short": (lambda p: cut(p / "train" / "dog" / "0002.jpg"), (str(Path("dog/0002.jpg")), "damaged")),
-    "empty image": (
-        lambda p: (p / "test" / "cat" / "0000.jpg").write_bytes(b""),
-        (str(Path("cat/0000.jpg")), "damaged"),
-    ),
-    "wrong size": (
-        lambda p: (p / "train" / "deer" / "0000.jpg").write_bytes(datasets.png(datasets.pixels("big", 40, 32, 3))),
-        ("40×32 pixels instead of 32×32",),
-    ),
-    "dangling link": (lambda p: (p / "train" / "deer" / "0007.jpg").symlink_to("nowhere"), ("cannot be read",)),
-}
-
-
-@pytest.mark.parametrize("case", BAD_CIFAR)
-def test_bad_cifar_folders(root: Path, case: str) -> None:
-    place = datasets.cifar_images(root)
-    spoil, words = BAD_CIFAR[case]
-    spoil(place)
-    text = message(lambda: data.load("cifar10", root))
-    assert str(place) in text and all(word in text for word in words)
-    assert not (root / ".paperlib-cache").exists()
 
 
 BAD_TINY: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
@@ -464,6 +420,21 @@ BAD_TINY: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         ("holds another folder tiny-imagenet-200",),
     ),
     "cut short": (lambda p: cut(p / "val/images/val_3.JPEG"), ("val_3.JPEG", "damaged")),
+    "too many": (
+        lambda p: shutil.copy(
+            p / "train/n01629819/images/n01629819_2.JPEG", p / "train/n01629819/images/n01629819_9.JPEG"
+        ),
+        ("5 train images of class n01629819 instead of 4",),
+    ),
+    "empty": (lambda p: (shutil.rmtree(p), p.mkdir()), ("0 classes",)),
+    "a file": (lambda p: (shutil.rmtree(p), p.write_text("x")), ("cannot be read",)),
+    "text": (lambda p: (p / "val/images/val_2.JPEG").write_text("x" * 99), ("val_2.JPEG", "damaged")),
+    "empty image": (lambda p: (p / "val/images/val_2.JPEG").write_bytes(b""), ("val_2.JPEG", "damaged")),
+    "wrong size": (
+        lambda p: (p / "val/images/val_2.JPEG").write_bytes(datasets.png(datasets.pixels("big", 80, 64, 3))),
+        ("80×64 pixels instead of 64×64",),
+    ),
+    "dangling link": (lambda p: (p / "val/images/val_9.JPEG").symlink_to("nowhere"), ("cannot be read",)),
 }
 
 
@@ -510,7 +481,7 @@ def test_the_argument_comes_before_the_environment_and_that_before_the_repositor
     assert data.data_root() == Path.home() / "somewhere"
     assert data.data_root(root) == root
     assert [place.name for place in data.where("cifar10", root)] == [
-        "cifar-10-binary.tar.gz", "cifar-10-batches-bin", "cifar10-images",
+        "cifar-10-binary.tar.gz", "cifar-10-batches-bin",
     ]  # fmt: skip
 
 

@@ -191,14 +191,6 @@ def test_of_a_net_on_such_a_set_figure_3_alone_is_drawn(
     assert "Figure 4 would hold all training images" in caplog.text
 
 
-def test_a_net_of_another_copy_of_cifar10_is_not_said_to_be_of_the_jpeg_copy() -> None:
-    ours = weights.checkpoint(evidence.RECORDED / "net/cifar10/baseline-seed0.safetensors")
-    assert section6.data_of(ours) == "CIFAR-10 (JPEG copy, proxy)"
-    theirs = replace(ours, run=replace(ours.run, data=data.FINGERPRINTS["cifar10"]["official"]))
-    assert section6.data_of(theirs) == "CIFAR-10 (another copy, proxy)"
-    assert "CIFAR-10 (another copy, proxy)" in section6.fig3_of(theirs).alt
-
-
 def test_an_unknown_figure_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:
     with pytest.raises(PaperlibError, match="no figure 'fig99'; the figures are fig1, "):
         figures.draw(["claims", "fig99"], tmp_path / "new")

@@ -587,8 +587,8 @@ def test_seeds_that_a_comparison_leaves_out_are_told(monkeypatch: pytest.MonkeyP
 
 
 def test_a_small_net_on_cifar10_is_called_a_proxy() -> None:
-    assert style.scale_name("cifar10") == "CIFAR-10 (JPEG copy, proxy)"
-    assert style.scale_name("cifar10", proxy=False) == "CIFAR-10 (JPEG copy)"
+    assert style.scale_name("cifar10") == "CIFAR-10 (proxy)"
+    assert style.scale_name("cifar10", proxy=False) == "CIFAR-10"
     assert style.scale_name("ilsvrc2012") == "ILSVRC-2012 (proxy)"
     with pytest.raises(PaperlibError, match="stops at no threshold"):
         notebook.result_table("lrn", "sample", metric="updates")
