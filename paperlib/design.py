@@ -141,7 +141,7 @@ class Experiment:
 FIVE = (0, 1, 2, 3, 4)
 """The seeds of an experiment that is to decide something."""
 SWEEP_STOPS = {
-    "cifar10": Stop(epochs=3, window=100), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
+    "cifar10": Stop(epochs=3, window=390), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
 }  # fmt: skip
 """Scale -> how long a learning rate is tried."""
 
