@@ -51,6 +51,7 @@ class Comparison:
     question: str = "direction"
     smallest_effect: float = 0.0
     target: float = 0.0
+    paired: bool = False
 
     @property
     def arms(self) -> str:
@@ -65,7 +66,8 @@ class Experiment:
     What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
     to the base that make the run from whose weights it starts ("start_rounded": as they are recorded), "members" the
     number of nets that it averages.
-    ``keep`` lists arms whose final weights are recorded too.
+    ``keep`` lists arms whose nets are looked at when they are recorded; the weights of the first :data:`KEPT` seeds are
+    recorded too. ``control`` is the arm that most others are compared with.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Experiment:
     proxy: bool = True  # not in the form the paper has the claim in
     sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
     keep: tuple[str, ...] = ()
+    control: str = "baseline"
 
     def changes(self, arm: str) -> Changes:
         """What an arm changes, by dotted field."""
@@ -140,6 +143,8 @@ class Experiment:
 
 FIVE = (0, 1, 2, 3, 4)
 """The seeds of an experiment that is to decide something."""
+KEPT = 5
+"""So many nets of an arm, those of its first seeds, have their weights recorded."""
 SWEEP_STOPS = {
     "cifar10": Stop(epochs=3, window=390), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
 }  # fmt: skip

@@ -274,28 +274,35 @@ UNITS = {"first_loss": "nats", "train_loss": "nats", "colour_gap": "", "orientat
 # The choice of learning rates
 
 
-def choose_rate(errors: dict[float, float]) -> float | None:
-    """The rule of the sweeps: the rate with the lowest running training error at the end (NaN: diverged).
+def choose_rate(scores: dict[float, float]) -> float | None:
+    """The rule of the sweeps: the rate with the lowest score (:func:`swept`; NaN: diverged, or never got there).
 
-    Equal errors: the lower rate. None while the sweep cannot tell: the best rate must have a worse or
+    Equal scores: the lower rate. None while the sweep cannot tell: the best rate must have a worse or
     diverged neighbour on both sides.
     """
-    rates = sorted(errors)
-    alive = [r for r in rates if not math.isnan(errors[r])]
+    rates = sorted(scores)
+    alive = [r for r in rates if not math.isnan(scores[r])]
     if not alive:
         return None
-    best = min(alive, key=lambda r: (errors[r], r))
+    best = min(alive, key=lambda r: (scores[r], r))
     return best if rates[0] < best < rates[-1] else None
 
 
 def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]:
-    """Arm -> rate -> last running training error (%; NaN: diverged) of a recorded sweep, Figure 1's by default."""
-    errors: dict[str, dict[float, float]] = {}
+    """Arm -> rate -> score of a recorded sweep, Figure 1's by default; the lower the better.
+
+    The score is the last running training error (%), or, of an arm that is tried until it reaches a threshold, the
+    updates to it; NaN where the run diverged or did not get there.
+    """
+    scores: dict[str, dict[float, float]] = {}
     for tried, _, lines in records_of(name, scale):
         arm, _, rate = tried.partition("@")
-        diverged = runs.status(lines) == "diverged"
-        errors.setdefault(arm, {})[float(rate)] = math.nan if diverged else running_error(lines)[1][-1]
-    return errors
+        if Run.from_config(lines[0]["config"]).stop.threshold is not None:
+            score = _time(lines)
+        else:
+            score = math.nan if runs.status(lines) == "diverged" else running_error(lines)[1][-1]
+        scores.setdefault(arm, {})[float(rate)] = score
+    return scores
 
 
 def chosen_rates(scale: str, name: str = "relu-rates") -> dict[str, float | None]:

@@ -107,7 +107,7 @@ def test_figure_1_is_not_regularised() -> None:
     for e in DECLARED:
         if e.name.startswith("relu"):
             assert e.base == PLAIN
-            named = {field for changes in e.arms.values() for field in changes}
+            named = {field for changes in e.arms.values() for field in changes if not field.startswith("stop.")}
             assert named <= {
                 "model.activation", "model.init", "model.net", "augment.pixels", "optim.bias_lr_factor", "optim.lr",
             }  # fmt: skip
@@ -215,15 +215,18 @@ def test_the_ids_of_recorded_runs_are_those_of_the_list() -> None:
 
 @pytest.mark.parametrize("scale", ["sample", "cifar10"])
 def test_the_learning_rates_are_those_that_the_recorded_sweeps_choose(scale: str) -> None:
-    chosen = evidence.chosen_rates(scale)
-    assert RATES[scale] and RATES[scale] == {arm: rate for arm, rate in chosen.items() if rate is not None}
-    # a rate is chosen among all those of its arm, not among those that happen to be recorded
+    """An arm has a rate as soon as its whole sweep is recorded, and no run before that."""
     recorded = {arm for arm, _, _ in evidence.records_of("relu-rates", scale)}
-    assert {f"{arm}@{rate:g}" for arm in RATES[scale] for rate in SWEPT[scale][arm]} <= recorded
+    whole = {arm for arm, rates in SWEPT[scale].items() if {f"{arm}@{rate:g}" for rate in rates} <= recorded}
+    chosen = {arm: rate for arm, rate in evidence.chosen_rates(scale).items() if arm in whole and rate is not None}
+    assert RATES[scale] == chosen
 
 
 @pytest.mark.parametrize(("scale", "net"), [(scale, net) for scale, rates in NET_RATES.items() for net in rates])
 def test_the_rates_of_the_nets_are_those_that_their_sweeps_choose(scale: str, net: str) -> None:
-    errors = evidence.swept(scale, f"{net}-rates")[net]
-    assert set(errors) == set(NET_SWEPT[scale][net]), "a rate is chosen among all those of its net"
-    assert evidence.choose_rate(errors) == NET_RATES[scale][net]
+    scores = evidence.swept(scale, f"{net}-rates").get(net, {})
+    if set(scores) == set(NET_SWEPT[scale][net]):
+        assert evidence.choose_rate(scores) == NET_RATES[scale][net]
+    else:  # a rate is chosen among all those of its net, and until then nothing is trained with it that counts
+        trained = {e.name for e in DECLARED if e.scale == scale and evidence.records_of(e.name, scale)}
+        assert all(experiments.get(name, scale).sweep for name in trained), "recorded before its rate was chosen"
