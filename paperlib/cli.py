@@ -178,6 +178,17 @@ def record(
 
 
 @app.command()
+def promote(
+    pending: Annotated[Path, typer.Argument(metavar="DIR", help="Finished records that are no evidence yet")],
+) -> None:
+    """Move complete experiments from a folder of pending records to data/recorded/ (for maintainers)."""
+    from paperlib import runner
+
+    moved = runner.promote(pending)
+    typer.echo("\n".join(moved) if moved else f"{os.path.relpath(pending)}: no experiment is complete")
+
+
+@app.command()
 def claims(
     section: Annotated[str | None, typer.Option(metavar="N.N", help="Only this section of the paper.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,

@@ -53,10 +53,10 @@ def read_checksums(folder: Path) -> dict[str, str] | None:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def place_of(first: Line) -> Path:
-    """Where the record with this first line stands below :data:`RECORDED`."""
+def place_of(first: Line, folder: Path | None = None) -> Path:
+    """Where the record with this first line stands below ``folder``, by default :data:`RECORDED`."""
     name = f"{first['arm'].replace('/', '-').replace(' ', '_')}-seed{first['seed']}.jsonl"
-    return RECORDED / first["experiment"] / first["scale"] / name
+    return (folder or RECORDED) / first["experiment"] / first["scale"] / name
 
 
 def write_checksums(folder: Path) -> None:
@@ -82,9 +82,9 @@ def _read_all(folder: Path) -> dict[str, Record]:
     return records
 
 
-def recorded() -> dict[str, Record]:
-    """All recorded runs by id; read once a process (:func:`forget` reads again)."""
-    return _read_all(RECORDED)
+def recorded(folder: Path | None = None) -> dict[str, Record]:
+    """All recorded runs by id, or those in another ``folder``; read once a process (:func:`forget` reads again)."""
+    return _read_all(folder or RECORDED)
 
 
 def forget() -> None:
@@ -227,8 +227,11 @@ def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float
         return float(measure(found).mean() - measure(chance).mean())
 
     def read(lines: Record) -> float:
-        path = place_of(lines[0]).with_suffix(".safetensors") if (looks := runs.of_kind(lines, "look")) else None
-        return above_chance(path, looks[0]["weights"], lines[0]["seed"]) if path else math.nan
+        kept = [line["weights"] for line in runs.of_kind(lines, "look") if "weights" in line]
+        return (
+            above_chance(place_of(lines[0]).with_suffix(".safetensors"), kept[0], lines[0]["seed"])
+            if kept else math.nan
+        )  # fmt: skip
 
     return read
 

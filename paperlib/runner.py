@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from paperlib import data, evaluate, evidence, experiments, packed, runs, train, weights
-from paperlib.design import Experiment
+from paperlib.design import KEPT, Experiment
 from paperlib.errors import PaperlibError
 from paperlib.normalisation import use_compiler
 from paperlib.processes import ALONE, Topology, joined
@@ -317,16 +317,22 @@ def refuse_other_start(one: Run, first: runs.Line) -> None:
         raise PaperlibError(f"run {one.id[:12]} did not start from the recorded weights: delete it and train it again")
 
 
-def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
-    """Copy the finished runs of an experiment to ``data/recorded/``; a run that is recorded already is left alone."""
+def record(
+    name: str, scale: str, runs_dir: Path | None = None, into: Path | None = None, only: str | None = None
+) -> list[Path]:
+    """Copy the finished runs of an experiment to ``data/recorded/``, or ``into`` another folder of the same layout.
+
+    A run that is recorded in one of the two already is left alone. ``only`` takes the run of that id and no other.
+    """
     experiment: Experiment = experiments.get(name, scale)
     runs_dir = runs_dir or runs.default_runs_dir()
     if scale not in data.FINGERPRINTS:
         raise PaperlibError(f"no copy of {scale} is known yet, so none of its runs can be evidence")
-    known, written = set(evidence.recorded()), []
-    dataset: data.Dataset | None = None  # read once, and only where weights are kept
+    into = into or evidence.RECORDED
+    known, written = {*evidence.recorded(), *evidence.recorded(into)}, []
+    dataset: data.Dataset | None = None  # read once, and only where nets are looked at
     for run_id, (arm, seed, copy) in experiment.ids().items():
-        if run_id in known or not is_finished(runs_dir, run_id):
+        if run_id in known or only not in (None, run_id) or not is_finished(runs_dir, run_id):
             continue
         source = runs.record_path(runs_dir, run_id)
         # a run may have been trained for another experiment first; it is recorded where it is needed
@@ -335,7 +341,7 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         refuse_other_means(one, runs_dir)
         refuse_other_start(one, lines[0])
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
-        target = evidence.place_of(lines[0])
+        target = evidence.place_of(lines[0], into)
         if target.exists():
             raise PaperlibError(
                 f"{target} holds another run ({runs.read_record(target)[0]['id'][:12]}); remove it first if it is stale"
@@ -344,11 +350,35 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         if arm in experiment.keep:
             dataset = dataset or data.load(scale)
             net = train.fit(one, dataset, source.parent).net
-            lines.insert(-1, weights.keep(net, one, dataset, target.with_suffix(".safetensors")))
-            written.append(target.with_suffix(".safetensors"))
+            kept = seed in experiment.planned_seeds(arm)[:KEPT]
+            weights_at = target.with_suffix(".safetensors") if kept else None
+            lines.insert(-1, weights.looked(net, one, dataset, weights_at))
+            written += [weights_at] if weights_at else []
         runs.write_whole(target, "".join(json.dumps(line) + "\n" for line in lines).encode())
         written.append(target)
-    if written:
-        evidence.write_checksums(evidence.RECORDED)
+    if written and into == evidence.RECORDED:
+        evidence.write_checksums(into)
     evidence.forget()
     return written
+
+
+def promote(pending: Path) -> list[str]:
+    """Move each experiment that is complete from ``pending`` to ``data/recorded/``; gives their names, with the scale.
+
+    Complete is one all of whose declared runs are in the two folders; of the others nothing is moved.
+    """
+    there = {*evidence.recorded(), *evidence.recorded(pending)}
+    complete = [e for e in experiments.DECLARED if (ids := e.ids()) and set(ids) <= there]
+    needed = {run_id for e in complete for run_id in e.ids()}
+    moved = [lines[0] for run_id, lines in evidence.recorded(pending).items() if run_id in needed]
+    for first in moved:
+        source, target = (evidence.place_of(first, folder) for folder in (pending, evidence.RECORDED))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in (".safetensors", ".jsonl"):  # the record last: without its weights it would be damaged
+            if source.with_suffix(suffix).exists():
+                source.with_suffix(suffix).replace(target.with_suffix(suffix))
+    if moved:
+        evidence.write_checksums(evidence.RECORDED)
+    evidence.forget()
+    ids_moved = {first["id"] for first in moved}
+    return [f"{e.name}, {e.scale}" for e in complete if ids_moved & set(e.ids())]

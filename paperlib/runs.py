@@ -154,7 +154,7 @@ def _cpu() -> str:
 NEEDED: dict[str, tuple[str, ...]] = {
     "run": ("id", "config"), "window": ("step", "train_loss", "train_error"), "epoch": ("epoch", "step", "train_error"),
     "test": ("views", "top1_error"), "ensemble": ("members", "top1_error"), "end": ("status", "steps"),
-    "look": ("weights", "label_agreement"), "fit": ("views", "top1_error"),
+    "look": ("label_agreement",), "fit": ("views", "top1_error"),
 }  # fmt: skip
 """What a line of each kind cannot do without."""
 

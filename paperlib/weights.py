@@ -28,15 +28,22 @@ NEIGHBOURS = 6
 """Figure 4 shows the six training images nearest to each test image."""
 
 
-def keep(net: nn.Module, run: Run, dataset: Dataset, path: Path) -> Line:
-    """Write the weights in half precision to ``path``, and give the line that says what :func:`look` finds in them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({name: t.half().contiguous() for name, t in net.state_dict().items()}, part, metadata={"run": run.id})
-    part.chmod(0o644)  # safetensors keeps its files to their owner
-    part.replace(path)
-    half, augmenter = usable(load_file(path), run, dataset)
-    return {"kind": "look", "weights": evidence.sha256(path), **look(half, augmenter, run, dataset)}
+def looked(net: nn.Module, run: Run, dataset: Dataset, path: Path | None) -> Line:
+    """The line that says what :func:`look` finds in the weights in half precision, which are written to ``path``.
+
+    Without a path they are not kept, and the line does not name them.
+    """
+    half = {name: t.half().contiguous() for name, t in net.state_dict().items()}
+    kept: Line = {}
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        save_file(half, part, metadata={"run": run.id})
+        part.chmod(0o644)  # safetensors keeps its files to their owner
+        part.replace(path)
+        half = load_file(path)
+        kept = {"weights": evidence.sha256(path)}
+    return {"kind": "look", **kept, **look(*usable(half, run, dataset), run, dataset)}
 
 
 def usable(tensors: dict[str, Tensor], run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
@@ -55,7 +62,7 @@ def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> t
 def kept(run: Run) -> Checkpoint | None:
     """The recorded weights of a run; None where none are recorded."""
     lines = evidence.recorded().get(run.id, [])
-    if not runs.of_kind(lines, "look"):
+    if not any("weights" in line for line in runs.of_kind(lines, "look")):
         return None
     path = evidence.place_of(lines[0]).with_suffix(".safetensors")
     if not path.exists():
@@ -128,7 +135,7 @@ def checkpoint(path: Path) -> Checkpoint:
     if not beside.is_file():
         raise PaperlibError(f"{beside}, the record that says which net these weights are of, is missing")
     lines = runs.read_record(beside)
-    if evidence.sha256(path) not in [line["weights"] for line in runs.of_kind(lines, "look")]:
+    if evidence.sha256(path) not in [line.get("weights") for line in runs.of_kind(lines, "look")]:
         raise PaperlibError(f"{path} does not hold the weights that {beside.name} names: restore it from git")
     steps, run = runs.of_kind(lines, "end")[-1]["steps"], Run.from_config(lines[0]["config"])
     return Checkpoint(

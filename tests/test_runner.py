@@ -269,3 +269,24 @@ def test_a_record_in_the_place_of_another_is_left_alone(tiny_sample: Path) -> No
     with pytest.raises(PaperlibError, match=f"holds another run \\({other.id[:12]}\\)"):
         runner.record("tiny", "sample")
     assert target.read_bytes() == before and len(list(target.parent.iterdir())) == 1
+
+
+def test_pending_records_become_evidence_when_their_experiment_is_complete(
+    tiny_sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run after another, none twice; a sixth seed looked at keeps no weights (here: the first and none)."""
+    pending = tmp_path / "pending"
+    runner.run("tiny", "sample", progress=False)
+    cells = list(TINY.cells())
+    for arm, seed in cells[:-1]:
+        written = runner.record("tiny", "sample", into=pending, only=run_id(arm, seed))
+        assert written == [pending / "tiny" / "sample" / f"{arm.replace('/', '-')}-seed{seed}.jsonl"]
+        assert runner.record("tiny", "sample", into=pending, only=run_id(arm, seed)) == []
+    assert cli.main(["promote", str(pending)]) == 0 and "no experiment is complete" in capsys.readouterr().out
+    assert evidence.recorded() == {} and len(evidence.recorded(pending)) == len(cells) - 1
+    assert len(runner.record("tiny", "sample", into=pending)) == 1
+    assert cli.main(["promote", str(pending)]) == 0 and capsys.readouterr().out == "tiny, sample\n"
+    assert set(evidence.recorded()) == set(TINY.ids()) and not list(pending.rglob("*.jsonl"))
+    assert set(evidence.read_checksums(evidence.RECORDED) or {}) == {
+        str(path.relative_to(evidence.RECORDED)) for path in evidence.RECORDED.rglob("*.jsonl")
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import data, evaluate, evidence, experiments, journal, runner, runs, train, weights
+from paperlib import data, design, evaluate, evidence, experiments, journal, runner, runs, train, weights
 from paperlib.data import FINGERPRINTS
 from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
@@ -275,6 +276,18 @@ def test_weights_are_recorded_in_half_precision_and_measured_as_recorded(here: P
         weights.recorded(EXPERIMENT, "few", 0, DATA)
 
 
+def test_later_seeds_are_looked_at_and_keep_no_weights(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "KEPT", 1)
+    runner.run("upon", "sample", progress=False, arms=["scratch"])
+    written = {path.name for path in runner.record("upon", "sample")}
+    assert written == {"scratch-seed0.jsonl", "scratch-seed0.safetensors", "scratch-seed1.jsonl"}
+    kept, other = (runs.of_kind(evidence.recorded()[run("scratch", seed).id], "look")[0] for seed in (0, 1))
+    assert set(kept) - set(other) == {"weights"} and 0 <= other["label_agreement"] <= 100
+    with pytest.raises(PaperlibError, match="no weights of upon, scratch, seed 1"):
+        weights.recorded(EXPERIMENT, "scratch", 1, DATA)
+    assert math.isnan(METRICS["orientation"](evidence.recorded()[run("scratch", 1).id]))
+
+
 def test_a_run_that_was_trained_for_another_experiment_is_recorded_where_it_is_asked_for(here: Path) -> None:
     one = run("scratch", 0)
     about = {"experiment": "elsewhere", "scale": "sample", "arm": "part of three"}
@@ -287,8 +300,8 @@ def test_a_run_that_was_trained_for_another_experiment_is_recorded_where_it_is_a
 @pytest.mark.parametrize("experiment", [e for e in experiments.DECLARED if e.keep], ids=lambda e: e.name)
 def test_committed_weights_are_those_of_their_records_and_small(experiment: Experiment) -> None:
     sums = evidence.read_checksums(evidence.RECORDED) or {}
-    for arm, _, lines in evidence.records_of(experiment.name, experiment.scale):
-        if arm in experiment.keep:
+    for arm, seed, lines in evidence.records_of(experiment.name, experiment.scale):
+        if arm in experiment.keep and seed in experiment.planned_seeds(arm)[: design.KEPT]:
             path = evidence.place_of(lines[0]).with_suffix(".safetensors")
             assert path.stat().st_size <= (25e6 if experiment.scale == "tinyimagenet" else 2e6)
             name = path.relative_to(evidence.RECORDED).as_posix()

@@ -1,0 +1,104 @@
+"""Train a list of declared experiments in turn, and keep what is finished in a folder of pending records.
+
+    python tools/campaign.py PENDING TIER [TIER …] [--jobs 2]
+
+A tier is a file or a name in TIERS below. Seeds go outermost, so that no arm sits on one machine or one hour, and runs
+that experiments share are trained once. Each run is a process of one thread at low priority; what is interrupted
+resumes with the same command. `paperlib promote PENDING` turns complete experiments into evidence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from paperlib import data, evidence, experiments, runner, runs
+from paperlib.errors import PaperlibError
+
+TIERS: dict[str, list[tuple[str, str]]] = {
+    "rates": [
+        (f"{net}-rates", "cifar10")
+        for net in ("baseline", "vgg", "no-lrn", "no-dropout", "one-tower", "tanh", "no-augmentation")
+    ],
+    "figure1-rates": [("relu-rates", "cifar10")],
+    "sample": [
+        (name, "sample")
+        for name in ("towers", "lrn", "pool", "augment", "dropout", "update", "depth", "order", "mirrors",
+                     "pool-as-run", "dropout-form", "overfit-pool", "converge", "readings")
+    ],
+    "1": [
+        (name, "cifar10")
+        for name in ("net", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "lrn-vgg")
+    ],
+    "ensembles": [("ensemble", "cifar10")],
+    "2": [("relu", "cifar10"), ("long", "cifar10"), ("relu-19pct", "cifar10")],
+    "3": [(name, "cifar10") for name in ("towers", "mirrors", "pool-as-run", "readings")],
+}  # fmt: skip
+"""The order of shared/EVIDENCE.md. The arm "one tower" of tier 1 comes with "order"."""
+
+
+def cells(tiers: list[str]) -> Iterator[tuple[str, str, str, int, str]]:
+    """(experiment, scale, arm, seed, id) of every run of the tiers, tier by tier, seeds outermost, each id once."""
+    seen: set[str] = set()
+    for tier in tiers:
+        here = [
+            (list(experiment.planned_seeds(arm)).index(seed), name, scale, arm, seed, run_id)
+            for name, scale in TIERS[tier]
+            for experiment in [experiments.get(name, scale)]
+            for run_id, (arm, seed, _) in experiment.ids().items()
+        ]
+        for _, name, scale, arm, seed, run_id in sorted(here, key=lambda cell: cell[0]):
+            if run_id not in seen:
+                seen.add(run_id)
+                yield name, scale, arm, seed, run_id
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pending", type=Path)
+    parser.add_argument("tiers", nargs="+", choices=list(TIERS))
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    todo = [cell for cell in cells(options.tiers) if cell[4] not in evidence.recorded()]
+    lock, turn = threading.Lock(), iter(todo)
+    logging.info("%d runs", len(todo))
+
+    def work() -> None:
+        while True:
+            with lock:
+                cell = next(turn, None)
+            if cell is None:
+                return
+            name, scale, arm, seed, run_id = cell
+            if run_id in evidence.recorded(options.pending):
+                continue
+            if not runner.is_finished(runs.default_runs_dir(), run_id):
+                command = [sys.executable, "-m", "paperlib", "train", name, arm, "--scale", scale, "--seed", str(seed)]
+                ended = subprocess.run(["nice", "-n", "19", *command], capture_output=True, text=True)
+                logging.info("%s", (ended.stdout + ended.stderr).strip().splitlines()[-1:])
+                if ended.returncode:
+                    continue
+            with lock:
+                try:
+                    runner.record(name, scale, into=options.pending, only=run_id)
+                except PaperlibError as error:
+                    logging.info("%s %s: %s", name, arm, error)
+
+    data.load("sample")  # before threads: imports and caches
+    workers = [threading.Thread(target=work) for _ in range(options.jobs)]
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()
