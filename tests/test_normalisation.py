@@ -39,7 +39,7 @@ FORMS = ["NCHW", "NHWC", "NHWC in steps"]
 
 
 @contextmanager
-def cut_up(in_cache: int = 2**17, block: int = 48, form: str = "NHWC") -> Iterator[None]:
+def cut_up(in_cache: int = 2**17, block: int = 32, form: str = "NHWC") -> Iterator[None]:
     """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
     steps = {"_compiling": True, "compiled": normalisation.as_it_is} if form == "NHWC in steps" else {}
     with mock.patch.multiple(normalisation, IN_CACHE=in_cache, BLOCK=block, **steps):
