@@ -39,7 +39,7 @@ FORMS = ["NCHW", "NHWC", "NHWC in steps"]
 
 
 @contextmanager
-def cut_up(in_cache: int = 2**17, block: int = 48, form: str = "NHWC") -> Iterator[None]:
+def cut_up(in_cache: int = 2**17, block: int = 32, form: str = "NHWC") -> Iterator[None]:
     """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
     steps = {"_compiling": True, "compiled": normalisation.as_it_is} if form == "NHWC in steps" else {}
     with mock.patch.multiple(normalisation, IN_CACHE=in_cache, BLOCK=block, **steps):
@@ -241,14 +241,23 @@ def test_norms_refuse_what_divides_by_zero_or_does_not_divide() -> None:
         LocalResponseNorm(groups=2)(maps(1, 7, 2, 2))
 
 
-def test_spatial_norm_is_the_formula() -> None:
-    x = maps(2, 3, 7, 6)
-    got = SpatialResponseNorm()(x)
+@pytest.mark.parametrize("in_cache", [1, 252, 2**17])
+@pytest.mark.parametrize("form", ["NCHW", "NHWC"])
+def test_spatial_norm_is_the_formula(form: str, in_cache: int) -> None:
+    """All images at once, or (of 126 numbers each) two or one at a time, in either format."""
+    x = in_format(maps(3, 3, 7, 6), form)
+    with cut_up(in_cache=in_cache):
+        got = SpatialResponseNorm()(x)
+    assert got.stride() == x.stride()
     mean = F.avg_pool2d(x**2, 5, stride=1, padding=2, count_include_pad=True)  # source-2012: in PyTorch it is this
     torch.testing.assert_close(got, x * (1 + 1e-3 * mean) ** -0.75)
     corner = float((x[0, 0, :3, :3] ** 2).sum())  # 3x3 of the 5x5 window are in the map, the divisor stays 25
     assert float(got[0, 0, 0, 0]) == pytest.approx(float(x[0, 0, 0, 0]) / (1 + 1e-3 / 25 * corner) ** 0.75)
 
 
-def test_spatial_norm_gradient() -> None:
-    assert torch.autograd.gradcheck(SpatialResponseNorm(3, 0.1), maps(2, 2, 4, 3, scale=5).requires_grad_())
+@pytest.mark.parametrize("in_cache", [1, 2**17])
+@pytest.mark.parametrize("form", ["NCHW", "NHWC"])
+def test_spatial_norm_gradient(form: str, in_cache: int) -> None:
+    x = in_format(maps(2, 2, 4, 3, scale=5), form).requires_grad_()
+    with cut_up(in_cache=in_cache):
+        assert torch.autograd.gradcheck(SpatialResponseNorm(3, 0.1), x)
