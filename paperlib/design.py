@@ -33,14 +33,15 @@ def leaves(changes: Changes, part: str) -> Changes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm ``a`` against arm ``b``, for one claim: paired over the seeds.
+    """Arm ``a`` against arm ``b``, for one claim.
 
     ``transform`` "difference" is metric(b) - metric(a); "log_ratio" is metric(b) / metric(a), for times.
     Positive (a ratio above 1) means that the claim's direction holds. Without ``b``, the metric of ``a`` is itself
     such a difference, and held against 0. The question is the "direction" (with
     ``smallest_effect``, in the metric's units or as a ratio, the smallest that would be of interest), the "size"
     (is it ``target``, give or take a factor of 1.5?) or "at least" (is it ``target`` or more?). A comparison
-    that no claim of the paper makes has the claim "".
+    that no claim of the paper makes has the claim "". ``paired`` compares seed by seed: only for an arm that is the
+    other one, bit for bit, until a late switch acts.
     """
 
     claim: str
@@ -51,6 +52,7 @@ class Comparison:
     question: str = "direction"
     smallest_effect: float = 0.0
     target: float = 0.0
+    paired: bool = False
 
     @property
     def arms(self) -> str:
@@ -64,7 +66,7 @@ class Experiment:
 
     What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
     to the base that make the run from whose weights it starts ("start_rounded": as they are recorded), "members" the
-    number of nets that it averages.
+    number of nets that it averages. ``control`` is the arm that many arms are compared with.
     ``keep`` lists arms whose final weights are recorded too.
     """
 
@@ -81,6 +83,7 @@ class Experiment:
     proxy: bool = True  # not in the form the paper has the claim in
     sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
     keep: tuple[str, ...] = ()
+    control: str = "baseline"
 
     def changes(self, arm: str) -> Changes:
         """What an arm changes, by dotted field."""

@@ -350,5 +350,6 @@ def record(name: str, scale: str, runs_dir: Path | None = None) -> list[Path]:
         written.append(target)
     if written:
         evidence.write_checksums(evidence.RECORDED)
+        evidence.write_commits(evidence.RECORDED)
     evidence.forget()
     return written
