@@ -26,7 +26,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from paperlib import arithmetic, experiments, verdicts
+from paperlib import arithmetic, verdicts
 from paperlib.errors import PaperlibError
 from paperlib.verdicts import Outcome, Verdict
 
@@ -140,74 +140,68 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     disagree the status is "mixed".
     """
     ids = ids_of(entry)
-    found, planned = verdicts.verdicts(*ids), verdicts.planned(*ids)
-    found = list({(v.experiment, v.scale, replace(v.comparison, claim="")): v for v in found}.values())
+    found = list(
+        {(v.experiment, v.scale, replace(v.comparison, claim="")): v for v in verdicts.verdicts(*ids)}.values()
+    )
     if not found:
-        names = ", ".join(entry["experiments"])
-        return {"status": "not run yet", "reason": f"{entry['note']} No run of experiment {names} is recorded yet.".strip()}
+        return {"status": "not run yet", "reason": not_yet(entry)}
     at = {scale: [v for v in found if v.scale == scale] for scale in dict.fromkeys(v.scale for v in found)}
-    # a comparison that is declared and has no runs is a part that is undecided
-    missing = {scale: planned.get(scale, 0) > count_of(here, ids) for scale, here in at.items()}
+    missing = {scale: verdicts.planned(scale, *ids) > len(here) for scale, here in at.items()}
     outcomes = {scale: outcome_at(here, missing[scale]) for scale, here in at.items()}
     decided = [scale for scale in at if outcomes[scale] != "undecided"]
     scale = decided[0] if decided else next(iter(at))
-    here, outcome = at[scale], outcomes[scale]
-    counted = here
+    here, outcome, results = at[scale], outcomes[scale], results_of(at[scale])
+    shown = [scale]
     if len({outcomes[each] for each in decided}) > 1:
-        outcome, counted = "mixed", [v for each in decided for v in at[each]]
-    proxy = any(v.proxy for v in counted)
-    open_ = [v for v in here if v.outcome == "undecided" and v.half_width is not None] if outcome == "undecided" else []
+        shown, outcome = decided, "mixed"
+        results = [f"{each}: {'; '.join(results_of(at[each]))}, {said(at[each], outcomes[each])}" for each in decided]
+    open_ = [v for v in here if v.outcome == "undecided" and v.half_width] if outcome == "undecided" else []
     hardest = max(open_, key=lambda v: v.seeds_to_decide or 0, default=None)
+    counted = [v for each in shown for v in at[each]]
+    reasons = (
+        entry["note"], "A declared part has no runs yet." * missing[scale],
+        others_of([v for v in found if v.scale not in shown]),
+    )  # fmt: skip
     return {
-        "status": verdicts.in_words(outcome, proxy, effect_of(here)),
-        "proxy": proxy,
+        "status": said(counted, outcome),
+        "proxy": any(v.proxy for v in counted),
         "scale": scale,
         "seeds": min(v.n for v in here),
         "setting": ", ".join(dict.fromkeys(v.experiment for v in here)),
-        "result": "; ".join(results_of(here, told=outcome == "undecided")),
-        "reason": " ".join(
-            part for part in (
-                entry["note"], "A declared part has no runs yet." * missing[scale],
-                others_of([v for each in at if each != scale for v in at[each]]),
-            ) if part
-        ),
+        "result": "; ".join(results),
+        "reason": " ".join(part for part in reasons if part),
         "half_width": hardest.half_width if hardest else None,
         "seeds_to_decide": hardest.seeds_to_decide if hardest else None,
-        "declared": ", ".join(dict.fromkeys(v.declared for v in here if v.declared)),
-        "first_run": min((v.first_run for v in here if v.first_run), default=""),
-    }  # fmt: skip
+        "declared": ", ".join(dict.fromkeys(v.declared for v in counted if v.declared)),
+        "first_run": min((v.first_run for v in counted if v.first_run), default=""),
+    }
 
 
-def count_of(found: Sequence[Verdict], ids: Sequence[str]) -> int:
-    """Of the comparisons declared for these ids, those that have one of these verdicts."""
-    tests = {(v.experiment, v.scale, replace(v.comparison, claim="")) for v in found}
-    return sum(
-        c.claim in ids and (e.name, e.scale, replace(c, claim="")) in tests
-        for e in experiments.DECLARED for c in e.comparisons
-    )  # fmt: skip
+def not_yet(entry: dict[str, Any]) -> str:
+    """The reason of a claim whose experiments have no records."""
+    return f"{entry['note']} No run of experiment {', '.join(entry['experiments'])} is recorded yet.".strip()
 
 
 def outcome_at(here: Sequence[Verdict], missing: bool) -> Outcome:
-    """The outcome of all parts at one scale."""
-    return verdicts.together([v.outcome for v in here] + ["undecided"] * missing)
+    """The outcome of all parts at one scale; a part that is declared and has no runs is undecided."""
+    parts = [v.outcome for v in here]
+    return verdicts.together([*parts, "undecided"] if missing else parts)
 
 
-def effect_of(here: Sequence[Verdict]) -> str:
-    """The smallest effects of interest, in words."""
-    return " and ".join(f"{each:g}" for each in sorted({v.comparison.smallest_effect for v in here}))
+def said(found: Sequence[Verdict], outcome: Outcome) -> str:
+    """The status of several verdicts together, in words. One proxy among them makes the whole a proxy."""
+    effects = " and ".join(f"{each:g}" for each in sorted({v.comparison.smallest_effect for v in found}))
+    return verdicts.in_words(outcome, any(v.proxy for v in found), effects)
 
 
-def results_of(here: Sequence[Verdict], told: bool) -> list[str]:
-    """A part each: the arms, what of them, the interval; ``told`` adds what would decide an undecided one."""
-    alike = len({v.seeds for v in here}) == 1
-    return list(
-        dict.fromkeys(
-            f"{what_of(v)}: {v.text}"
-            + (f" [{v.outlook}]" if told and v.outlook else "")
-            + (f", n = {v.seeds}" if not alike or " and " in v.seeds else "")
-            for v in here
-        )
-    )
+def results_of(here: Sequence[Verdict]) -> list[str]:
+    """A part each: the arms, what of them, the interval, and for an undecided part what would decide it."""
+    alike = len({v.seeds for v in here}) == 1 and " and " not in here[0].seeds
+    told = [
+        f"{what_of(v)}: {v.text}" + (f" [{v.outlook}]" if v.outlook else "") + ("" if alike else f", n = {v.seeds}")
+        for v in here
+    ]
+    return list(dict.fromkeys(told))
 
 
 def others_of(elsewhere: Sequence[Verdict]) -> str:

@@ -30,7 +30,8 @@ from paperlib.seeding import generator
 RECORDED = runs.ROOT / "data" / "recorded"
 Record = list[Line]
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 _CACHES: list[Callable[[], None]] = []
 
 

@@ -86,7 +86,7 @@ def of_log_ratio(a: Sequence[float], b: Sequence[float], share: float) -> Interv
     if not (len(a) and len(b)):
         return Interval(math.nan)
     x, y = (np.log(np.asarray(side, dtype=float)) for side in (a, b))
-    one, two = pooled([x]), pooled([y])  # type: ignore[list-item]
+    one, two = pooled([x]), pooled([y])
     parts = (one.variance / len(x), two.variance / len(y))
     critical = critical_t(share, _satterthwaite(parts, (one.df, two.df)))
     return _around(float(y.mean() - x.mean()), critical, math.sqrt(sum(parts)))

@@ -47,7 +47,7 @@ def source(thing: Any) -> None:
 
 def claim_table(*ids: str) -> None:
     """What the paper claims: id, claim and what is known of it, in our words."""
-    rows = [(_in_one_line(r.id), r.claim, entry["note"]) for r, entry in ((claims.row(i), claims.entry_of(i)) for i in ids)]
+    rows = [(_in_one_line(claims.row(i).id), claims.row(i).claim, claims.entry_of(i)["note"]) for i in ids]
     say(markdown_table(("id", "the claim", "known or disputed"), rows))
 
 
@@ -67,13 +67,10 @@ def verdict_table(*ids: str) -> None:
 
 
 def how_of(r: claims.Row) -> str:
-    """The reason, the command that would decide it, and when it was declared."""
+    """The reason, the command that would decide it, and when it was declared and first run."""
     since = claims.since_of(r)
-    return " ".join(
-        part for part in (
-            r.reason, f"To decide it: `{r.command}`." if r.command else "", f"Declared, first run: {since}." if since else "",
-        ) if part
-    )  # fmt: skip
+    parts = (r.reason, r.command and f"To decide it: `{r.command}`.", since and f"Declared, first run: {since}.")
+    return " ".join(part for part in parts if part)
 
 
 HEADINGS: dict[str, tuple[str, str]] = {

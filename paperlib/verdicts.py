@@ -149,9 +149,7 @@ def _spreads(folder: Path, scale: str, metric: str) -> dict[Any, Spread]:
                 run = Run.from_config(lines[0]["config"])
                 arms = pools.setdefault(_pool_of(e, run), {})
                 arms.setdefault(_seedless(run).id, {})[seed] = samples[arm].values[seed]
-    return {
-        key: intervals.pooled([[*values.values()] for values in arms.values()]) for key, arms in pools.items()
-    }
+    return {key: intervals.pooled([[*values.values()] for values in arms.values()]) for key, arms in pools.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -252,20 +250,22 @@ class Verdict:
         return self.bound != "both" and not math.isnan(self.estimate)
 
     @property
-    def text(self) -> str:
-        """The result in a few words: estimate and interval with the unit, and the runs that do not count."""
+    def value(self) -> str:
+        """Estimate and interval with the unit, or the bound."""
         c = self.comparison
         if self.bound == "both":
-            value = f"neither {c.a} nor {c.b} reached the threshold with all seeds, so nothing bounds their ratio"
-        elif not self.has_value:
-            value = "no value yet"
-        elif self.bound:
-            value = f"{'>' if self.bound == 'lower' else '<'} {self.estimate:.2f}{self.unit} (bound)"
-        elif math.isnan(self.low):
-            value = f"{self.estimate:.2f}{self.unit}"
-        else:
-            value = f"{self.estimate:.2f}{self.unit} ({self.low:.2f} to {self.high:.2f})"
-        return "; ".join([value, *self.outside])
+            return f"neither {c.a} nor {c.b} reached the threshold with all seeds, so nothing bounds their ratio"
+        if not self.has_value:
+            return "no value yet"
+        if self.bound:
+            return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:.2f}{self.unit} (bound)"
+        interval = "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.estimate:.2f}{self.unit}{interval}"
+
+    @property
+    def text(self) -> str:
+        """The result in a few words: the value, and the runs that do not count."""
+        return "; ".join([self.value, *self.outside])
 
     @property
     def outlook(self) -> str:
@@ -279,8 +279,8 @@ class Verdict:
         return half if more is None else f"{half}; about {more} seeds an arm would decide it"
 
     def sentence(self, around: str) -> str:
-        """``around`` with the text in place of {}; where there is no value, the text alone, which needs no frame."""
-        return around.format(self.text) if self.has_value else self.text
+        """The text in a sentence, ``around``, with {} for the value; where there is no value, the text alone."""
+        return "; ".join([around.format(self.value) if self.has_value else self.value, *self.outside])
 
 
 def outcome_of(c: Comparison, low: float, high: float, *, proxy: bool = False, bound: bool = False) -> Outcome:
@@ -296,7 +296,9 @@ def outcome_of(c: Comparison, low: float, high: float, *, proxy: bool = False, b
         least, most = c.target / FACTOR, c.target * FACTOR
         if bound:
             return "undecided"
-        return "holds" if least <= low and high <= most else "contradicted" if high < least or low > most else "undecided"
+        if least <= low and high <= most:
+            return "holds"
+        return "contradicted" if high < least or low > most else "undecided"
     null = c.target if c.question == "at least" else 1.0 if c.transform == "log_ratio" else 0.0
     if low > null or (c.question == "at least" and low == null):
         return "holds"
@@ -369,13 +371,15 @@ def critical_values(
     control, families = experiment.control, dict[str, dict[Test, str]]()
     for test in tests:
         a, b, metric, transform, paired = test
-        if b and control in (a, b) and transform == "difference" and not paired and spread(a, metric) == spread(b, metric):
+        if control not in (a, b) or not b or transform != "difference" or paired:
+            continue
+        if spread(a, metric) == spread(b, metric):
             families.setdefault(metric, {})[test] = b if a == control else a
 
     def seeds(arm: str, metric: str) -> int:
         return sample(arm, metric).n or max(1, len(experiment.planned_seeds(arm)))
 
-    criticals = {}
+    criticals: dict[Test, float] = {}
     for metric, family in families.items():
         arms = tuple(sorted(seeds(arm, metric) for arm in dict.fromkeys(family.values())))
         df = spread(control, metric).df
@@ -406,9 +410,10 @@ def _verdict(
     elif len(samples) == 1:
         found = intervals.of_mean(values[0], share)
     elif verdict.ratio:
-        found = intervals.of_log_ratio(*values, share)
+        found = intervals.of_log_ratio(values[0], values[1], share)
     else:
-        found = intervals.of_difference(*values, *spreads, share, math.nan if critical is None else critical)
+        dunnett = math.nan if critical is None else critical
+        found = intervals.of_difference(values[0], values[1], spreads[0], spreads[1], share, dunnett)
         df = min(each.df for each in spreads)
     back = math.exp if verdict.ratio else float
     ends = Interval(*(back(each) for each in (found.estimate, found.low, found.high)))
@@ -455,7 +460,7 @@ def _verdicts_of(folder: Path, name: str, scale: str) -> tuple[Verdict, ...]:
 
 @cached
 def declarations(folder: Path) -> dict[str, str]:
-    """"experiment/scale" -> the commit that declared it, as ``DECLARED.toml`` beside the records lists them."""
+    """ "experiment/scale" -> the commit that declared it, as ``DECLARED.toml`` beside the records lists them."""
     path = folder / "DECLARED.toml"
     return dict(tomllib.loads(path.read_text(encoding="utf-8"))["declared"]) if path.exists() else {}
 
@@ -468,13 +473,14 @@ def verdicts(*claims: str) -> list[Verdict]:
     return _where(lambda _, comparison: comparison.claim in claims)
 
 
-def planned(*claims: str) -> dict[str, int]:
-    """Scale -> number of comparisons declared for a claim, recorded or not."""
-    count: dict[str, int] = {}
-    for e in experiments.DECLARED:
-        if here := sum(c.claim in claims for c in e.comparisons):
-            count[e.scale] = count.get(e.scale, 0) + here
-    return count
+def planned(scale: str, *claims: str) -> int:
+    """How many different comparisons are declared for a claim at a scale, recorded or not."""
+    return len(
+        {
+            (e.name, replace(c, claim=""))
+            for e in experiments.DECLARED if e.scale == scale for c in e.comparisons if c.claim in claims
+        }
+    )  # fmt: skip
 
 
 def verdicts_beside(name: str, arms: str) -> list[Verdict]:
