@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import data, evaluate, evidence, experiments, journal, runner, runs, train, weights
+from paperlib import data, evaluate, evidence, experiments, journal, runner, runs, train, verdicts, weights
 from paperlib.data import FINGERPRINTS
 from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
@@ -221,7 +221,7 @@ def test_an_average_against_its_members_by_hand(tmp_path: Path) -> None:
 def test_gains_of_one_arm_are_held_against_nothing(here: Path) -> None:
     runner.run("upon", "sample", progress=False, arms=["scratch", "three"])
     runner.record("upon", "sample")
-    for verdict in evidence.verdicts_of("upon", "sample"):
+    for verdict in verdicts.verdicts_of("upon", "sample"):
         frame = evidence.results("upon", "sample")
         values = frame[frame["arm"] == verdict.comparison.a][verdict.comparison.metric]
         assert verdict.n == 2 and verdict.estimate == pytest.approx(values.mean())
