@@ -114,8 +114,12 @@ def test_a_row_has_its_fields(row: dict[str, Any]) -> None:
     assert row["note"] == "" or row["note"].endswith(".")
     proof = PROOF[row["fate"]]
     known = {"id", "section", "claim", "kind", "needs", "notebook", "fate", "note"}
-    assert known | {proof} <= set(row) <= known | {proof, "computed", "beside", "caveat", "also"} | (
-        {"command"} if row["fate"] == "needs ImageNet" else set()
+    assert (
+        known | {proof}
+        <= set(row)
+        <= known
+        | {proof, "computed", "beside", "caveat", "also"}
+        | ({"command"} if row["fate"] == "needs ImageNet" else set())
     )
     assert row[proof]
     if row["fate"] in ("not run", "no measure", "needs ImageNet"):
