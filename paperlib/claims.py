@@ -264,6 +264,20 @@ def told_of(r: Row) -> str:
     return f"{told} To decide it: `{r.command}`." if r.command else told
 
 
+def under_the_table() -> str:
+    """What holds of all verdicts together: what the intervals cover, and how many false verdicts to expect."""
+    deciding = {
+        (v.experiment, v.scale)
+        for entry in entries() if entry["fate"] == "experiment"
+        for v in verdicts.verdicts(*ids_of(entry)) if v.outcome != "undecided"
+    }  # fmt: skip
+    expected = verdicts.ALPHA * len(deciding)
+    return (
+        f"Intervals cover seeds, not test images. Each of the {len(deciding)} experiments that decide something has an "
+        f"error rate of at most {100 * verdicts.ALPHA:.0f} %, so up to {expected:.1f} of them may hold a false verdict."
+    )
+
+
 def as_text(table: Sequence[Row], width: int = 160) -> str:
     """A plain table for a terminal, a line a claim, cut to ``width`` characters."""
     heads = ("id", "section", "status", "scale, seeds", "notebook", "claim / setting: result")

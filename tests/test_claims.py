@@ -21,8 +21,8 @@ from paperlib.verdicts import Outcome, Verdict
 ROOT = Path(__file__).resolve().parent.parent
 
 KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat", "status",
-    "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
+    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
 ]  # fmt: skip
 MEASURED = {"reproduced", "supported (proxy)", "contradicted", "contradicted (proxy)", "mixed", "undecided"}
 PLAIN_STATUSES = MEASURED | {
@@ -266,6 +266,16 @@ def test_without_records_it_is_not_run_yet(monkeypatch: pytest.MonkeyPatch) -> N
     assert row.reason == "Known. No run of experiment relu is recorded yet."
 
 
+def test_how_many_false_verdicts_to_expect() -> None:
+    deciding = {
+        (v.experiment, v.scale)
+        for entry in claims.entries() if entry["fate"] == "experiment"
+        for v in verdicts.verdicts(entry["id"]) if v.outcome != "undecided"
+    }  # fmt: skip
+    assert f"the {len(deciding)} experiments" in claims.under_the_table()
+    assert f"up to {len(deciding) / 20:.1f} of them" in claims.under_the_table()
+
+
 # ------------------------------------------------------------------------------------------ as text
 
 
@@ -319,9 +329,9 @@ def test_the_tally(table: list[Row]) -> None:
 # ------------------------------------------------------------------------------------------ the README
 
 
-def test_the_table_of_the_readme_is_current(table: list[Row]) -> None:
+def test_the_table_of_the_readme_is_current() -> None:
     found = re.findall(r"<!-- claims -->\n(.*?)\n<!-- /claims -->", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found == [claims.as_markdown(table, longest=160)], "python tools/readme.py brings it up to date"
+    assert found == [readme.table()], "python tools/readme.py brings it up to date"
 
 
 def test_everything_generated_in_the_readme_is_current() -> None:

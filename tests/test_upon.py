@@ -224,6 +224,9 @@ def test_gains_of_one_arm_are_held_against_nothing(here: Path) -> None:
     for verdict in verdicts.verdicts_of("upon", "sample"):
         frame = evidence.results("upon", "sample")
         values = frame[frame["arm"] == verdict.comparison.a][verdict.comparison.metric]
+        if verdict.outside:  # so few updates may teach a net nothing
+            assert verdict.n < 2 and "of 2 never left guessing" in verdict.text
+            continue
         assert verdict.n == 2 and verdict.estimate == pytest.approx(values.mean())
         assert verdict.comparison.arms == verdict.comparison.a
 

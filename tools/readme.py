@@ -29,8 +29,8 @@ def tally() -> str:
 
 
 def table() -> str:
-    """The table of claims, results cut to a line or two; notebook 00 has them whole."""
-    return claims.as_markdown(claims.rows(), longest=160)
+    """The table of claims, results cut to a line or two; notebook 00 has them whole. And what holds of all of them."""
+    return f"{claims.as_markdown(claims.rows(), longest=160)}\n\n{claims.under_the_table()}"
 
 
 def measured_costs() -> list[dict[str, str]]:
