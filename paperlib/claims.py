@@ -195,10 +195,17 @@ def said(found: Sequence[Verdict], outcome: Outcome) -> str:
 
 
 def results_of(here: Sequence[Verdict]) -> list[str]:
-    """A part each: the arms, what of them, the interval, and for an undecided part what would decide it."""
+    """A part each: the arms, what of them, the interval, and for an undecided part what would decide it.
+
+    The seeds where arms or parts differ in them, the status where parts differ in it.
+    """
     alike = len({v.seeds for v in here}) == 1 and " and " not in here[0].seeds
+    agree = len({v.outcome for v in here}) == 1
     told = [
-        f"{what_of(v)}: {v.text}" + (f" [{v.outlook}]" if v.outlook else "") + ("" if alike else f", n = {v.seeds}")
+        f"{what_of(v)}: {v.text}"
+        + (f" [{v.outlook}]" if v.outlook else "")
+        + ("" if alike else f", n = {v.seeds}")
+        + ("" if agree else f", {v.status}")
         for v in here
     ]
     return list(dict.fromkeys(told))
@@ -259,9 +266,14 @@ def result_of(r: Row) -> str:
 
 
 def told_of(r: Row) -> str:
-    """The result, else the reason; with the command that would decide it."""
+    """The result, else the reason; before it the command that would decide it, which must not be cut."""
     told = result_of(r) or r.reason
-    return f"{told} To decide it: `{r.command}`." if r.command else told
+    return f"{command_of(r)} {told}" if r.command else told
+
+
+def command_of(r: Row) -> str:
+    """A sentence with the command that would decide it."""
+    return f"To decide it: `{r.command}`."
 
 
 def under_the_table() -> str:
@@ -317,10 +329,11 @@ def as_markdown(table: Sequence[Row], longest: int | None = None) -> str:
     heads = ("id", "claim", "status", "scale, seeds", "declared, first run", "result, or reason", "notebook")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in table:
-        result = told_of(r)
+        result = result_of(r) or r.reason
         if longest is not None:
             result = shorten(result, longest, placeholder=" …")
         result += f" (But: {r.caveat}.)" if r.caveat else ""
+        result += f" {command_of(r)}" if r.command else ""
         cells = (places_of(r), r.claim, r.status, evidence_of(r), since_of(r), result, r.notebook)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)

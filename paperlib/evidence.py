@@ -157,11 +157,6 @@ def epochs_of(lines: Record) -> list[Line]:
     return before + [arm | line | {"epoch": len(before) + line["epoch"]} for line in runs.of_kind(lines, "epoch")]
 
 
-def processors(name: str, scale: str) -> list[str]:
-    """The processors on which the recorded runs of an experiment were trained."""
-    return sorted({lines[0].get("env", {}).get("cpu", "unknown") for _, _, lines in records_of(name, scale)})
-
-
 def drops_of(epochs: Sequence[Line]) -> list[int]:
     """The epochs after which the rate fell."""
     return [before["epoch"] for before, after in itertools.pairwise(epochs) if after["lr"] < before["lr"]]

@@ -69,7 +69,7 @@ def verdict_table(*ids: str) -> None:
 def how_of(r: claims.Row) -> str:
     """The reason, the command that would decide it, and when it was declared and first run."""
     since = claims.since_of(r)
-    parts = (r.reason, r.command and f"To decide it: `{r.command}`.", since and f"Declared, first run: {since}.")
+    parts = (r.reason, r.command and claims.command_of(r), since and f"Declared, first run: {since}.")
     return " ".join(part for part in parts if part)
 
 

@@ -273,7 +273,7 @@ def test_how_many_false_verdicts_to_expect() -> None:
         for v in verdicts.verdicts(entry["id"]) if v.outcome != "undecided"
     }  # fmt: skip
     assert f"the {len(deciding)} experiments" in claims.under_the_table()
-    assert f"up to {len(deciding) / 20:.1f} of them" in claims.under_the_table()
+    assert f"up to {0.05 * len(deciding):.1f} of them" in claims.under_the_table()
 
 
 # ------------------------------------------------------------------------------------------ as text
@@ -313,6 +313,17 @@ def test_markdown_keeps_its_cells(table: list[Row]) -> None:
         f"| S0-c | a \\| b | {odd.status} | sample, n = 3 |  | two lines | 06_architecture |"
     )
     assert claims.as_markdown([made_up(result="", reason="because")]).splitlines()[-1].split(" | ")[5] == "because"
+
+
+def test_a_command_is_never_cut(table: list[Row]) -> None:
+    for row in table:
+        if row.command:
+            assert f"To decide it: `{row.command}`." in claims.as_markdown([row], longest=30)
+
+
+def test_parts_that_differ_say_which_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = row_of([verdict("holds"), verdict("contradicted", b="2012/sigmoid")], monkeypatch)
+    assert row.result.startswith(f"{TANH}, supported (proxy); ") and row.result.endswith(", contradicted (proxy)")
 
 
 def test_markdown_can_be_cut() -> None:
