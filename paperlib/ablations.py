@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from paperlib import evidence, experiments
+from paperlib import experiments, verdicts
 from paperlib.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
 
 OF = {
@@ -18,36 +18,28 @@ PLACES = {"cifar10": (0.0, PALETTE[0], "o"), "photos": (0.24, PALETTE[2], "s"), 
 """Scale -> where it stands in an arm's line, its colour and its mark. No arm is at both small scales."""
 SHOWN = (-7.0, 11.0)
 """Points of difference that the picture has room for; an interval that reaches beyond is written out."""
+COLUMNS = ["experiment", "arm", "scale", "n", "enough", "estimate", "low", "high"]
 
 
 def differences() -> pd.DataFrame:
-    """A row an arm and scale: test error above the baseline's (points), paired over the seeds, with 95 % interval.
+    """A row an arm and scale: test error above the baseline's (points), with the interval that decides.
 
-    An arm that stands in two experiments stands here once. The interval is left out below five seeds.
+    Of the declared comparisons of test error with the control. An arm that is in two experiments is here once.
     """
     rows, seen = [], set()
     for name in OF:
-        for scale in PLACES:
-            if (name, scale) not in experiments.EXPERIMENTS:
-                continue
-            frame = evidence.results(name, scale, "test_error").set_index(["arm", "seed"])["test_error"]
-            arms = [arm for arm in experiments.get(name, scale).arms if arm != "baseline"]
-            for arm in arms:
-                if (scale, arm) in seen or arm not in frame.index or "baseline" not in frame.index:
+        for scale in (scale for scale in PLACES if (name, scale) in experiments.EXPERIMENTS):
+            control = experiments.get(name, scale).control
+            for v in verdicts.verdicts_of(name, scale):
+                a, b = v.comparison.a, v.comparison.b
+                if v.comparison.metric != "test_error" or not b or control not in (a, b) or not v.has_value:
                     continue
-                pairs = pd.concat([frame.loc["baseline"], frame.loc[arm]], axis=1, join="inner").dropna()
-                if pairs.empty:
-                    continue
-                seen.add((scale, arm))
-                estimate, low, high, _ = evidence.paired(pairs.iloc[:, 0], pairs.iloc[:, 1], "difference")
-                enough = len(pairs) >= evidence.FEWEST_SEEDS
-                rows.append(
-                    {"experiment": name, "arm": arm, "scale": scale, "n": len(pairs), "estimate": estimate,
-                     "low": low if enough else None, "high": high if enough else None,
-                     "each": " ".join(f"{d:.2f}" for d in pairs.iloc[:, 1] - pairs.iloc[:, 0])}
-                )  # fmt: skip
-    columns = ["experiment", "arm", "scale", "n", "estimate", "low", "high", "each"]
-    return pd.DataFrame(rows, columns=columns)
+                arm, sign = (b, 1) if a == control else (a, -1)
+                if (scale, arm) not in seen:
+                    seen.add((scale, arm))
+                    low, high = sorted((sign * v.low, sign * v.high))
+                    rows.append((name, arm, scale, v.n, v.n >= v.fewest, sign * v.estimate, low, high))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def write_at_the_edge(axes: Axes, y: float, text: str, colour: str) -> None:
@@ -57,7 +49,7 @@ def write_at_the_edge(axes: Axes, y: float, text: str, colour: str) -> None:
 
 
 def ablations() -> Drawing:
-    """Test error of every arm above its baseline: estimate and interval, or, below five seeds, the single seeds."""
+    """Test error of every arm above its baseline: estimate and simultaneous interval; hollow with too few seeds."""
     use_style()
     frame = differences()
     if frame.empty:
@@ -67,16 +59,10 @@ def ablations() -> Drawing:
     for row in frame.to_dict("records"):
         offset, colour, mark = PLACES[row["scale"]]
         y = lines.index((row["experiment"], row["arm"])) + offset
-        if row["n"] >= evidence.FEWEST_SEEDS:
-            axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6)
-            axes.plot(row["estimate"], y, mark, color=colour, ms=5)
-            if row["high"] > SHOWN[1] or row["low"] < SHOWN[0]:
-                write_at_the_edge(axes, y, f"{row['estimate']:.1f} ({row['low']:.1f} to {row['high']:.1f})", colour)
-        else:
-            each = [float(d) for d in row["each"].split()]
-            axes.plot(each, [y] * len(each), mark, color=colour, ms=5, mfc="none")
-            if beyond := [f"{d:.1f}" for d in each if not SHOWN[0] <= d <= SHOWN[1]]:
-                write_at_the_edge(axes, y, ", ".join(beyond), colour)
+        axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6 if row["enough"] else 0.8)
+        axes.plot(row["estimate"], y, mark, color=colour, ms=5, mfc=colour if row["enough"] else "none")
+        if row["high"] > SHOWN[1] or row["low"] < SHOWN[0]:
+            write_at_the_edge(axes, y, f"{row['estimate']:.1f} ({row['low']:.1f} to {row['high']:.1f})", colour)
     axes.axvline(0, color="#555555", lw=0.8)
     for i, (one, two) in enumerate(zip(lines, lines[1:], strict=False)):
         if one[0] != two[0]:
@@ -93,15 +79,13 @@ def ablations() -> Drawing:
         if len(here):
             few, many = here["n"].min(), here["n"].max()
             seeds = f"n = {few}" if few == many else f"n = {few} to {many}"
-            hollow = here["n"].max() < evidence.FEWEST_SEEDS
-            fill, label = "none" if hollow else colour, f"{scale_name(scale)}, {seeds}"
-            axes.plot([], [], mark, color=colour, mfc=fill, label=label)
-    single = (frame["n"] < evidence.FEWEST_SEEDS).any()
-    marks = "; hollow: single seeds, too few for an interval" if single else ", with 95 % intervals"
-    axes.set_title(f"One thing changed{marks}")
+            fill = colour if here["enough"].any() else "none"
+            axes.plot([], [], mark, color=colour, mfc=fill, label=f"{scale_name(scale)}, {seeds}")
+    hollow = "" if frame["enough"].all() else "; hollow: too few seeds to decide"
+    axes.set_title(f"One thing changed, with simultaneous 95 % intervals{hollow}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    clear = frame[(frame["low"] > 0) | (frame["high"] < 0)]
-    alt = f"Test error of {len(frame)} changed nets above their baseline's. Intervals that leave out 0: " + "; ".join(
+    clear = frame[frame["enough"] & ((frame["low"] > 0) | (frame["high"] < 0))]
+    alt = f"Test error of {len(frame)} changed nets above their baseline's. Intervals without 0: " + "; ".join(
         f"{row.arm} ({row.scale}) {row.estimate:.1f}" for row in clear.itertuples()
     )
     return Drawing(figure, frame.round(4), alt)

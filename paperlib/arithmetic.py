@@ -538,7 +538,7 @@ def passes() -> Outcome:
 
 
 def training_time() -> Outcome:
-    """S1-e and S5-g: what 5 to 6 days on two GTX 580 mean, in images a second and in share of the cards' peak."""
+    """S1-e and S1-i: what 5 to 6 days on two GTX 580 mean, in images a second and in share of the cards' peak."""
     fast, slow = paper.TRAINING_DAYS
     images = paper.TRAINING_IMAGES * paper.OPTIMISER.epochs
     rate = [images / (days * 86_400) for days in (slow, fast)]

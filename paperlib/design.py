@@ -33,14 +33,15 @@ def leaves(changes: Changes, part: str) -> Changes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm ``a`` against arm ``b``, for one claim: paired over the seeds.
+    """Arm ``a`` against arm ``b``, for one claim.
 
     ``transform`` "difference" is metric(b) - metric(a); "log_ratio" is metric(b) / metric(a), for times.
     Positive (a ratio above 1) means that the claim's direction holds. Without ``b``, the metric of ``a`` is itself
     such a difference, and held against 0. The question is the "direction" (with
     ``smallest_effect``, in the metric's units or as a ratio, the smallest that would be of interest), the "size"
     (is it ``target``, give or take a factor of 1.5?) or "at least" (is it ``target`` or more?). A comparison
-    that no claim of the paper makes has the claim "".
+    that no claim of the paper makes has the claim "". ``paired`` compares seed by seed: only for an arm that is the
+    other one, bit for bit, until a late switch acts.
     """
 
     claim: str

@@ -1,7 +1,7 @@
-"""What recorded runs say: tidy results, the choice of learning rates, paired statistics, verdicts.
+"""Recorded runs: reading them, the metrics of one run, the choice of learning rates.
 
 Only records under ``data/recorded/`` count as evidence; a user's own ``runs/`` are never read here, but for
-:func:`agreement`, which compares the two.
+:func:`agreement`, which compares the two. What the records say of a claim is in :mod:`paperlib.verdicts`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,42 @@ import hashlib
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
 import pandas as pd
 from safetensors import safe_open
-from scipy import stats
 from torch import Tensor
 
-from paperlib import design, experiments, kernels, runs
-from paperlib.design import Comparison, Experiment
+from paperlib import experiments, kernels, runs
 from paperlib.errors import PaperlibError
+from paperlib.recipe import Sizes
 from paperlib.runs import Line, Run
 from paperlib.seeding import generator
 
 RECORDED = runs.ROOT / "data" / "recorded"
-FEWEST_SEEDS = 5  # below this a verdict is "inconclusive", whatever the interval says
 Record = list[Line]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_CACHES: list[Callable[[], None]] = []
+
+
+def cached(function: Callable[P, T]) -> Callable[P, T]:
+    """Work it out once a process, or once until :func:`forget`: for what depends on the records."""
+    remembering = cache(function)
+    _CACHES.append(remembering.cache_clear)
+    return remembering  # type: ignore[return-value]
+
+
+def forget() -> None:
+    """Read the records again at the next question; for processes that add some."""
+    for clear in _CACHES:
+        clear()
+
 
 # ---------------------------------------------------------------------------------------------------------
 # Reading records
@@ -66,7 +81,22 @@ def write_checksums(folder: Path) -> None:
     runs.write_whole(folder / CHECKSUMS, "".join(lines).encode())
 
 
-@cache
+COMMITS = "COMMITS.txt"
+
+
+def commits_of(folder: Path) -> str:
+    """The commits of the code that made the records below ``folder``: number of records and commit, a line each."""
+    firsts = (json.loads(path.open(encoding="utf-8").readline()) for path in sorted(folder.glob("*/*/*.jsonl")))
+    counts = Counter(first["code"].get("commit", "unknown") for first in firsts)
+    return "".join(f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts))
+
+
+def write_commits(folder: Path) -> None:
+    """List the commits of all records below ``folder``."""
+    runs.write_whole(folder / COMMITS, commits_of(folder).encode())
+
+
+@cached
 def _read_all(folder: Path) -> dict[str, Record]:
     records: dict[str, Record] = {}
     sums = read_checksums(folder)
@@ -87,12 +117,6 @@ def recorded(folder: Path | None = None) -> dict[str, Record]:
     return _read_all(folder or RECORDED)
 
 
-def forget() -> None:
-    """Read the records again at the next question; for processes that add some."""
-    _read_all.cache_clear()
-    _column.cache_clear()
-
-
 def stale() -> list[str]:
     """Ids of records that no declared experiment yields: listed, never used."""
     declared = {run_id for e in experiments.DECLARED for run_id in e.ids()}
@@ -101,9 +125,14 @@ def stale() -> list[str]:
 
 def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
     """(arm, seed, record) of every recorded run of an experiment, in the order of its declaration."""
-    known = recorded()
+    return list(_records_of(RECORDED, name, scale))
+
+
+@cached
+def _records_of(folder: Path, name: str, scale: str) -> tuple[tuple[str, int, Record], ...]:
+    known = _read_all(folder)
     ids = experiments.get(name, scale).ids()
-    return [(arm, seed, known[run_id]) for run_id, (arm, seed, _) in ids.items() if run_id in known]
+    return tuple((arm, seed, known[run_id]) for run_id, (arm, seed, _) in ids.items() if run_id in known)
 
 
 def longest(name: str, scale: str) -> tuple[str, int, Record] | None:
@@ -128,11 +157,6 @@ def epochs_of(lines: Record) -> list[Line]:
     return before + [arm | line | {"epoch": len(before) + line["epoch"]} for line in runs.of_kind(lines, "epoch")]
 
 
-def processors(name: str, scale: str) -> list[str]:
-    """The processors on which the recorded runs of an experiment were trained."""
-    return sorted({lines[0].get("env", {}).get("cpu", "unknown") for _, _, lines in records_of(name, scale)})
-
-
 def drops_of(epochs: Sequence[Line]) -> list[int]:
     """The epochs after which the rate fell."""
     return [before["epoch"] for before, after in itertools.pairwise(epochs) if after["lr"] < before["lr"]]
@@ -154,7 +178,7 @@ def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     return pd.DataFrame({column: _column(RECORDED, name, scale, column) for column in columns})
 
 
-@cache
+@cached
 def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]:
     """One column of :func:`results`, worked out once a process."""
     measures: dict[str, Callable[[str, int, Record], Any]] = {
@@ -236,16 +260,35 @@ def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float
     return read
 
 
+STALLED = 0.8
+"""A run whose error stays above this share of the error of guessing has learnt nothing."""
+
+
+def stalled(lines: Record) -> bool:
+    """Whether a run never left guessing.
+
+    Judged by its lowest test or validation error; without those by the last running training error. A record without
+    any of them (an average of nets) is not stalled.
+    """
+    unseen = [
+        line[key] for line in runs.of_kind(lines, "epoch") for key in ("test_error", "validation_error") if key in line
+    ]
+    seen = [line["train_error"] for line in runs.of_kind(lines, "window")][-1:]
+    if not unseen and not seen:
+        return False
+    classes = lines[0]["config"]["sizes"].get("classes", Sizes().classes)
+    return bool(min(unseen or seen) > STALLED * 100 * (1 - 1 / classes))
+
+
 def _converged(lines: Record) -> float:
     """Updates to the first epoch whose test error is within a point of the run's lowest; NaN if it never learnt.
 
     The paper does not say what "converge" means; this is our definition, for runs at a constant rate (S4.2-c).
     """
     found = [line for line in runs.of_kind(lines, "epoch") if "test_error" in line]
-    classes = Run.from_config(lines[0]["config"]).sizes.classes
-    lowest = min((line["test_error"] for line in found), default=math.inf)
-    if lowest > 0.8 * 100 * (1 - 1 / classes):  # hardly better than guessing
+    if not found or stalled(lines):
         return math.nan
+    lowest = min(line["test_error"] for line in found)
     return float(next(line["step"] for line in found if line["test_error"] <= lowest + 1))
 
 
@@ -311,172 +354,6 @@ def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]
 def chosen_rates(scale: str, name: str = "relu-rates") -> dict[str, float | None]:
     """Arm -> the rate that a recorded sweep, by default Figure 1's, chooses, None where it cannot tell yet."""
     return {arm: choose_rate(errors) for arm, errors in swept(scale, name).items()}
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Paired statistics
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the records say of one comparison. ``low`` and ``high`` are the 95 % interval of ``estimate``;
-    ``bound`` is "lower" where the run of b was censored for at least one seed, "upper" where that of a was: then
-    ``estimate`` is only a bound, and there is no interval; "both" where both were, and nothing is bounded. It is ""
-    where no run was censored.
-    """
-
-    comparison: Comparison
-    experiment: str
-    scale: str
-    n: int
-    estimate: float
-    low: float
-    high: float
-    p: float
-    bound: str
-    proxy: bool
-    status: str = ""
-    p_holm: float = math.nan
-
-    @property
-    def text(self) -> str:
-        """The result in a few characters: estimate and interval, with the unit."""
-        ratio = self.comparison.transform == "log_ratio"
-        unit = "times" if ratio else UNITS.get(self.comparison.metric, "points")
-        unit, digits = f" {unit}" if unit else "", ".2f"
-        if self.bound == "both":
-            return "neither arm got there with all seeds"
-        if self.bound:
-            return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:{digits}}{unit} (bound)"
-        if math.isnan(self.estimate):
-            return "a seed without a value"
-        if math.isnan(self.low):
-            return f"{self.estimate:{digits}}{unit}"
-        return f"{self.estimate:{digits}}{unit} ({self.low:{digits}} to {self.high:{digits}})"
-
-
-def paired(
-    a: Sequence[float], b: Sequence[float], transform: str, null: float | None = None
-) -> tuple[float, float, float, float]:
-    """Estimate, 95 % t interval and two-sided p of b against a, paired; "difference" b - a or "log_ratio" b / a.
-
-    p is against ``null``, by default no difference, or the ratio 1. The interval and p are NaN for fewer than two
-    pairs; two pairs that agree to the last bit have no width.
-    """
-    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    d = np.log(y / x) if transform == "log_ratio" else y - x
-    back: Callable[[float], float] = math.exp if transform == "log_ratio" else float
-    mean = float(d.mean())
-    if len(d) < 2:
-        return back(mean), math.nan, math.nan, math.nan
-    error = float(d.std(ddof=1)) / math.sqrt(len(d))
-    half = float(stats.t.ppf(0.975, len(d) - 1)) * error
-    away = mean - (0.0 if null is None else math.log(null) if transform == "log_ratio" else null)
-    p = float(2 * stats.t.sf(abs(away) / error, len(d) - 1)) if error else float(away == 0)
-    return back(mean), back(mean - half), back(mean + half), p
-
-
-def compare(experiment: Experiment, comparison: Comparison) -> Verdict | None:
-    """The verdict on one comparison, or None where no seed has both arms recorded."""
-    frame = results(experiment.name, experiment.scale, comparison.metric, "steps")
-    a, b = (frame[frame["arm"] == arm].set_index("seed") for arm in (comparison.a, comparison.b or comparison.a))
-    seeds = [s for s in a.index if s in b.index]
-    if not seeds:
-        return None
-    a, b = a.loc[seeds], b.loc[seeds]
-    x, y = a[comparison.metric], b[comparison.metric]
-    if not comparison.b:
-        x = x * 0.0  # NaN stays NaN
-    null = None if comparison.question == "direction" else comparison.target
-    values, bound = paired(list(x), list(y), comparison.transform, null), ""
-    if comparison.metric == "updates" and (x.isna().any() or y.isna().any()):
-        # a censored run takes at least its steps, a diverged one for ever; the weakest of the seeds' bounds is safe
-        bound = "both" if x.isna().any() and y.isna().any() else "lower" if y.isna().any() else "upper"
-        least_a, least_b = (f["steps"].where(f["status"] != "diverged", math.inf) for f in (a, b))
-        ratios = y.fillna(least_b) / x.fillna(least_a)
-        safe = {"both": math.nan, "lower": float(ratios.min()), "upper": float(ratios.max())}[bound]
-        values = (safe, math.nan, math.nan, math.nan)
-    verdict = Verdict(comparison, experiment.name, experiment.scale, len(seeds), *values, bound, experiment.proxy)
-    return replace(verdict, status=status_of(verdict))
-
-
-def status_of(v: Verdict) -> str:
-    """The status of DESIGN's list, from the interval alone (or the bound).
-
-    Fewer than five seeds are inconclusive, and so is the size of an effect at a proxy's scale, which can show a
-    direction and not the paper's number.
-    """
-    c = v.comparison
-    good = "supported (proxy)" if v.proxy else "reproduced"
-    low, high = {"lower": (v.estimate, math.inf), "upper": (0.0, v.estimate)}.get(v.bound, (v.low, v.high))
-    if v.n < FEWEST_SEEDS or math.isnan(low):  # no interval: a seed without the metric
-        return "inconclusive"
-    if v.proxy and c.question != "direction":
-        return "inconclusive"
-    if c.question == "size":
-        near = c.target / 1.5 <= low and high <= c.target * 1.5
-        return good if near else "contradicted" if not low <= c.target <= high else "inconclusive"
-    null = c.target if c.question == "at least" else 1.0 if c.transform == "log_ratio" else 0.0
-    if low > null:
-        return good
-    if high < null:
-        return "contradicted"
-    if c.question == "direction":
-        delta = c.smallest_effect
-        inside = (1 / delta < low and high < delta) if c.transform == "log_ratio" else (-delta < low and high < delta)
-        if inside:
-            return f"no effect ≥ {delta:g}"
-    return "inconclusive"
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p-values; NaN stays NaN and does not count."""
-    order = sorted((i for i, p in enumerate(ps) if not math.isnan(p)), key=lambda i: ps[i])
-    adjusted, running = [math.nan] * len(ps), 0.0
-    for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(order) - rank) * ps[i]))
-        adjusted[i] = running
-    return adjusted
-
-
-def verdicts_of(name: str, scale: str) -> list[Verdict]:
-    """The verdicts on all comparisons of an experiment that have records.
-
-    p is adjusted over the tests of the experiment; one test that answers two claims counts once.
-    """
-    experiment = experiments.get(name, scale)
-    found = [v for c in experiment.comparisons if (v := compare(experiment, c))]
-    tests = {replace(v.comparison, claim=""): v.p for v in found}
-    adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
-    return [replace(v, p_holm=adjusted[replace(v.comparison, claim="")]) for v in found]
-
-
-def verdicts(claim: str) -> list[Verdict]:
-    """All verdicts that bear on a claim, those of the largest scale first."""
-    return _where(lambda _, comparison: comparison.claim == claim)
-
-
-def verdicts_beside(name: str, arms: str) -> list[Verdict]:
-    """The verdicts on a pair of arms of an experiment that bear on no claim, those of the largest scale first.
-
-    Raises :class:`PaperlibError` where no such comparison is declared.
-    """
-
-    def beside(experiment: str, comparison: Comparison) -> bool:
-        return experiment == name and comparison.arms == arms and not comparison.claim
-
-    if not any(beside(e.name, c) for e in experiments.DECLARED for c in e.comparisons):
-        raise PaperlibError(f"experiment {name!r} has no comparison {arms!r} beside those of claims")
-    return _where(beside)
-
-
-def _where(bears: Callable[[str, Comparison], bool]) -> list[Verdict]:
-    """The verdicts on those comparisons for which ``bears(experiment's name, comparison)``, largest scale first."""
-    found = [
-        v for e in experiments.DECLARED if any(bears(e.name, c) for c in e.comparisons)
-        for v in verdicts_of(e.name, e.scale) if bears(e.name, v.comparison)
-    ]  # fmt: skip
-    return sorted(found, key=lambda v: -design.SCALES.index(v.scale))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ ABLATIONS: dict[str, Changes] = {
     "2x2": {"model.pool": "2x2"},
     "2x2 as run": {"model.pool": "2x2_as_run"},
     "neither": NO_AUGMENTATION,
+    "without both": {**NO_AUGMENTATION, "model.dropout": 0.0},
     "crops only": {"augment.mirror": "none"},
     "vertical": {"augment.mirror": "vertical"},
     "both mirrors": {"augment.mirror": "both"},
@@ -290,11 +291,10 @@ CONVERGE = Experiment(
     {"dropout": {}, "no dropout": NO_DROPOUT}, tuple(range(10)),
     comparisons=(
         Comparison("S4.2-c.1", "no dropout", "dropout", "converged", "log_ratio", smallest_effect=1.1),
-        Comparison("S4.2-c.2", "no dropout", "dropout", "converged", "log_ratio", "size", 1.1, target=2.0),
     ),
 )  # fmt: skip
-"""48 epochs, because after 24 the net with dropout was still improving. The form is not the paper's, so the size of
-the effect is a proxy's and decides nothing."""
+"""48 epochs, because after 24 the net with dropout was still improving. The form is not the paper's, so that its
+factor of two cannot be decided here."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 6: ten views, averages of nets, pre-training; and what the trained nets have learnt
@@ -474,13 +474,16 @@ minutes an epoch on one core. The rate is the paper's, divided by 10 where the h
 # ---------------------------------------------------------------------------------------------------------
 # ILSVRC-2012: the training itself, for who has the images and the GPUs
 
+FULL_ABLATIONS = (
+    "no lrn", "2x2", "2x2 as run", "one tower", "no noise", "neither", "no dropout", "without both", "conv6 added",
+)  # fmt: skip
 FULL = Experiment(
     "full", "ilsvrc2012", "the training of section 5", Recipe.source2012(), Sizes(), Stop(epochs=90, window=100),
     {
         "source": {},
         "paper": {**TO_PAPER, "stop.validation": 50_000},
         # what the ablations of the paper would take
-        **{arm: ABLATIONS[arm] for arm in ("no lrn", "2x2", "2x2 as run", "one tower", "no noise", "conv6 added")},
+        **{arm: ABLATIONS[arm] for arm in FULL_ABLATIONS},
         **{f"no {layer}": ABLATIONS[f"no {layer}"] for layer in CONVOLUTIONS},
         "five nets": {"members": 5},
         # small enough to see on any machine, with --smoke, whether all of it runs

@@ -8,6 +8,7 @@ Figure 2 stands in :mod:`paperlib.figure2`, what belongs to section 6 in :mod:`p
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from paperlib import claims, data, evidence, figure1, paper, runs, section6, weights
+from paperlib import claims, data, evidence, figure1, paper, runs, section6, verdicts, weights
 from paperlib.ablations import ablations
 from paperlib.errors import PaperlibError
 from paperlib.figure2 import CROSSING, TOWER_COLOURS, fig2
@@ -114,9 +115,9 @@ def fig1(scale: str = "cifar10") -> Drawing:
 
 def ratio_text(scale: str, setting: str) -> str:
     """ "tanh takes x times as long (low to high), n = 3", from the records."""
-    for v in evidence.verdicts_of("relu", scale):
+    for v in verdicts.verdicts_of("relu", scale):
         if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
-            return f"tanh takes {v.text.replace(' times', '×')}, n = {v.n}"
+            return f"{v.sentence('tanh takes {}').replace(' times', '×')}, n = {v.seeds}"
     return "no pair of runs recorded"
 
 
@@ -130,7 +131,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
     found = {
         v.comparison.a.split("/")[0]: v
         for name in ("relu", "relu-parts")
-        for v in evidence.verdicts_of(name, scale)
+        for v in verdicts.verdicts_of(name, scale)
         if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
     }
     shown = [(s, found[s]) for s in settings if s in found]
@@ -138,6 +139,8 @@ def relu_parts(scale: str = "sample") -> Drawing:
     frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
     figure, axes = plt.subplots(figsize=(7.6, 2.9))
     for y, (_, v) in enumerate(shown):
+        if not v.has_value:
+            continue
         if not v.bound:
             axes.plot([v.low, v.high], [y, y], color=PALETTE[0], lw=2)
         axes.plot(v.estimate, y, {"lower": ">", "upper": "<"}.get(v.bound, "o"), ms=7, color=PALETTE[0])
@@ -152,9 +155,9 @@ def relu_parts(scale: str = "sample") -> Drawing:
     axes.set(
         xlim=(0.22, 12),
         ylim=(max(len(shown), 1) - 0.5, -0.5),
-        xlabel="updates of tanh / updates of ReLU (95 % interval; triangle: bound)",
+        xlabel="updates of tanh / updates of ReLU (interval; triangle: bound)",
     )
-    axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.n}" for s, v in shown])
+    axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.seeds}" for s, v in shown])
     axes.set_title(f"Time to {figure1.UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
         f"{settings[s]}: {v.text}" for s, v in shown
@@ -167,9 +170,16 @@ def relu_parts(scale: str = "sample") -> Drawing:
 
 STATUS_COLOURS = {
     "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": "#d9a9d0", "reproduced": PALETTE[0],
-    "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "erratum": PALETTE[1], "no effect": PALETTE[8],
-    "inconclusive": "#b0b0b0", "cited": "#ead7c0", "no measure": "#f5efb8", "not run": "#ffffff",
+    "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "contradicted (proxy)": "#eba57f",
+    "erratum": PALETTE[1], "no effect": PALETTE[8], "no effect (proxy)": "#b9d8f2", "mixed": "#c9b8e8",
+    "undecided": "#b0b0b0", "cited": "#ead7c0", "needs ImageNet": "#e4efe4", "no measure": "#f5efb8",
+    "not run yet": "#dddddd", "not run": "#ffffff",
 }  # fmt: skip
+
+
+def kind_of(status: str) -> str:
+    """A status without the size of the effect: "no effect ≥ 0.5 (proxy)" is "no effect (proxy)"."""
+    return re.sub(r" ≥ [^(]*?(?= \(|$)", "", status)
 
 
 def fig_claims() -> Drawing:
@@ -177,7 +187,7 @@ def fig_claims() -> Drawing:
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
-    kinds = frame["status"].str.replace(r" ≥.*", "", regex=True)
+    kinds = frame["status"].map(kind_of)
     sections = list(dict.fromkeys(frame["section"]))
     figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(sections) + 1.1))
     for y, section in enumerate(sections):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,11 +17,11 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 
-from paperlib import claims, design, evidence, experiments, figures, runs, train
+from paperlib import claims, design, evidence, experiments, figures, runs, train, verdicts
 from paperlib.data import Dataset
 from paperlib.errors import PaperlibError
-from paperlib.evidence import Verdict
 from paperlib.style import markdown_table, scale_name, show
+from paperlib.verdicts import Verdict
 
 __all__ = [
     "claim_table", "draw_running_error", "live_scale", "markdown_table", "rate_table", "ratio_table", "result_table",
@@ -48,7 +47,7 @@ def source(thing: Any) -> None:
 
 def claim_table(*ids: str) -> None:
     """What the paper claims: id, claim and what is known of it, in our words."""
-    rows = [(_in_one_line(r.id), r.claim, entry["note"]) for r, entry in ((claims.row(i), entry_of(i)) for i in ids)]
+    rows = [(_in_one_line(claims.row(i).id), claims.row(i).claim, claims.entry_of(i)["note"]) for i in ids]
     say(markdown_table(("id", "the claim", "known or disputed"), rows))
 
 
@@ -57,20 +56,21 @@ def _in_one_line(claim_id: str) -> str:
     return f'<span style="white-space: nowrap">**{claim_id}**</span>'
 
 
-def entry_of(claim_id: str) -> dict[str, Any]:
-    """The row of claims.toml with this id."""
-    claims.row(claim_id)  # raises for an unknown one
-    return next(entry for entry in claims.entries() if entry["id"] == claim_id)
-
-
 def verdict_table(*ids: str) -> None:
     """What became of claims: status, result with scale and number of seeds, and the reason."""
     rows = []
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
         proof += f". But: {r.caveat}" if r.caveat else ""
-        rows.append((_in_one_line(r.id), f"**{r.status}**", (claims.result_of(r) or "–") + proof, r.reason))
+        rows.append((_in_one_line(r.id), f"**{r.status}**", (claims.result_of(r) or "–") + proof, how_of(r)))
     say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
+
+
+def how_of(r: claims.Row) -> str:
+    """The reason, the command that would decide it, and when it was declared and first run."""
+    since = claims.since_of(r)
+    parts = (r.reason, r.command and claims.command_of(r), since and f"Declared, first run: {since}.")
+    return " ".join(part for part in parts if part)
 
 
 HEADINGS: dict[str, tuple[str, str]] = {
@@ -99,7 +99,7 @@ def scales_of(name: str, scale: str | None) -> list[str]:
     if scale is not None:
         return [scale]
     declared = [each for each in reversed(design.SCALES) if name in experiments.names(each)]
-    compared = [each for each in declared if evidence.verdicts_of(name, each)]
+    compared = [each for each in declared if verdicts.verdicts_of(name, each)]
     return compared or [each for each in declared if evidence.records_of(name, each)] or declared[:1]
 
 
@@ -146,39 +146,19 @@ def _result_table(name: str, scale: str, metric: str) -> None:
 
 
 def ratio_table(name: str, scale: str | None = None) -> None:
-    """The comparisons of an experiment: estimate with 95 % interval, adjusted p, number of seeds, status, claim.
+    """The comparisons of an experiment: estimate with its interval, number of seeds, status, claim.
 
     Without a ``scale``, a table for each at which there are runs, the largest first.
     """
-    there = scales_of(name, scale)
-    shown = [v for each in there for v in _ratio_table(name, each)]
+    shown = [v for each in scales_of(name, scale) for v in _ratio_table(name, each)]
     if shown:
-        lines = how_to_read(shown)
-        if seeds_left_over(shown):
-            lines.append(
-                "Where an arm has more seeds than the other, the estimate takes those that both have, and so is not "
-                "the difference of the means of all."
-            )
-        if len(found := sorted({cpu for each in there for cpu in evidence.processors(name, each)})) > 1:
-            lines.append(
-                f"Trained on {' and '.join(found)}: pairs share their seeds, and where they do not share the machine, "
-                "last digits part them from the first updates on, as another seed might."
-            )
-        say(" ".join(lines))
-
-
-def seeds_left_over(found: Sequence[Verdict]) -> bool:
-    """Whether some of these comparisons leaves out seeds of one of its arms."""
-    pairs = [v for v in found if v.comparison.b]
-    places = {(v.experiment, v.scale) for v in pairs}
-    seeds = Counter((*place, arm) for place in places for arm, _, _ in evidence.records_of(*place))
-    return any(v.n < seeds[v.experiment, v.scale, arm] for v in pairs for arm in (v.comparison.a, v.comparison.b))
+        say(" ".join(how_to_read(shown)))
 
 
 def how_to_read(found: Sequence[Verdict]) -> list[str]:
     """What the columns of a table of comparisons mean, as far as it has them: a sentence or two each."""
     pairs = [v for v in found if v.comparison.b]
-    ratio, points = ([v for v in pairs if (v.comparison.transform == "log_ratio") is each] for each in (True, False))
+    ratio, points = ([v for v in pairs if v.ratio is each] for each in (True, False))
     words = ["the second arm divided by the first (above 1, the first is better)"] if ratio else []
     words += ["the second arm minus the first (above 0, the first is better)"] if points else []
     words += ["what is measured of the one arm (above 0, the direction holds)"] if len(pairs) < len(found) else []
@@ -191,37 +171,29 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     if any(v.comparison.question != "direction" and v.proxy for v in found):
         lines.append("A proxy can decide a direction, never a size.")
     if any(v.bound in ("lower", "upper") for v in found):
-        lines.append("*bound*: the weakest of the seeds' bounds.")
-    holm = "*p (Holm)*: corrected for all comparisons of its table; the verdict goes by the interval, which is not."
-    return [*lines, holm]
+        lines.append("*bound*: the weakest of the seeds' bounds; it decides a direction, never a size.")
+    lines.append(
+        "All intervals of one experiment hold together with 95 % confidence, and the interval decides. "
+        "They cover seeds, not test images."
+    )
+    return lines
 
 
 def _ratio_table(name: str, scale: str) -> list[Verdict]:
     """One of them; gives the verdicts that it shows, none where there is nothing to compare."""
-    rows, verdicts = [], evidence.verdicts_of(name, scale)
-    for v in verdicts:
+    rows, found = [], verdicts.verdicts_of(name, scale)
+    for v in found:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
-        p = "–" if math.isnan(v.p_holm) else f"{v.p_holm:.2g}"
-        rows.append(
-            (
-                c.arms,
-                c.metric.replace("_", " "),
-                question[c.question],
-                v.text,
-                p,
-                v.n,
-                f"**{v.status}**",
-                c.claim or "–",
-            )
-        )
+        status = f"**{v.status}**" + (f" ({v.outlook})" if v.outlook else "")
+        rows.append((c.arms, c.metric.replace("_", " "), question[c.question], v.text, v.seeds, status, c.claim or "–"))
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return []
-    heads = ("arms", "of", "question", "estimate (95 % interval)", "p (Holm)", "seeds", "verdict", "claim")
+    heads = ("arms", "of", "question", "estimate (interval)", "seeds", "verdict", "claim")
     proxy = experiments.get(name, scale).proxy
     say(f"Compared, {scale_name(scale, proxy)}:\n\n" + markdown_table(heads, rows))
-    return verdicts
+    return found
 
 
 def say_of_the_baseline() -> None:

@@ -358,6 +358,7 @@ def record(
         written.append(target)
     if written and into == evidence.RECORDED:
         evidence.write_checksums(into)
+        evidence.write_commits(into)
     evidence.forget()
     return written
 
@@ -379,6 +380,7 @@ def promote(pending: Path) -> list[str]:
                 source.with_suffix(suffix).replace(target.with_suffix(suffix))
     if moved:
         evidence.write_checksums(evidence.RECORDED)
+        evidence.write_commits(evidence.RECORDED)
     evidence.forget()
     ids_moved = {first["id"] for first in moved}
     return [f"{e.name}, {e.scale}" for e in complete if ids_moved & set(e.ids())]

@@ -362,6 +362,6 @@ def test_experiments_of_the_table_compare_for_their_claims_and_no_others() -> No
     for experiment in experiments.DECLARED:
         for comparison in experiment.comparisons:
             if comparison.claim:
-                compared.setdefault(comparison.claim, set()).add(experiment.name)
+                compared.setdefault(claims.row(comparison.claim).id, set()).add(experiment.name)
     named = {entry["id"]: set(entry["experiments"]) for entry in claims.entries() if entry["fate"] == "experiment"}
     assert named == compared

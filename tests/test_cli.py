@@ -279,8 +279,8 @@ def test_check_fails_only_where_something_needed_is_missing(
 # ------------------------------------------------------------------------------------------ the table of claims
 
 KEYS = [
-    "id", "section", "claim", "setting", "kind", "needs", "scale", "seeds", "result", "caveat", "status", "reason",
-    "notebook",
+    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
+    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
 ]  # fmt: skip
 
 

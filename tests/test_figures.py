@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,7 +22,7 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from safetensors import safe_open
 
-from paperlib import claims, data, design, evidence, experiments, figure1, figures, runs, section6, weights
+from paperlib import claims, data, design, evidence, experiments, figure1, figures, runs, section6, verdicts, weights
 from paperlib.errors import PaperlibError
 from paperlib.figures import DRAWINGS, TABLES, Picture
 from paperlib.recipe import Stop
@@ -266,9 +267,9 @@ def test_updates_an_epoch_of_what_ended_in_the_first() -> None:
 
 def test_every_status_has_a_colour_and_every_unit_a_name() -> None:
     for row in claims.rows():
-        assert re.sub(r" ≥.*", "", row.status) in figures.STATUS_COLOURS
-    for status in ("reproduced", "supported (proxy)", "contradicted", "no effect", "inconclusive"):
-        assert status in figures.STATUS_COLOURS
+        assert figures.kind_of(row.status) in figures.STATUS_COLOURS
+    for outcome, proxy in itertools.product(get_args(verdicts.Outcome), (True, False)):
+        assert figures.kind_of(verdicts.in_words(outcome, proxy, "0.5 and 1")) in figures.STATUS_COLOURS
     assert set(figures.UNIT_COLOURS) == set(figures.UNIT_NAMES) == set(figures.UNIT_DASHES) == set(figure1.UNITS)
     assert set(figures.SCALE_NAMES) == set(design.SCALES)
     assert len({*figures.UNIT_DASHES.values()}) == len({*figures.UNIT_COLOURS.values()}) == 4

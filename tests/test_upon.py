@@ -14,7 +14,7 @@ import pytest
 import tiny
 import torch
 
-from paperlib import data, design, evaluate, evidence, experiments, journal, runner, runs, train, weights
+from paperlib import data, design, evaluate, evidence, experiments, journal, runner, runs, train, verdicts, weights
 from paperlib.data import FINGERPRINTS
 from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
@@ -222,9 +222,12 @@ def test_an_average_against_its_members_by_hand(tmp_path: Path) -> None:
 def test_gains_of_one_arm_are_held_against_nothing(here: Path) -> None:
     runner.run("upon", "sample", progress=False, arms=["scratch", "three"])
     runner.record("upon", "sample")
-    for verdict in evidence.verdicts_of("upon", "sample"):
+    for verdict in verdicts.verdicts_of("upon", "sample"):
         frame = evidence.results("upon", "sample")
         values = frame[frame["arm"] == verdict.comparison.a][verdict.comparison.metric]
+        if verdict.outside:  # so few updates may teach a net nothing
+            assert verdict.n < 2 and "of 2 never left guessing" in verdict.text
+            continue
         assert verdict.n == 2 and verdict.estimate == pytest.approx(values.mean())
         assert verdict.comparison.arms == verdict.comparison.a
 

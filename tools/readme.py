@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from paperlib import claims, data, evidence, experiments, figures, runs
+from paperlib import claims, data, evidence, experiments, figures, runs, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -29,8 +29,8 @@ def tally() -> str:
 
 
 def table() -> str:
-    """The table of claims, results cut to a line or two; notebook 00 has them whole."""
-    return claims.as_markdown(claims.rows(), longest=160)
+    """The table of claims, results cut to a line or two; notebook 00 has them whole. And what holds of all of them."""
+    return f"{claims.as_markdown(claims.rows(), longest=160)}\n\n{claims.under_the_table()}"
 
 
 def measured_costs() -> list[dict[str, str]]:
@@ -67,12 +67,12 @@ def figure1() -> str:
     """What Figure 1 came to, a sentence a scale."""
     sentences = []
     for scale in ("cifar10", "sample"):
-        for v in evidence.verdicts_of("relu", scale):
+        for v in verdicts.verdicts_of("relu", scale):
             if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh"):
                 setting = v.comparison.a.split("/")[0]
+                found = v.sentence("tanh takes {} as many updates as ReLU")
                 sentences.append(
-                    f"- {figures.SCALE_NAMES[scale]}, setting of {setting}: tanh takes {v.text} as many updates "
-                    f"as ReLU, n = {v.n} ({v.status})."
+                    f"- {figures.SCALE_NAMES[scale]}, setting of {setting}: {found}, n = {v.seeds} ({v.status})."
                 )
     return "\n".join(sentences) or "- nothing recorded yet"
 
