@@ -19,8 +19,9 @@ import torch
 
 from benchmarks import draw
 from benchmarks.timing import ROUNDS, Result
-from paperlib.runs import environment, write_whole
-from paperlib.train import keep_freed_memory
+from paperlib.files import write_whole
+from paperlib.training.loop import keep_freed_memory
+from paperlib.training.records import environment
 
 NAMES = ("lrn", "net", "data", "augment", "cifar", "towers", "growth")
 

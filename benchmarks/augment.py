@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.timing import Result, compare
-from paperlib.augment import Augmenter
-from paperlib.models import FULL_SIZES
+from paperlib.data.augment import Augmenter
+from paperlib.nets.sizes import FULL_SIZES
 from paperlib.recipe import Recipe
 
 BATCH, FEW = 128, 32

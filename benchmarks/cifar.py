@@ -14,13 +14,14 @@ from torchvision.transforms import v2
 
 from benchmarks.net import stock_modules
 from benchmarks.timing import Result, compare
-from paperlib import models, train
-from paperlib.data import Dataset
-from paperlib.experiments import BASELINE
-from paperlib.layers import set_step
-from paperlib.models import EVIDENCE_SIZES
+from paperlib.data.images import Dataset
+from paperlib.experiments.declared import BASELINE
+from paperlib.nets import table
+from paperlib.nets.layers import set_step
+from paperlib.nets.sizes import EVIDENCE_SIZES
 from paperlib.recipe import Sizes, Stop
-from paperlib.runs import Run
+from paperlib.training import loop as training_loop
+from paperlib.training.runs import Run
 
 UPDATES, BATCH = 40, 128
 RECIPE = BASELINE.but(**{"augment.colour": 0.1, "augment.shuffle": True})
@@ -54,7 +55,7 @@ class Idiomatic(TorchDataset[tuple[Tensor, Tensor]]):
 def run() -> Iterator[Result]:
     """The same number of updates of the same net; each loop makes its own batches."""
     data = made_up()
-    loop = train.Loop(Run(RECIPE, EVIDENCE_SIZES, Stop(epochs=1), data.fingerprint, 0), data)
+    loop = training_loop.Loop(Run(RECIPE, EVIDENCE_SIZES, Stop(epochs=1), data.fingerprint, 0), data)
 
     def ours() -> None:
         order = torch.randperm(len(data.train_images))
@@ -62,7 +63,7 @@ def run() -> Iterator[Result]:
         for step, rows in enumerate(order.split(BATCH)):
             loop.update(rows, 1e-6, 0, step)
 
-    net = stock_modules(models.build(RECIPE.model, EVIDENCE_SIZES, 0)).train()
+    net = stock_modules(table.build(RECIPE.model, EVIDENCE_SIZES, 0)).train()
     optimiser = torch.optim.SGD(net.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4)
     loader = DataLoader(Idiomatic(data), BATCH, shuffle=True)
 

@@ -17,10 +17,10 @@ from torchvision.transforms import v2
 
 from benchmarks.augment import PerImageColour
 from benchmarks.timing import ROUNDS, Result, compare, seconds
-from paperlib import packed, packing
-from paperlib.augment import Augmenter
-from paperlib.data import colour_pca
-from paperlib.models import FULL_SIZES
+from paperlib.data import pack, packed
+from paperlib.data.augment import Augmenter
+from paperlib.data.images import colour_pca
+from paperlib.nets.sizes import FULL_SIZES
 from paperlib.recipe import Recipe
 
 IMAGES, BATCH, CLASSES = 512, 128, 4
@@ -55,7 +55,7 @@ def loader_of(folder: Path, batch: int, mean: Tensor, pca: tuple[Tensor, Tensor]
 
 def compared(files: Path, folder: Path, store: packed.Store, batch: int, rounds: int) -> Result:
     """An epoch of the images of ``files``, prepared into ``folder``."""
-    packing.prepare_folder(files, folder, store=store, jobs=1, progress=False)
+    pack.prepare_folder(files, folder, store=store, jobs=1, progress=False)
     data = packed.open_packed(folder, threads=os.cpu_count() or 1)
     n = len(data.train)
     augmenter = Augmenter(Recipe.paper().augment, FULL_SIZES, data.train, data.sums.statistics())

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 
 from benchmarks.timing import Result
 from paperlib.errors import PaperlibError
-from paperlib.figures import FIGURES, save
-from paperlib.style import PALETTE, Drawing, use_style
+from paperlib.figures.draw import FIGURES, save
+from paperlib.figures.style import PALETTE, Drawing, use_style
 
 KEPT = Path(__file__).resolve().parent / "results.json"
 

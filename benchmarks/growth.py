@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from benchmarks.net import least_time, step_of, stock_modules
 from benchmarks.timing import ROUNDS, Result, compare, matmul_rate
-from paperlib import models
-from paperlib.models import EVIDENCE_SIZES, FULL_SIZES, TINY_SIZES
+from paperlib.nets import table
+from paperlib.nets.sizes import EVIDENCE_SIZES, FULL_SIZES, TINY_SIZES
 from paperlib.recipe import Recipe, Sizes
 
 BATCHES = (8, 16, 32, 64, 128)
@@ -20,7 +20,7 @@ NETS = {"evidence net": EVIDENCE_SIZES, "net for Tiny ImageNet": TINY_SIZES, "fu
 def update(what: str, sizes: Sizes, batch: int, rate: float, rounds: int) -> Result:
     """An update of the paper's net in these sizes, data not included."""
     model = Recipe.paper().model
-    ours, theirs = (models.build(model, sizes, 0) for _ in range(2))
+    ours, theirs = (table.build(model, sizes, 0) for _ in range(2))
     return compare(
         what, "the same net from stock modules, NCHW", step_of(ours, True, batch, sizes),
         step_of(stock_modules(theirs), False, batch, sizes), reference=least_time(model, sizes, batch, rate),

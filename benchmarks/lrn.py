@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import Result, Work, compare, copy_rate
-from paperlib.normalisation import LocalResponseNorm, compiler, local_response_norm, use_compiler
+from paperlib.nets.lrn import LocalResponseNorm, local_response_norm
+from paperlib.nets.lrn_cpu import compiler, use_compiler
 
 SHAPES = {"layer 1": (32, 96, 55, 55), "layer 2": (32, 256, 27, 27)}
 AIMS = {"layer 1": 6.0, "layer 2": 4.0}

@@ -11,11 +11,12 @@ from torch import nn
 
 from benchmarks.lrn import with_compiler
 from benchmarks.timing import Result, compare, matmul_rate
-from paperlib import models
-from paperlib.layers import Dropout, set_step
-from paperlib.normalisation import LocalResponseNorm, compiler
-from paperlib.optim import PaperSGD
+from paperlib.nets import sizes, table
+from paperlib.nets.layers import Dropout, set_step
+from paperlib.nets.lrn import LocalResponseNorm
+from paperlib.nets.lrn_cpu import compiler
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
+from paperlib.training.optim import PaperSGD
 
 BATCH = 32
 
@@ -31,7 +32,7 @@ def stock_modules(net: nn.Module) -> nn.Module:
 
 
 def step_of(
-    net: nn.Module, channels_last: bool, batch: int = BATCH, sizes: Sizes = models.FULL_SIZES
+    net: nn.Module, channels_last: bool, batch: int = BATCH, sizes: Sizes = sizes.FULL_SIZES
 ) -> Callable[[], object]:
     """A whole update on random images; ours with the paper's rule, the others with torch.optim.SGD."""
     draw = torch.Generator().manual_seed(0)
@@ -56,17 +57,17 @@ def step_of(
 
 def least_time(model: ModelRecipe, sizes: Sizes, batch: int, rate: float) -> float:
     """Seconds of an update at ``rate`` floating-point operations a second: forward, and twice as much backward."""
-    return 3 * 2 * int(models.summary(model, sizes)["macs"]["sum"]) * batch / rate
+    return 3 * 2 * int(table.summary(model, sizes)["macs"]["sum"]) * batch / rate
 
 
 def run() -> Iterator[Result]:
     """float32, since bfloat16 needs a processor that multiplies it."""
     model = Recipe.paper().model
-    least = least_time(model, models.FULL_SIZES, BATCH, matmul_rate())
+    least = least_time(model, sizes.FULL_SIZES, BATCH, matmul_rate())
     what = f"training step of the full net, batch {BATCH}"
     stock, others = "the same net from stock modules, NCHW", "torchvision's alexnet (another net, no LRN)"
-    ours = step_of(models.build(model, models.FULL_SIZES, 0), channels_last=True)
-    theirs = step_of(stock_modules(models.build(model, models.FULL_SIZES, 0)), channels_last=False)
+    ours = step_of(table.build(model, sizes.FULL_SIZES, 0), channels_last=True)
+    theirs = step_of(stock_modules(table.build(model, sizes.FULL_SIZES, 0)), channels_last=False)
     yield compare(what, stock, ours, theirs, aim=1.8, reference=least)
     if compiler():
         yield compare(f"{what}, LRN compiled", stock, with_compiler(ours), theirs, aim=1.8, reference=least)

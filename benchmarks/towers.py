@@ -17,11 +17,12 @@ import torch
 
 from benchmarks import cifar
 from benchmarks.timing import ROUNDS, Result, seconds, share, summary
-from paperlib import train
-from paperlib.models import EVIDENCE_SIZES, FULL_SIZES
-from paperlib.processes import ALONE, Topology, launch
+from paperlib.nets.sizes import EVIDENCE_SIZES, FULL_SIZES
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.runs import Run
+from paperlib.training import journal, loop
+from paperlib.training import loop as training_loop
+from paperlib.training.processes import ALONE, Topology, launch
+from paperlib.training.runs import Run
 
 TOPOLOGIES = ((1, 1), (2, 1), (2, 2))
 """Towers, and shares of the batch."""
@@ -64,17 +65,17 @@ def in_turn(topology: Topology, recipe: Recipe, sizes: Sizes, batch: int, rounds
     recipe = recipe.but(**{"optim.batch_size": batch, "optim.drops": ()})
     rows = torch.arange(batch)
 
-    def loop_of(place: Topology) -> train.Loop:
-        loop = train.Loop(Run(recipe, sizes, Stop(epochs=1), data.fingerprint, 0), data)
-        loop.take_part(place, train.State())
+    def loop_of(place: Topology) -> loop.Loop:
+        loop = training_loop.Loop(Run(recipe, sizes, Stop(epochs=1), data.fingerprint, 0), data)
+        loop.take_part(place, journal.State())
         loop.augmenter.start_epoch(0, 0, batch)
         return loop
 
-    def update(loop: train.Loop, step: int, threads: int) -> float:
+    def update(loop: loop.Loop, step: int, threads: int) -> float:
         torch.set_num_threads(threads)
         return seconds(lambda: loop.update(rows, 1e-6, 0, step))
 
-    train.keep_freed_memory()
+    loop.keep_freed_memory()
     together, alone = loop_of(watched), loop_of(ALONE) if topology.rank == 0 else None
     found = []
     for step in range(rounds + 1):

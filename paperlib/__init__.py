@@ -1,0 +1,18 @@
+"""AlexNet (Krizhevsky, Sutskever and Hinton, 2012), made executable: where to find what.
+
+Each line reads only those above it.
+
+=================  ==========================================================================================
+``errors``         the one error for whatever a user can mend; ``seeding`` (random numbers by key), ``files``
+``paper``          what the paper says (``facts``) and what its numbers come to (``arithmetic``)
+``recipe``         every choice of the paper, and of the code its authors ran, as one field each
+``nets``           ``layers``, ``lrn``, the paper's net (``alexnet``), ``others``, and the table of all (``table``)
+``data``           ``images``, loading by name (``sets``), ``augment``, large sets (``imagenet``, ``pack``, ``packed``)
+``training``       ``optim``, the ``loop``, ``evaluate``; a run's ``records`` and ``checkpoints``; ``towers``
+``experiments``    their ``form``, those of Figure 1 (``relu``), and the list of all (``declared``)
+``evidence``       recorded runs (``store``), ``metrics``, ``decide`` and its ``verdicts``, ``claims``
+``figures``        a module a figure, ``tables``, the ``forest`` of comparisons, and drawing them all (``draw``)
+``campaign``       training declared experiments; ``promote`` makes evidence of finished runs
+``notebook``       what the notebooks say in tables; ``cli`` is the command ``paperlib``; ``check`` looks at a machine
+=================  ==========================================================================================
+"""

@@ -155,18 +155,18 @@ def writable(folder: Path) -> Check:
 
 def data_sets() -> list[Check]:
     """Each data set: the embedded ones are loaded, with their checksums; of the others, whether and where they lie."""
-    from paperlib import data
+    from paperlib.data import sets
 
     checks = []
     for name in EMBEDDED:
         try:
-            loaded = data.load(name)
+            loaded = sets.load(name)
             checks.append(
                 Check(True, name, f"{len(loaded.train_images):,} + {len(loaded.test_images):,} images, embedded")
             )
         except (PaperlibError, OSError) as error:
             checks.append(Check(False, name, str(error)))
-    for name in data.KNOWN:
+    for name in sets.KNOWN:
         if name not in EMBEDDED:
             here, where = found(name)
             checks.append(
@@ -177,16 +177,16 @@ def data_sets() -> list[Check]:
 
 def found(name: str) -> tuple[bool, str]:
     """Whether a data set lies at one of its places, and where; or where it was looked for. Its content is not read."""
-    from paperlib import data
+    from paperlib.data import sets
 
-    places = data.where(name)
+    places = sets.where(name)
     here = [place for place in places if place.exists()]
     return bool(here), str(here[0]) if here else f"looked at {', '.join(map(str, places))}"
 
 
 def run_all(runs_dir: Path | None = None) -> list[Check]:
     """All checks in the order in which they are shown; one that breaks is a failed one."""
-    from paperlib import runs
+    from paperlib.training import runs
 
     folder = runs_dir or runs.default_runs_dir()
     checks: list[Check] = []

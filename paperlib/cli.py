@@ -52,21 +52,22 @@ def check() -> None:
 @data_app.command("show")
 def data_show() -> None:
     """List the data sets: found or not, and where."""
-    from paperlib import check, data
+    from paperlib import check
+    from paperlib.data import sets
 
-    for name in data.KNOWN:
+    for name in sets.KNOWN:
         found, where = check.found(name)
         typer.echo(f"{name:<14}{'found' if found else 'not found':<11}{where}")
-    place = data.data_root() / "ilsvrc2012"  # made by `paperlib data prepare`
+    place = sets.data_root() / "ilsvrc2012"  # made by `paperlib data prepare`
     typer.echo(f"{place.name:<14}{'found' if (place / 'index.json').exists() else 'not found':<11}{place}")
 
 
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10 or tinyimagenet")]) -> None:
     """Download a data set, check its checksum and put it where runs look for it."""
-    from paperlib import data
+    from paperlib.data import sets
 
-    typer.echo(f"{name}: {os.path.relpath(data.fetch(name))}")
+    typer.echo(f"{name}: {os.path.relpath(sets.fetch(name))}")
 
 
 @data_app.command("prepare")
@@ -80,11 +81,11 @@ def data_prepare(
     train_only: Annotated[bool, typer.Option("--train-only", help="There are no validation images.")] = False,
 ) -> None:
     """Scale and cut a folder or archives of images as section 2 says, into few files; what was interrupted goes on."""
-    from paperlib import packing
+    from paperlib.data import pack
 
     bar = sys.stderr.isatty()
     how = {"store": store, "size": size, "quality": quality, "jobs": jobs, "train_only": train_only}
-    typer.echo(packing.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
+    typer.echo(pack.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
 
 
 @app.command()
@@ -105,17 +106,18 @@ def run(
     chosen = None if arms is None else [arm.strip() for arm in arms.split(",")]
     if chosen is not None and not all(chosen):
         raise typer.BadParameter("a comma stands where a name is missing", param_hint="--arms")
-    from paperlib import experiments, runner
+    from paperlib import campaign
+    from paperlib.experiments import declared
 
     _check_scale(scale)
     # a sweep chose settings that stand in code now: --all leaves it out
-    there = [n for n in experiments.names(scale) if not experiments.get(n, scale).sweep]
+    there = [n for n in declared.names(scale) if not declared.get(n, scale).sweep]
     names = there if experiment is None else [experiment]
     if not names:
         raise PaperlibError(f"no experiment is declared at scale {scale}; there are some at scale sample")
     for name in names:
         bar = sys.stderr.isatty()
-        finished = runner.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, progress=bar)
+        finished = campaign.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, progress=bar)
         typer.echo(f"{name}, {scale}: {len(finished)} run{'s' * (len(finished) != 1)} finished")
 
 
@@ -135,11 +137,11 @@ def train(
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
     """Train one run, here or as one process of a job of torchrun, which shares out batches among its processes."""
-    from paperlib import runner
+    from paperlib import campaign
 
     _check_scale(scale)
     bar = sys.stderr.isatty()
-    status = runner.train_declared(
+    status = campaign.train_declared(
         experiment, arm, scale, seed,
         towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
         smoke=smoke, say=typer.echo,
@@ -156,9 +158,9 @@ def evaluate(
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
     """Test a net in one view and in ten: top-1 and top-5. Under torchrun the images are shared out."""
-    from paperlib import runner
+    from paperlib import campaign
 
-    for line in runner.evaluate_checkpoint(checkpoint, folder, timeout=timeout, device=device):
+    for line in campaign.evaluate_checkpoint(checkpoint, folder, timeout=timeout, device=device):
         typer.echo(line)
 
 
@@ -168,9 +170,9 @@ def record(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
 ) -> None:
     """Promote an experiment's finished runs to data/recorded/ (for maintainers)."""
-    from paperlib import runner
+    from paperlib import promote as promoting
 
-    written = runner.record(experiment, scale)
+    written = promoting.record(experiment, scale)
     for path in written:
         typer.echo(os.path.relpath(path))
     if not written:
@@ -182,9 +184,9 @@ def promote(
     pending: Annotated[Path, typer.Argument(metavar="DIR", help="Finished records that are no evidence yet")],
 ) -> None:
     """Move complete experiments from a folder of pending records to data/recorded/ (for maintainers)."""
-    from paperlib import runner
+    from paperlib import promote as promoting
 
-    moved = runner.promote(pending)
+    moved = promoting.promote(pending)
     typer.echo("\n".join(moved) if moved else f"{os.path.relpath(pending)}: no experiment is complete")
 
 
@@ -194,7 +196,7 @@ def claims(
     json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,
 ) -> None:
     """Show the claims of the paper and the status of each, computed from the records."""
-    from paperlib import claims as table
+    from paperlib.evidence import claims as table
 
     rows = table.rows(section)
     typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
@@ -210,26 +212,26 @@ def figures(
     """Draw the figures, and the numbers in them, from the records into figures/; or those of one net."""
     if names and of:
         raise typer.BadParameter("goes without names of figures", param_hint="--of")
-    from paperlib import figures as drawings
+    from paperlib.figures import draw
 
-    for path in drawings.draw_of(of) if of else drawings.draw(names or None):
+    for path in draw.draw_of(of) if of else draw.draw(names or None):
         typer.echo(os.path.relpath(path))
 
 
 @app.command()
 def agree(scale: Scale = "sample") -> None:
     """Show how far the runs in runs/ agree with the recorded ones."""
-    from paperlib import evidence
+    from paperlib.evidence import agreement
 
     _check_scale(scale)
-    typer.echo(evidence.agreement(scale))
+    typer.echo(agreement.agreement(scale))
 
 
 def _check_scale(scale: str) -> None:
-    from paperlib import design
+    from paperlib.experiments import form
 
-    if scale not in design.SCALES:
-        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(design.SCALES)}")
+    if scale not in form.SCALES:
+        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(form.SCALES)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,22 +17,22 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 
-from paperlib import claims, design, evidence, experiments, figures, runs, train, verdicts
-from paperlib.data import Dataset
+from paperlib.data.images import Dataset
 from paperlib.errors import PaperlibError
-from paperlib.style import markdown_table, scale_name, show
-from paperlib.verdicts import Verdict
-
-__all__ = [
-    "claim_table", "draw_running_error", "live_scale", "markdown_table", "rate_table", "ratio_table", "result_table",
-    "say", "say_of_the_baseline", "setup", "short_run", "show", "source", "verdict_table",
-]  # fmt: skip
+from paperlib.evidence import claims, decide, metrics, store
+from paperlib.evidence import rates as evidence_rates
+from paperlib.evidence.verdict import Verdict
+from paperlib.experiments import declared, form
+from paperlib.experiments import declared as experiments_declared
+from paperlib.figures import figure1, style
+from paperlib.figures.style import markdown_table, scale_name
+from paperlib.training import loop, records
 
 
 def setup() -> None:
     """One thread, so that a notebook's numbers do not depend on the machine's cores; the style of all figures."""
     torch.set_num_threads(1)
-    figures.use_style()
+    style.use_style()
 
 
 def say(text: str) -> None:
@@ -86,7 +86,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "narrowness": ("octaves narrower than by chance", ""),
     "ten_views_gain": ("one view minus ten", "points"), "ensemble_gain": ("single nets minus their average", "points"),
 }  # fmt: skip
-"""Metric of :data:`paperlib.evidence.METRICS` -> how a table calls it, and its unit ("": none, or in the name)."""
+"""Metric of :data:`metrics.METRICS` -> how a table calls it, and its unit ("": none, or in the name)."""
 IN_EPOCHS = ("updates", "steps", "converged")
 """Metrics that are recorded in updates and shown in epochs."""
 
@@ -98,9 +98,9 @@ def scales_of(name: str, scale: str | None) -> list[str]:
     """
     if scale is not None:
         return [scale]
-    declared = [each for each in reversed(design.SCALES) if name in experiments.names(each)]
-    compared = [each for each in declared if verdicts.verdicts_of(name, each)]
-    return compared or [each for each in declared if evidence.records_of(name, each)] or declared[:1]
+    declared = [each for each in reversed(form.SCALES) if name in experiments_declared.names(each)]
+    compared = [each for each in declared if decide.verdicts_of(name, each)]
+    return compared or [each for each in declared if store.records_of(name, each)] or declared[:1]
 
 
 def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:
@@ -115,8 +115,8 @@ def result_table(name: str, scale: str | None = None, metric: str = "updates") -
 
 
 def _result_table(name: str, scale: str, metric: str) -> None:
-    experiment = experiments.get(name, scale)
-    frame = evidence.results(name, scale, metric, "steps")
+    experiment = declared.get(name, scale)
+    frame = metrics.results(name, scale, metric, "steps")
     if frame.empty:
         say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return
@@ -126,7 +126,7 @@ def _result_table(name: str, scale: str, metric: str) -> None:
             raise PaperlibError(f"experiment {name} stops at no threshold, so it has no times: take another metric")
         heading += f" to {experiment.stop.threshold:g} % training error"
     head = f"{heading} ({in_unit})".removesuffix(" ()")
-    per_epoch = {a: figures.updates_per_epoch(lines) for a, _, lines in evidence.records_of(name, scale)}
+    per_epoch = {a: figure1.updates_per_epoch(lines) for a, _, lines in store.records_of(name, scale)}
     rows = []
     for arm in dict.fromkeys(frame["arm"]):
         shown, values, censored = [], [], ""
@@ -181,7 +181,7 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
 
 def _ratio_table(name: str, scale: str) -> list[Verdict]:
     """One of them; gives the verdicts that it shows, none where there is nothing to compare."""
-    rows, found = [], verdicts.verdicts_of(name, scale)
+    rows, found = [], decide.verdicts_of(name, scale)
     for v in found:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
@@ -191,7 +191,7 @@ def _ratio_table(name: str, scale: str) -> list[Verdict]:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return []
     heads = ("arms", "of", "question", "estimate (interval)", "seeds", "verdict", "claim")
-    proxy = experiments.get(name, scale).proxy
+    proxy = declared.get(name, scale).proxy
     say(f"Compared, {scale_name(scale, proxy)}:\n\n" + markdown_table(heads, rows))
     return found
 
@@ -202,8 +202,8 @@ def say_of_the_baseline() -> None:
     Nothing where no others are recorded (experiment "ensemble", whose first five nets are the baseline's).
     """
     own, *others = [
-        runs.of_kind(lines, "ensemble")[0]["mean_top1_error"]
-        for _, _, lines in evidence.records_of("ensemble", "sample")
+        records.of_kind(lines, "ensemble")[0]["mean_top1_error"]
+        for _, _, lines in store.records_of("ensemble", "sample")
     ] or [math.nan]
     if not others:
         return
@@ -219,7 +219,7 @@ def say_of_the_baseline() -> None:
 
 def rate_table(scale: str) -> None:
     """The recorded sweep of Figure 1: last running training error (%) of each learning rate, the chosen one bold."""
-    swept, chosen = evidence.swept(scale), evidence.chosen_rates(scale)
+    swept, chosen = evidence_rates.swept(scale), evidence_rates.chosen_rates(scale)
     rates = sorted({rate for errors in swept.values() for rate in errors})
 
     def cell(arm: str, rate: float) -> str:
@@ -228,10 +228,10 @@ def rate_table(scale: str) -> None:
         text = "diverged" if math.isnan(swept[arm][rate]) else f"{swept[arm][rate]:.1f}"
         return f"**{text}**" if rate == chosen[arm] else text
 
-    epochs = design.SWEEP_STOPS[scale].epochs
+    epochs = form.SWEEP_STOPS[scale].epochs
     say(
         f"Running training error (%) after {epochs} epochs by learning rate, one seed, "
-        f"{figures.SCALE_NAMES[scale]}; bold: the rate that was chosen, blank: not tried:\n\n"
+        f"{style.SCALE_NAMES[scale]}; bold: the rate that was chosen, blank: not tried:\n\n"
         + markdown_table(
             ("arm", *(f"{rate:g}" for rate in rates)), [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]
         )
@@ -259,12 +259,12 @@ LIVE_SEED = 0
 
 
 def short_run(
-    experiment: design.Experiment,
+    experiment: form.Experiment,
     arm: str,
     data: Dataset,
-    changes: design.Changes | None = None,
+    changes: form.Changes | None = None,
     **stop: Any,
-) -> train.Trained:
+) -> loop.Trained:
     """Train a declared arm here and now, for less time than is declared: a look, and not evidence.
 
     ``stop`` are the fields of the stopping rule that differ (``epochs=2, window=13, train_images=5000``), ``changes``
@@ -275,13 +275,13 @@ def short_run(
     """
     run = experiment.run(arm, LIVE_SEED, data.fingerprint)
     run = replace(run, recipe=run.recipe.but(**(changes or {})), stop=replace(run.stop, **stop))
-    return train.fit(run, data)
+    return loop.fit(run, data)
 
 
-def draw_running_error(axes: Axes, trained: train.Trained, label: str = "", **style: Any) -> None:
+def draw_running_error(axes: Axes, trained: loop.Trained, label: str = "", **style: Any) -> None:
     """Draw the running training error (%) of one run against its updates, a point a window; name the two axes.
 
     ``style`` goes to :meth:`Axes.plot`. Title and legend are the caller's.
     """
-    axes.plot(*evidence.running_error(trained.lines), **{"marker": "o", "ms": 3, "label": label, **style})
+    axes.plot(*metrics.running_error(trained.lines), **{"marker": "o", "ms": 3, "label": label, **style})
     axes.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100))

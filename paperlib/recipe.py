@@ -2,7 +2,7 @@
 
 ``Recipe.paper()`` is the text of the paper read literally, ``Recipe.source2012()`` the authors' code
 (net #145 of computerhistory/AlexNet-Source-Code). The numbers in brackets below are the rows of the
-table of readings in ``paperlib.paper.READINGS``. An ablation is ``recipe.but(**{"model.lrn": False})``:
+table of readings in ``paperlib.paper.facts.READINGS``. An ablation is ``recipe.but(**{"model.lrn": False})``:
 one dotted field, never a subclass.
 
 A recipe says *what* is trained; how large it is stands in :class:`Sizes`, and when it ends in :class:`Stop`.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from paperlib.copies import CIFAR_CLASSES, Layout
+from paperlib.data.readers import CIFAR_CLASSES, Layout
 
 CIFAR = Layout(CIFAR_CLASSES, train_per_class=5, test_per_class=2, side=32)
 TINY = Layout(3, train_per_class=4, test_per_class=2, side=64)

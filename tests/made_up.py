@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tiny
 
-from paperlib import evidence, experiments
-from paperlib.data import FINGERPRINTS
-from paperlib.design import Comparison, Experiment
+from paperlib.data.known import FINGERPRINTS
+from paperlib.evidence import store as evidence_store
+from paperlib.experiments import declared
+from paperlib.experiments.form import Comparison, Experiment
 from paperlib.recipe import Stop
-from paperlib.runs import Line
+from paperlib.training.records import Line
 
 SIZES = replace(tiny.SIZES, classes=10)
 FASTER = Comparison("S9-a", "fast", "slow", "updates", "log_ratio", smallest_effect=1.1)
@@ -27,9 +28,9 @@ MADE_UP = Experiment(
 
 def declare(monkeypatch: pytest.MonkeyPatch, *made: Experiment) -> None:
     """Let these be all experiments there are."""
-    monkeypatch.setattr(experiments, "DECLARED", list(made))
-    monkeypatch.setattr(experiments, "EXPERIMENTS", {(e.name, e.scale): e for e in made})
-    evidence.forget()
+    monkeypatch.setattr(declared, "DECLARED", list(made))
+    monkeypatch.setattr(declared, "EXPERIMENTS", {(e.name, e.scale): e for e in made})
+    evidence_store.forget()
 
 
 def store(folder: Path, arm: str, seed: int, errors: Sequence[float], *how: str, **more: Any) -> list[Line]:
@@ -38,7 +39,7 @@ def store(folder: Path, arm: str, seed: int, errors: Sequence[float], *how: str,
     copy = next(iter(FINGERPRINTS[of.scale].values()))
     lines = tiny.record(of.run(arm, seed, copy), errors, *how, **more)
     tiny.store(folder, of, arm, lines)
-    evidence.forget()
+    evidence_store.forget()
     return lines
 
 

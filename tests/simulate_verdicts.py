@@ -16,10 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from paperlib import intervals, verdicts
-from paperlib.design import Comparison, Experiment
+from paperlib.evidence import decide, intervals
+from paperlib.evidence.samples import Sample
+from paperlib.experiments.form import Comparison, Experiment
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.verdicts import Sample
 
 ARMS = ("one", "two", "three", "four", "five", "late")
 EXPERIMENT = Experiment(
@@ -61,7 +61,7 @@ def errors(random: np.random.Generator) -> tuple[int, int]:
         metric: intervals.pooled([[*each.values.values()] for (_, m), each in found.items() if m == metric])
         for metric in MEAN
     }
-    decided = verdicts.decide(EXPERIMENT, lambda arm, m: found[arm, m], lambda arm, m: spreads[m])
+    decided = decide.decide(EXPERIMENT, lambda arm, m: found[arm, m], lambda arm, m: spreads[m])
     truth = {test: 1.0 if v.ratio else 0.0 for test, v in decided.items()}
     wrong = sum(not v.low <= truth[test] <= v.high for test, v in decided.items())
     own = [replace(v, proxy=False).outcome for v in decided.values()]

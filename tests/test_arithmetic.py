@@ -15,7 +15,7 @@ from scipy.stats import binom
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from paperlib import arithmetic, paper
+from paperlib.paper import arithmetic, facts
 
 # --- the net, built again from torch's own layers -----------------------------------------------------------
 
@@ -270,7 +270,7 @@ def test_each_claim_has_the_outcome_that_was_worked_out_by_hand(name: str) -> No
 
 
 def figure2_corrected() -> tuple[int, ...]:
-    return (150_528, 290_400, *paper.FIGURE2_NEURONS[2:])
+    return (150_528, 290_400, *facts.FIGURE2_NEURONS[2:])
 
 
 @pytest.mark.parametrize(
@@ -283,8 +283,8 @@ def figure2_corrected() -> tuple[int, ...]:
         ("learned_layers", "LEARNED_LAYERS", 9, "erratum"),
         ("conv_shares", "CONV_SHARE_BOUND", 1.5, "exact"),
         ("conv_shares", "CONV_SHARE_BOUND", 1.2, "erratum"),
-        ("ilsvrc_test_images", "ILSVRC", paper.ILSVRC[:1], "exact"),
-        ("ilsvrc_training_images", "ILSVRC_STATED", dataclasses.replace(paper.ILSVRC_STATED, validation=1), "erratum"),
+        ("ilsvrc_test_images", "ILSVRC", facts.ILSVRC[:1], "exact"),
+        ("ilsvrc_training_images", "ILSVRC_STATED", dataclasses.replace(facts.ILSVRC_STATED, validation=1), "erratum"),
         ("figure2_neurons", "FIGURE2_NEURONS", figure2_corrected(), "exact"),
         ("later_layers", "FIGURE2_NEURONS", (0,) * 9, "erratum"),
         ("first_side", "FIGURE2_SIDES", (224, 54, 27, 13, 13, 13), "erratum"),
@@ -293,21 +293,21 @@ def figure2_corrected() -> tuple[int, ...]:
         ("augmentation_factor", "AUGMENTATION_FACTOR", 2178, "exact"),
         ("validation_against_test", "VALIDATION_TEST_BOUND", 0.2, "exact"),
         ("centre_view", "CENTRE_VIEW", (39.1, 18.3), "erratum"),
-        ("pooling_gain", "GAINS", (dataclasses.replace(paper.GAINS[2], top5=0.4),), "erratum"),
-        ("order_of_gains", "GAINS", (dataclasses.replace(paper.GAINS[0], top1=0.1), *paper.GAINS[1:]), "erratum"),
-        ("table2_one", "TABLE2", tuple(dataclasses.replace(r, val_top1=40.6) for r in paper.TABLE2), "rounding"),
+        ("pooling_gain", "GAINS", (dataclasses.replace(facts.GAINS[2], top5=0.4),), "erratum"),
+        ("order_of_gains", "GAINS", (dataclasses.replace(facts.GAINS[0], top1=0.1), *facts.GAINS[1:]), "erratum"),
+        ("table2_one", "TABLE2", tuple(dataclasses.replace(r, val_top1=40.6) for r in facts.TABLE2), "rounding"),
     ],
 )
 def test_the_status_is_computed_from_what_the_paper_states(
     monkeypatch: pytest.MonkeyPatch, function: str, constant: str, value: object, status: str
 ) -> None:
-    monkeypatch.setattr(paper, constant, value)
+    monkeypatch.setattr(facts, constant, value)
     assert getattr(arithmetic, function)().status == status
 
 
 def test_the_depths_of_the_kernels_are_held_against_who_reads_whom(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = tuple(dataclasses.replace(conv, depth=96) if conv.name == "conv2" else conv for conv in paper.CONVS)
-    monkeypatch.setattr(paper, "CONVS", wrong)
+    wrong = tuple(dataclasses.replace(conv, depth=96) if conv.name == "conv2" else conv for conv in facts.CONVS)
+    monkeypatch.setattr(facts, "CONVS", wrong)
     assert arithmetic.second_layer().status == "erratum"
     assert arithmetic.later_layers().status == "exact"
 
@@ -315,11 +315,11 @@ def test_the_depths_of_the_kernels_are_held_against_who_reads_whom(monkeypatch: 
 def test_crops_and_mirrors_counted_one_by_one() -> None:
     crops = {(y, x, mirrored) for y in range(256) for x in range(256) for mirrored in (0, 1) if max(y, x) + 224 <= 256}
     assert arithmetic.augmentation_factor().value == f"{len(crops):,}"
-    assert len([1 for y, x, _ in crops if max(y, x) < 32]) == paper.AUGMENTATION_FACTOR
+    assert len([1 for y, x, _ in crops if max(y, x) < 32]) == facts.AUGMENTATION_FACTOR
 
 
 def test_the_wrong_number_of_figure_2_is_a_side_too_little() -> None:
-    assert paper.FIGURE2_NEURONS[1] == 55 * 48 * 96
+    assert facts.FIGURE2_NEURONS[1] == 55 * 48 * 96
     assert "253,440 = 55 x 48 x 96" in arithmetic.figure2_neurons().detail
 
 
@@ -348,4 +348,4 @@ def test_a_unit_colour_covariance_has_the_noise_of_the_paper() -> None:
 
 def test_a_run_without_both_error_rates_is_refused() -> None:
     with pytest.raises(LookupError, match="#131"):
-        arithmetic._errors(paper.run_log("131"))
+        arithmetic._errors(facts.run_log("131"))

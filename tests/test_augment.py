@@ -17,8 +17,18 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from torch import Tensor
 
-from paperlib.augment import Augmenter, Draws, centre, colour_shift, crop, mirror, mirror_vertical, positions, ten_views
-from paperlib.data import colour_pca
+from paperlib.data.augment import (
+    Augmenter,
+    Draws,
+    centre,
+    colour_shift,
+    crop,
+    mirror,
+    mirror_vertical,
+    positions,
+    ten_views,
+)
+from paperlib.data.images import colour_pca
 from paperlib.errors import PaperlibError
 from paperlib.recipe import SOURCE2012, AugmentRecipe, Recipe, Sizes
 

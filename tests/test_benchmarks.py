@@ -16,11 +16,11 @@ import benchmarks.lrn
 from benchmarks import __main__ as command
 from benchmarks import data, draw, growth, net, timing, towers
 from benchmarks.timing import Result, compare, share
-from paperlib import models
 from paperlib.errors import PaperlibError
-from paperlib.figures import FIGURES
+from paperlib.figures.draw import FIGURES
+from paperlib.nets import sizes, table
 from paperlib.recipe import Recipe
-from paperlib.towers import bytes_exchanged
+from paperlib.training.towers import bytes_exchanged
 
 
 def test_a_comparison_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_images_a_second_and_parts_of_a_whole_by_hand() -> None:
 @pytest.mark.parametrize("recipe", [Recipe.paper(), Recipe.source2012()], ids=["paper", "source"])
 def test_the_net_from_stock_modules_computes_the_same(recipe: Recipe) -> None:
     model = recipe.but(**{"model.dropout": 0.0, "model.lrn_across_towers": True}).model
-    ours, theirs = (models.build(model, models.SAMPLE_SIZES, 0).double() for _ in range(2))
+    ours, theirs = (table.build(model, sizes.SAMPLE_SIZES, 0).double() for _ in range(2))
     theirs = net.stock_modules(theirs)
     assert any(isinstance(layer, torch.nn.LocalResponseNorm) for layer in theirs.modules())
     x = 50 * torch.randn(3, 1, 24, 24, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_towers_as_processes_send_the_bytes_of_the_formula() -> None:
 
 def test_what_grows_is_in_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """With sizes so small that nothing takes time; the figure finds every point."""
-    small = replace(models.EVIDENCE_SIZES, kernels=(4,) * 5, fc=8)
+    small = replace(sizes.EVIDENCE_SIZES, kernels=(4,) * 5, fc=8)
     monkeypatch.setattr(growth, "EVIDENCE_SIZES", small)
     monkeypatch.setattr(growth, "NETS", {"evidence net": small, "other net": replace(small, crop=16)})
     monkeypatch.setattr(growth, "CROPS", (24, 16))

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from paperlib import check, data
+from paperlib import check
 from paperlib.check import Check
-from paperlib.copies import DataMissingError
+from paperlib.data import sets
+from paperlib.data.images import DataMissingError
 
 
 def test_a_line_for_each_and_three_marks() -> None:
@@ -134,7 +135,7 @@ def test_no_write_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_embedded_data_are_needed_and_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERLIB_DATA", str(tmp_path))
-    place = data.where("cifar10")[-1]
+    place = sets.where("cifar10")[-1]
     place.mkdir()
     found = {c.name: c for c in check.data_sets()}
     assert list(found) == ["sample", "photos", "cifar10", "tinyimagenet"]
@@ -142,7 +143,7 @@ def test_embedded_data_are_needed_and_others_are_not(tmp_path: Path, monkeypatch
     assert found["photos"].ok
     assert (found["cifar10"].ok, found["cifar10"].detail) == (True, str(place))
     assert found["tinyimagenet"].ok is None
-    assert all(str(place) in found["tinyimagenet"].detail for place in data.where("tinyimagenet"))
+    assert all(str(place) in found["tinyimagenet"].detail for place in sets.where("tinyimagenet"))
     assert check.passed(found.values())
 
 
@@ -150,7 +151,7 @@ def test_damaged_embedded_data_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(name: str) -> None:
         raise DataMissingError(f"{name} is damaged: restore it")
 
-    monkeypatch.setattr(data, "load", damaged)
+    monkeypatch.setattr(sets, "load", damaged)
     found = [c for c in check.data_sets() if c.name in check.EMBEDDED]
     assert [c.ok for c in found] == [False, False] and "sample is damaged: restore it" in found[0].detail
 

@@ -13,18 +13,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from paperlib import cli, data, evaluate, evidence, experiments, normalisation, runner, runs, train, weights
-from paperlib.augment import Augmenter
+from paperlib import campaign, cli, promote
+from paperlib.data import sets
+from paperlib.data.augment import Augmenter
 from paperlib.errors import PaperlibError
-from paperlib.processes import Topology, launch
+from paperlib.evidence import store, weights
+from paperlib.experiments import declared
+from paperlib.nets import lrn_cpu
+from paperlib.training import evaluate, loop, records
+from paperlib.training.processes import Topology, launch
 from tests import tiny
 
-KEPT = evidence.RECORDED / "net" / "sample" / "baseline-seed0.safetensors"
+KEPT = store.RECORDED / "net" / "sample" / "baseline-seed0.safetensors"
 
 
 def recorded_errors() -> dict[int, dict[str, float]]:
     """Views -> errors (%) in the record beside the kept weights, measured before they were rounded."""
-    tests = runs.of_kind(runs.read_record(KEPT.with_suffix(".jsonl")), "test")
+    tests = records.of_kind(records.read_record(KEPT.with_suffix(".jsonl")), "test")
     return {line["views"]: line for line in tests}
 
 
@@ -45,25 +50,25 @@ def test_a_folder_of_runs_is_evaluated_at_its_newest_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, folder = tiny.everything(), tmp_path / "run"
-    monkeypatch.setattr(runner, "dataset_of", lambda scale, folder: tiny.dataset())
-    with pytest.raises(train.Interrupted):
-        train.fit(run, tiny.dataset(), folder, checkpoint_seconds=0.0, keep_going=tiny.for_updates(7))
-    assert "after 7 updates" in runner.evaluate_checkpoint(folder, timeout=5)[0]
-    trained = train.fit(run, tiny.dataset(), folder)
+    monkeypatch.setattr(campaign, "dataset_of", lambda scale, folder: tiny.dataset())
+    with pytest.raises(loop.Interrupted):
+        loop.fit(run, tiny.dataset(), folder, checkpoint_seconds=0.0, keep_going=tiny.for_updates(7))
+    assert "after 7 updates" in campaign.evaluate_checkpoint(folder, timeout=5)[0]
+    trained = loop.fit(run, tiny.dataset(), folder)
     found = weights.checkpoint(folder)
     assert found.step == trained.lines[-1]["steps"]
     for name, tensor in trained.net.state_dict().items():
         assert torch.equal(found.tensors[name], tensor)
-    lines = runner.evaluate_checkpoint(folder, timeout=5)
-    for line, test in zip(lines[1:], runs.of_kind(trained.lines, "test"), strict=True):
+    lines = campaign.evaluate_checkpoint(folder, timeout=5)
+    for line, test in zip(lines[1:], records.of_kind(trained.lines, "test"), strict=True):
         assert f"top-1 error {test['top1_error']:.2f} %" in line
 
 
 def errors_of_a_share(topology: Topology) -> dict[str, float]:
     """The job of one process."""
     found = weights.checkpoint(KEPT)
-    sample = data.load("sample")
-    augmenter = train.Loop(found.run, sample).augmenter
+    sample = sets.load("sample")
+    augmenter = loop.Loop(found.run, sample).augmenter
     images, labels = sample.test_images[:53], sample.test_labels[:53]
     return evaluate.errors(found.net(), augmenter, images, labels, 1, topology, batch_size=10)
 
@@ -102,10 +107,10 @@ def test_what_is_no_checkpoint_gets_one_sentence(
     if spoil == "no checkpoint":
         (tmp_path / "step-00000007.safetensors.part").write_text("")  # the first was being written
     if spoil in ("no checkpoint", "damaged checkpoint"):
-        first = runs.read_record(KEPT.with_suffix(".jsonl"))[0]
+        first = records.read_record(KEPT.with_suffix(".jsonl"))[0]
         (tmp_path / "record.jsonl").write_text(json.dumps(first) + "\n")
     if spoil == "average":
-        shutil.copy(evidence.RECORDED / "ensemble" / "sample" / "five_nets-seed0.jsonl", tmp_path / "record.jsonl")
+        shutil.copy(store.RECORDED / "ensemble" / "sample" / "five_nets-seed0.jsonl", tmp_path / "record.jsonl")
     assert cli.main(["evaluate", str(path)]) == 2
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1
@@ -118,16 +123,16 @@ def test_a_net_is_tested_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) ->
         seen.extend(str(tensor.device) for tensor in (next(net.parameters()), augmenter.mean_image))
         return {"top1_error": 1.0, "top5_error": 0.5}
 
-    monkeypatch.setattr(runner, "device_of", lambda name: {"cuda": "meta"}[name])
+    monkeypatch.setattr(campaign, "device_of", lambda name: {"cuda": "meta"}[name])
     monkeypatch.setattr(evaluate, "errors", errors)
-    lines = runner.evaluate_checkpoint(KEPT, timeout=5, device="cuda")
+    lines = campaign.evaluate_checkpoint(KEPT, timeout=5, device="cuda")
     assert seen == ["meta"] * 4 and len(lines) == 3
 
 
 def test_another_copy_of_the_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "dataset_of", lambda scale, folder: tiny.dataset())
+    monkeypatch.setattr(campaign, "dataset_of", lambda scale, folder: tiny.dataset())
     with pytest.raises(PaperlibError, match="another copy than the one this net was trained on"):
-        runner.evaluate_checkpoint(KEPT, timeout=5)
+        campaign.evaluate_checkpoint(KEPT, timeout=5)
 
 
 def test_a_smoke_run_tells_the_speed_and_keeps_nothing(
@@ -136,16 +141,16 @@ def test_a_smoke_run_tells_the_speed_and_keeps_nothing(
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
     assert cli.main(["train", "net", "baseline", "--scale", "sample", "--smoke", "0.5"]) == 0
     out = capsys.readouterr().out
-    assert "images/s" in out and f"{experiments.NET.stop.epochs} epochs, nothing kept" in out
+    assert "images/s" in out and f"{declared.NET.stop.epochs} epochs, nothing kept" in out
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_too_short_to_tell_its_speed_says_how_much_it_needs() -> None:
     short = tiny.plain(epochs=1, train_images=3 * 16)
     with pytest.raises(PaperlibError, match="has 3 updates, too few to tell its speed, which takes 5"):
-        runner.speed(short, tiny.dataset(), 1.0, Topology(), "cpu")
+        campaign.speed(short, tiny.dataset(), 1.0, Topology(), "cpu")
     with pytest.raises(PaperlibError, match="the loss was no number after 2 updates"):
-        runner.speed(
+        campaign.speed(
             replace(tiny.plain(), recipe=tiny.plain().recipe.but(**{"optim.lr": 1e30})),
             tiny.dataset(),
             1.0,
@@ -156,29 +161,29 @@ def test_a_run_too_short_to_tell_its_speed_says_how_much_it_needs() -> None:
 
 def test_a_compiled_run_says_so_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(runner, "use_compiler", asked.append)
+    monkeypatch.setattr(lrn_cpu, "use_compiler", asked.append)
     line = ["train", "net", "baseline", "--scale", "sample", "--smoke", "0.1"]
     assert cli.main(line) == cli.main([*line, "--compile"]) == 0
     assert asked == [False, True]
-    monkeypatch.setattr(normalisation, "_compiling", True)
-    assert train.fit(tiny.plain(epochs=1), tiny.dataset()).lines[0]["env"]["compiled"] is True
+    monkeypatch.setattr(lrn_cpu, "compiling_now", True)
+    assert loop.fit(tiny.plain(epochs=1), tiny.dataset()).lines[0]["env"]["compiled"] is True
 
 
 def test_a_run_that_was_compiled_for_a_while_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begun without, gone on with, ended without."""
     one, place = tiny.plain(epochs=2), tmp_path / tiny.plain(epochs=2).id
     for compiling, updates in ((False, 2), (True, 2), (False, None)):
-        monkeypatch.setattr(normalisation, "_compiling", compiling)
+        monkeypatch.setattr(lrn_cpu, "compiling_now", compiling)
         left = itertools.count()
-        with contextlib.suppress(train.Interrupted):
-            train.fit(
+        with contextlib.suppress(loop.Interrupted):
+            loop.fit(
                 one, tiny.dataset(), place, checkpoint_seconds=0,
                 keep_going=lambda left=left, updates=updates: updates is None or next(left) < updates,  # type: ignore[misc]
             )  # fmt: skip
-    lines = runs.read_record(place / "record.jsonl")
-    assert runs.status(lines) == "done" and "compiled" not in lines[0]["env"]
+    lines = records.read_record(place / "record.jsonl")
+    assert records.status(lines) == "done" and "compiled" not in lines[0]["env"]
     with pytest.raises(PaperlibError, match="trained with --compile; delete its folder and train it without"):
-        runner.refuse_other_means(one, tmp_path)
+        promote.refuse_other_means(one, tmp_path)
 
 
 def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,11 +202,11 @@ def test_a_folder_for_embedded_images_is_refused(tmp_path: Path, capsys: pytest.
 
 def test_the_bar_tells_both_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """From the first update on; the test error as soon as there is one."""
-    monkeypatch.setattr(train, "tqdm", functools.partial(train.tqdm, mininterval=0, miniters=1))
-    train.fit(tiny.plain(epochs=2), tiny.dataset(), progress=True)
+    monkeypatch.setattr(loop, "tqdm", functools.partial(loop.tqdm, mininterval=0, miniters=1))
+    loop.fit(tiny.plain(epochs=2), tiny.dataset(), progress=True)
     shown = capsys.readouterr().err
     first, _, second = shown.partition("epoch 2: ")
     assert "epoch 1: training error" in first
     assert "training error" in second and " %, test error " in second
-    train.fit(tiny.plain(epochs=1, validation=16), tiny.dataset(), progress=True)
+    loop.fit(tiny.plain(epochs=1, validation=16), tiny.dataset(), progress=True)
     assert " %, held-out error " in capsys.readouterr().err

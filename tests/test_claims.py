@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import readme
 
-from paperlib import arithmetic, claims, verdicts
-from paperlib.claims import Row
-from paperlib.design import SCALES, Comparison
 from paperlib.errors import PaperlibError
-from paperlib.verdicts import Outcome, Verdict
+from paperlib.evidence import claims, decide
+from paperlib.evidence.claims import Row
+from paperlib.evidence.verdict import Outcome, Verdict
+from paperlib.experiments.form import SCALES, Comparison
+from paperlib.paper import arithmetic
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -164,8 +165,8 @@ ENTRY = {
 
 
 def row_of(found: list[Verdict], monkeypatch: pytest.MonkeyPatch, planned: int = 0, **entry: Any) -> Row:
-    monkeypatch.setattr(verdicts, "verdicts", lambda *ids: found if "S9-a" in ids else [])
-    monkeypatch.setattr(verdicts, "planned", lambda scale, *ids: planned)
+    monkeypatch.setattr(decide, "verdicts", lambda *ids: found if "S9-a" in ids else [])
+    monkeypatch.setattr(decide, "planned", lambda scale, *ids: planned)
     return claims.row_of({**ENTRY, **entry})
 
 
@@ -240,11 +241,11 @@ def test_when_it_was_declared_and_first_run(monkeypatch: pytest.MonkeyPatch) -> 
 def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     for entry in claims.entries():
         for name, arms in (each.split(": ") for each in entry.get("beside", [])):
-            for v in verdicts.verdicts_beside(name, arms):
+            for v in decide.verdicts_beside(name, arms):
                 assert f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {arms}" in claims.row(entry["id"]).reason
     with pytest.raises(PaperlibError, match="has no comparison 'baseline v. conv9' beside"):
-        verdicts.verdicts_beside("towers", "baseline v. conv9")
-    monkeypatch.setattr(verdicts, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
+        decide.verdicts_beside("towers", "baseline v. conv9")
+    monkeypatch.setattr(decide, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
     row = claims.row_of({**ENTRY, "fate": "not run", "reason": "No.", "beside": ["x: a v. b"]})
     assert row.reason == (
         "No. Beside it, deciding nothing: cifar10, n = 7: 2012/relu v. 2012/tanh, updates 0.63 times (0.50 to 0.80)."
@@ -270,7 +271,7 @@ def test_how_many_false_verdicts_to_expect() -> None:
     deciding = {
         (v.experiment, v.scale)
         for entry in claims.entries() if entry["fate"] == "experiment"
-        for v in verdicts.verdicts(entry["id"]) if v.outcome != "undecided"
+        for v in decide.verdicts(entry["id"]) if v.outcome != "undecided"
     }  # fmt: skip
     assert f"the {len(deciding)} experiments" in claims.under_the_table()
     assert f"up to {0.05 * len(deciding):.1f} of them" in claims.under_the_table()

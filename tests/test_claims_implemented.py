@@ -16,15 +16,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paperlib import claims, experiments, figure1, journal, train
-from paperlib.augment import Augmenter
-from paperlib.data import Dataset
-from paperlib.layers import Dropout, set_step
-from paperlib.models import ACTIVATIONS, EVIDENCE_SIZES, build, learned_layers, make
-from paperlib.normalisation import LocalResponseNorm, SpatialResponseNorm
-from paperlib.optim import PaperSGD
+from paperlib.data.augment import Augmenter
+from paperlib.data.images import Dataset
+from paperlib.evidence import claims
+from paperlib.experiments import declared, relu
+from paperlib.nets.layers import ACTIVATIONS, Dropout, learned_layers, set_step
+from paperlib.nets.lrn import LocalResponseNorm, SpatialResponseNorm
+from paperlib.nets.sizes import EVIDENCE_SIZES
+from paperlib.nets.table import build, make
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.runs import Run
+from paperlib.training import journal, loop
+from paperlib.training import loop as training_loop
+from paperlib.training.optim import PaperSGD
+from paperlib.training.runs import Run
 
 SMALL = Sizes(
     side=10, crop=8, classes=6, kernels=(4, 4, 4, 4, 4), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1),
@@ -67,7 +71,7 @@ def test_without_augmentation_only_the_mean_image_is_subtracted() -> None:
     assert np.abs(expected.mean((1, 2, 3))).max() > 1  # images keep their own brightness
 
 
-FIGURE1 = [e for e in experiments.DECLARED if e.name in ("relu", "relu-rates", "relu-parts", "relu-19pct")]
+FIGURE1 = [e for e in declared.DECLARED if e.name in ("relu", "relu-rates", "relu-parts", "relu-19pct")]
 
 
 def test_nothing_regularises_the_nets_of_figure_1() -> None:
@@ -87,17 +91,17 @@ def test_nothing_regularises_the_nets_of_figure_1() -> None:
             assert torch.equal(made.train_batch(images, torch.arange(6)), made.test_batch(images)), arm
 
 
-@pytest.mark.parametrize("scale", figure1.RATES)
+@pytest.mark.parametrize("scale", relu.RATES)
 def test_each_net_of_figure_1_has_a_rate_of_its_own_from_inside_its_sweep(scale: str) -> None:
     """S3.1-c: tried, with a smaller and a larger one beside it, on a seed that decides nothing else."""
-    sweep = experiments.get("relu-rates", scale)
-    for arm, rate in figure1.RATES[scale].items():
-        tried = figure1.SWEPT[scale][arm]
+    sweep = declared.get("relu-rates", scale)
+    for arm, rate in relu.RATES[scale].items():
+        tried = relu.SWEPT[scale][arm]
         assert min(tried) < rate < max(tried) and rate in tried, arm
     for experiment in FIGURE1:
         if experiment.scale == scale and not experiment.sweep:
             for arm in experiment.arms:
-                rate = figure1.RATES[scale][arm]
+                rate = relu.RATES[scale][arm]
                 assert experiment.recipe(arm).optim.lr == rate
                 assert experiment.recipe(arm) == sweep.recipe(f"{arm}@{rate:g}")  # swept as it is run
                 assert not set(experiment.planned_seeds(arm)) & set(sweep.planned_seeds(f"{arm}@{rate:g}"))
@@ -220,7 +224,7 @@ def test_the_colour_noise_is_drawn_once_for_an_image_and_anew_at_each_use() -> N
 class InDouble:
     """A loop whose net computes in double precision, so that a decay of a millionth of the weights shows."""
 
-    loop: train.Loop
+    loop: loop.Loop
     inputs: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -235,7 +239,7 @@ class InDouble:
         return self.inputs[-1]
 
 
-def lines_of(loop: train.Loop) -> list[dict[str, Any]]:
+def lines_of(loop: loop.Loop) -> list[dict[str, Any]]:
     """The record of all updates."""
     lines = journal.Journal(loop.run, None, {"data_name": "sample"})
     return list(loop.updates(journal.State(), 1e9, lines, False, lambda: True))
@@ -244,7 +248,7 @@ def lines_of(loop: train.Loop) -> list[dict[str, Any]]:
 def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say() -> None:
     """S3.5-a, S5-a, S5-c: the paper's recipe for two epochs of three batches, beside the sentences of the paper."""
     run, data = the_papers_run(epochs=2, validation=12), dataset(12 + 3 * 128 + 5)
-    wrapped = InDouble(train.Loop(run, data))
+    wrapped = InDouble(training_loop.Loop(run, data))
     loop, used = wrapped.loop, []
     net = copy.deepcopy(loop.net)
     v = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
@@ -285,7 +289,7 @@ def scripted(errors: list[float], check: Callable[[Tensor], None]) -> Callable[.
     """Stands in for ``Loop.error``: looks at the images it is given and tells the next error of the script."""
     script = iter(errors)
 
-    def error(self: train.Loop, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+    def error(self: loop.Loop, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
         check(images)
         return next(script)
 
@@ -303,8 +307,8 @@ def test_the_rate_starts_at_a_hundredth_and_falls_tenfold_three_times(monkeypatc
     def held_out(images: Tensor) -> None:
         assert torch.equal(images, data.train_images[-16:])
 
-    monkeypatch.setattr(train.Loop, "error", scripted(errors, held_out))
-    loop = train.Loop(the_papers_run(epochs=18, validation=16), data)
+    monkeypatch.setattr(training_loop.Loop, "error", scripted(errors, held_out))
+    loop = training_loop.Loop(the_papers_run(epochs=18, validation=16), data)
     rates = [line["lr"] for line in lines_of(loop)]
     assert rates == pytest.approx([0.01] * 5 + [0.001] * 4 + [0.0001] * 3 + [0.00001] * 6, rel=1e-12)
     for epoch in (0, 60, 70, 89):
@@ -359,7 +363,7 @@ def test_halving_is_near_the_geometric_mean_for_two_hidden_layers() -> None:
 def test_experiments_of_the_table_compare_for_their_claims_and_no_others() -> None:
     """A row whose experiment has no comparison for it would be "not run" for ever."""
     compared: dict[str, set[str]] = {}
-    for experiment in experiments.DECLARED:
+    for experiment in declared.DECLARED:
         for comparison in experiment.comparisons:
             if comparison.claim:
                 compared.setdefault(claims.row(comparison.claim).id, set()).add(experiment.name)

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from paperlib import check as checks
-from paperlib import claims, cli, data, design, evidence, experiments, figures, runner
+from paperlib import campaign, check, cli
+from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
+from paperlib.evidence import agreement, claims
+from paperlib.experiments import declared, form
+from paperlib.figures import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -154,7 +157,7 @@ def test_what_a_user_can_mend_is_one_line(
     def broken(*args: object, **kwargs: object) -> list[str]:
         raise error
 
-    monkeypatch.setattr(runner, "run", broken)
+    monkeypatch.setattr(campaign, "run", broken)
     assert cli.main(["run", "relu", "--scale", "sample"]) == code
     assert capsys.readouterr().err.splitlines() == [line]
 
@@ -163,7 +166,7 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(*args: object, **kwargs: object) -> list[str]:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(runner, "run", broken)
+    monkeypatch.setattr(campaign, "run", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "relu", "--scale", "sample"])
 
@@ -193,7 +196,7 @@ def test_help_does_not_wait_for_torch() -> None:
 
 
 def test_run_passes_everything_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    called = recorder(monkeypatch, runner, "run", ["id1", "id2"])
+    called = recorder(monkeypatch, campaign, "run", ["id1", "id2"])
     options = ["--arms", "2012/relu, 2012/tanh", "--seeds", "3", "--jobs", "2", "--missing"]
     assert cli.main(["run", "relu", "--scale", "cifar10", *options]) == 0
     ((name, scale, given),) = called
@@ -204,7 +207,7 @@ def test_run_passes_everything_on(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_run_without_options_leaves_them_to_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = recorder(monkeypatch, runner, "run", [])
+    called = recorder(monkeypatch, campaign, "run", [])
     assert cli.main(["run", "relu", "--scale", "sample"]) == 0
     ((_, _, given),) = called
     assert (given["arms"], given["seeds"], given["jobs"], given["missing"]) == (None, None, 1, False)
@@ -213,9 +216,9 @@ def test_run_without_options_leaves_them_to_the_experiment(monkeypatch: pytest.M
 def test_run_all_runs_every_experiment_of_the_scale_but_sweeps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    called = recorder(monkeypatch, runner, "run", ["id"])
+    called = recorder(monkeypatch, campaign, "run", ["id"])
     assert cli.main(["run", "--all", "--scale", "sample", "--jobs", "2"]) == 0
-    wanted = [e.name for e in experiments.DECLARED if e.scale == "sample" and not e.name.endswith("-rates")]
+    wanted = [e.name for e in declared.DECLARED if e.scale == "sample" and not e.name.endswith("-rates")]
     assert len(wanted) >= 3 and [(name, scale) for name, scale, _ in called] == [(name, "sample") for name in wanted]
     assert capsys.readouterr().out.splitlines() == [f"{name}, sample: 1 run finished" for name in wanted]
 
@@ -223,9 +226,9 @@ def test_run_all_runs_every_experiment_of_the_scale_but_sweeps(
 @pytest.mark.parametrize(
     ("arguments", "module", "function", "passed_on"),
     [
-        (["record", "relu", "--scale", "sample"], runner, "record", ("relu", "sample")),
-        (["figures"], figures, "draw", (None,)),
-        (["figures", "fig1", "fig2"], figures, "draw", (["fig1", "fig2"],)),
+        (["record", "relu", "--scale", "sample"], campaign, "record", ("relu", "sample")),
+        (["figures"], draw, "draw", (None,)),
+        (["figures", "fig1", "fig2"], draw, "draw", (["fig1", "fig2"],)),
     ],
     ids=["record", "figures", "some figures"],
 )
@@ -248,17 +251,17 @@ def test_data_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     (tmp_path / "cifar-10-batches-bin").mkdir()
     assert cli.main(["data", "show"]) == 0
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert list(shown) == [*data.KNOWN, "ilsvrc2012"] and "not found" in shown["ilsvrc2012"]
+    assert list(shown) == [*known.KNOWN, "ilsvrc2012"] and "not found" in shown["ilsvrc2012"]
     assert shown["cifar10"].split(maxsplit=2) == ["cifar10", "found", str(tmp_path / "cifar-10-batches-bin")]
     assert "not found" in shown["tinyimagenet"] and str(tmp_path) in shown["tinyimagenet"]
-    called = recorder(monkeypatch, data, "fetch", Path.cwd() / "cifar.tar.gz")
+    called = recorder(monkeypatch, sets, "fetch", Path.cwd() / "cifar.tar.gz")
     assert cli.main(["data", "fetch", "cifar10"]) == 0
     assert called == [("cifar10",)] and capsys.readouterr().out == "cifar10: cifar.tar.gz\n"
 
 
 @pytest.mark.parametrize("option", [[], ["--scale", "cifar10"]], ids=["default", "scale"])
 def test_agree(option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    called = recorder(monkeypatch, evidence, "agreement", "all within 0.1 points")
+    called = recorder(monkeypatch, agreement, "agreement", "all within 0.1 points")
     assert cli.main(["agree", *option]) == 0
     assert called == [(option[-1] if option else "sample",)]
     assert capsys.readouterr().out == "all within 0.1 points\n"
@@ -270,7 +273,7 @@ def test_agree(option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_check_fails_only_where_something_needed_is_missing(
     found: list[bool | None], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checks, "run_all", lambda: [checks.Check(ok, "thing", "detail") for ok in found])
+    monkeypatch.setattr(check, "run_all", lambda: [check.Check(ok, "thing", "detail") for ok in found])
     assert cli.main(["check"]) == code
     out, err = capsys.readouterr()
     assert err == "" and len(out.splitlines()) == len(found)
@@ -295,7 +298,7 @@ def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
     assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
     assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *design.SCALES}
+    assert {row["scale"] for row in rows} <= {None, *form.SCALES}
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
 

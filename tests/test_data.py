@@ -1,4 +1,4 @@
-"""paperlib.data and paperlib.copies on generated data: every layout, every damage, fetching, preparation, colours."""
+"""paperlib.data.sets and paperlib.data.readers on generated data: every layout, every damage, fetching, preparation, colours."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from paperlib import copies, data
-from paperlib.data import DataChecksumError, DataError, DataMissingError
+from paperlib.data import images, known, readers, sample, sets
+from paperlib.data import images as data_images
+from paperlib.data.images import DataChecksumError, DataError, DataMissingError
 
 
 @pytest.fixture(autouse=True)
 def small_layouts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Few images a class, and a user's cache folder of our own."""
-    monkeypatch.setattr(copies, "LAYOUTS", {"cifar10": datasets.CIFAR, "tinyimagenet": datasets.TINY})
-    monkeypatch.setattr(copies.pooch, "os_cache", lambda name: tmp_path / "user-cache" / name)
+    monkeypatch.setattr(readers, "LAYOUTS", {"cifar10": datasets.CIFAR, "tinyimagenet": datasets.TINY})
+    monkeypatch.setattr(readers.pooch, "os_cache", lambda name: tmp_path / "user-cache" / name)
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def root(tmp_path: Path) -> Path:
 def publish(monkeypatch: pytest.MonkeyPatch, name: str, archive: Path, url: str = "") -> str:
     """Make the MD5 of a generated archive the published one."""
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    first = copies.Copy(archive.name, copies.COPIES[name][0].read, url, md5)
-    monkeypatch.setattr(copies, "COPIES", copies.COPIES | {name: (first, *copies.COPIES[name][1:])})
+    first = readers.Copy(archive.name, readers.COPIES[name][0].read, url, md5)
+    monkeypatch.setattr(readers, "COPIES", readers.COPIES | {name: (first, *readers.COPIES[name][1:])})
     return md5
 
 
@@ -63,7 +64,7 @@ def sha256sum_fingerprint(rule: str, files: dict[str, bytes]) -> str:
     return "sha256:" + hashlib.sha256("\n".join([rule, *lines, ""]).encode()).hexdigest()
 
 
-def same(a: data.Dataset, b: data.Dataset) -> bool:
+def same(a: images.Dataset, b: images.Dataset) -> bool:
     parts = ("train_images", "train_labels", "test_images", "test_labels")
     return a.classes == b.classes and all(torch.equal(getattr(a, part), getattr(b, part)) for part in parts)
 
@@ -72,11 +73,11 @@ def same(a: data.Dataset, b: data.Dataset) -> bool:
 
 
 def test_the_first_block_of_ten_classes_never_changes() -> None:
-    assert [c for c, _ in data.interleaved([5] * 10)][:10] == [6, 4, 2, 1, 7, 5, 0, 8, 9, 3]  # runs depend on it
+    assert [c for c, _ in readers.interleaved([5] * 10)][:10] == [6, 4, 2, 1, 7, 5, 0, 8, 9, 3]  # runs depend on it
 
 
 def test_order_is_the_documented_hash() -> None:
-    order = data.interleaved([2, 2, 2])
+    order = readers.interleaved([2, 2, 2])
     assert sorted(order) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
     assert [j for _, j in order] == [0, 0, 0, 1, 1, 1]
     for j in (0, 1):
@@ -90,7 +91,7 @@ def test_order_is_the_documented_hash() -> None:
 @example(counts=[60, 1, 1, 1, 1, 1, 1, 1], ends=(Fraction(0), Fraction(37, 67)))
 def test_every_stretch_holds_the_classes_as_the_whole_does(counts: list[int], ends: tuple[Fraction, Fraction]) -> None:
     """Of classes of any sizes: the last images, say, which a schedule may hold out."""
-    order = data.interleaved(counts)
+    order = readers.interleaved(counts)
     assert sorted(order) == [(c, j) for c, count in enumerate(counts) for j in range(count)]
     for c in range(len(counts)):
         assert [j for of, j in order if of == c] == list(range(counts[c]))
@@ -107,7 +108,7 @@ def test_fingerprint_is_what_sha256sum_gives(root: Path, name: str) -> None:
     (place / ".DS_Store").write_text("")
     files = {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*") if p.is_file()}
     counted = {n: content for n, content in files.items() if n.endswith((".bin", ".JPEG", "annotations.txt"))}
-    assert data.load(name, root).fingerprint == sha256sum_fingerprint(f"{name} files 1", counted)
+    assert sets.load(name, root).fingerprint == sha256sum_fingerprint(f"{name} files 1", counted)
 
 
 def test_a_copy_is_unknown_until_its_fingerprint_is_listed(
@@ -115,11 +116,11 @@ def test_a_copy_is_unknown_until_its_fingerprint_is_listed(
 ) -> None:
     datasets.cifar_folder(root)
     with caplog.at_level(logging.WARNING):
-        unknown = data.load("cifar10", root)
+        unknown = sets.load("cifar10", root)
     assert unknown.title == "CIFAR-10 (unknown copy)" and "no known copy" in caplog.text
     caplog.clear()
-    monkeypatch.setitem(data.FINGERPRINTS, "cifar10", {"official": unknown.fingerprint})
-    assert data.load("cifar10", root).title == "CIFAR-10" and not caplog.text
+    monkeypatch.setitem(known.FINGERPRINTS, "cifar10", {"official": unknown.fingerprint})
+    assert sets.load("cifar10", root).title == "CIFAR-10" and not caplog.text
     assert repr(unknown) == "<CIFAR-10 (unknown copy): 50 train and 20 test images, 3 × 32 × 32, 10 classes>"
 
 
@@ -135,11 +136,11 @@ def test_the_fingerprint_of_cifar10_is_that_of_the_published_files() -> None:
     }
     lines = ["cifar10 files 1", *(f"{digest}  {name}" for name, digest in sums.items()), ""]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    assert data.FINGERPRINTS["cifar10"] == {"official": f"sha256:{digest}"}
+    assert known.FINGERPRINTS["cifar10"] == {"official": f"sha256:{digest}"}
 
 
 def test_fingerprints_of_the_known_copies_are_pinned() -> None:
-    every = [fingerprint for known in data.FINGERPRINTS.values() for fingerprint in known.values()]
+    every = [fingerprint for known in known.FINGERPRINTS.values() for fingerprint in known.values()]
     assert len(set(every)) == len(every) == 4
     assert all(value.startswith("sha256:") and len(value) == 71 for value in every)
 
@@ -151,26 +152,26 @@ def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(copies, "read_copy", refuse)
+    monkeypatch.setattr(readers, "read_copy", refuse)
 
 
 def test_the_second_load_reads_the_cache_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.cifar_folder(root)
-    first = data.load("cifar10", root)
+    first = sets.load("cifar10", root)
     assert [p.name for p in (root / ".paperlib-cache").iterdir()] == ["cifar-10-batches-bin.safetensors"]
     forbid_reading(monkeypatch)
-    second = data.load("cifar10", root)
+    second = sets.load("cifar10", root)
     assert same(first, second) and second.fingerprint == first.fingerprint and second.title == first.title
 
 
 def test_a_changed_file_is_read_and_counted_anew(root: Path) -> None:
     place = datasets.tiny_folder(root)
-    before = data.load("tinyimagenet", root)
+    before = sets.load("tinyimagenet", root)
     file = place / "train" / datasets.WNIDS[1] / "images" / f"{datasets.WNIDS[1]}_3.JPEG"
     changed = datasets.pixels("changed", 64, 64, 3)
     file.write_bytes(datasets.png(changed))
     os.utime(file, ns=(1, 1))
-    after = data.load("tinyimagenet", root)
+    after = sets.load("tinyimagenet", root)
     row = next(i for i in range(9, 12) if after.train_labels[i] == 1)
     assert np.array_equal(after.train_images[row].numpy(), changed.transpose(2, 0, 1))
     assert after.fingerprint != before.fingerprint
@@ -180,22 +181,22 @@ def test_a_changed_file_is_read_and_counted_anew(root: Path) -> None:
 def test_a_damaged_cache_is_made_again(root: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.cifar_folder(root)
     cache = root / ".paperlib-cache" / "cifar-10-batches-bin.safetensors"
-    first = data.load("cifar10", root)
+    first = sets.load("cifar10", root)
     first_images = first.train_images.clone()
     stored = bytearray(cache.read_bytes())
     stored[len(stored) // 2] ^= 1
     cache.unlink()
     cache.write_bytes({"flip": bytes(stored), "cut": bytes(stored[:-100]), "empty": b""}[damage])
-    assert torch.equal(data.load("cifar10", root).train_images, first_images)
+    assert torch.equal(sets.load("cifar10", root).train_images, first_images)
     forbid_reading(monkeypatch)
-    assert torch.equal(data.load("cifar10", root).train_images, first_images)
+    assert torch.equal(sets.load("cifar10", root).train_images, first_images)
 
 
 def test_writing_into_a_loaded_tensor_leaves_the_cache_alone(root: Path) -> None:
     datasets.cifar_folder(root)
-    expected = data.load("cifar10", root).train_images.clone()
-    data.load("cifar10", root).train_images.zero_()
-    assert torch.equal(data.load("cifar10", root).train_images, expected)
+    expected = sets.load("cifar10", root).train_images.clone()
+    sets.load("cifar10", root).train_images.zero_()
+    assert torch.equal(sets.load("cifar10", root).train_images, expected)
 
 
 def test_where_the_root_cannot_be_written_the_users_cache_is_used(
@@ -203,16 +204,16 @@ def test_where_the_root_cannot_be_written_the_users_cache_is_used(
 ) -> None:
     datasets.cifar_folder(root)
     (root / ".paperlib-cache").write_text("a file where the folder should be")
-    first = data.load("cifar10", root)
+    first = sets.load("cifar10", root)
     assert len(list((tmp_path / "user-cache").rglob("*.safetensors"))) == 1
     shutil.rmtree(tmp_path / "user-cache")
     (tmp_path / "user-cache").write_text("and here")
     caplog.clear()
-    assert same(data.load("cifar10", root), first)
+    assert same(sets.load("cifar10", root), first)
     assert "cannot be kept" in caplog.text
     forbid_reading(monkeypatch)
     with pytest.raises(AssertionError, match="read again"):
-        data.load("cifar10", root)
+        sets.load("cifar10", root)
 
 
 # ------------------------------------------------------------------------------------------- CIFAR-10, binary
@@ -220,7 +221,7 @@ def test_where_the_root_cannot_be_written_the_users_cache_is_used(
 
 def test_cifar_archive_keeps_its_own_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, "cifar10", datasets.cifar_archive(root))
-    loaded = data.load("cifar10", root)
+    loaded = sets.load("cifar10", root)
     files = datasets.cifar_batches()
     train = np.frombuffer(b"".join(files[f"data_batch_{i}.bin"] for i in range(1, 6)), np.uint8).reshape(50, 3073)
     test = np.frombuffer(files["test_batch.bin"], np.uint8).reshape(20, 3073)
@@ -235,17 +236,17 @@ def test_cifar_archive_keeps_its_own_order(root: Path, monkeypatch: pytest.Monke
             for i, c, y, x in [(7, 2, 5, 31), (19, 0, 31, 0)]
         )
         assert np.array_equal(images.flatten().numpy(), records[:, 1:].flatten())
-    cached = data.load("cifar10", root)
+    cached = sets.load("cifar10", root)
     assert same(cached, loaded) and cached.fingerprint == loaded.fingerprint
 
 
 def test_archive_and_unpacked_folder_are_one_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, "cifar10", datasets.cifar_archive(root))
     fingerprint = sha256sum_fingerprint("cifar10 files 1", datasets.cifar_batches())
-    monkeypatch.setitem(data.FINGERPRINTS, "cifar10", {"official": fingerprint})
-    from_archive = data.load("cifar10", root)
+    monkeypatch.setitem(known.FINGERPRINTS, "cifar10", {"official": fingerprint})
+    from_archive = sets.load("cifar10", root)
     datasets.cifar_folder(other := root / "unpacked")
-    from_folder = data.load("cifar10", other)
+    from_folder = sets.load("cifar10", other)
     assert same(from_folder, from_archive)
     for copy in (from_archive, from_folder):
         assert (copy.title, copy.fingerprint) == ("CIFAR-10", fingerprint)
@@ -254,10 +255,10 @@ def test_archive_and_unpacked_folder_are_one_copy(root: Path, monkeypatch: pytes
 @pytest.mark.parametrize("form", ["cifar-10-batches-py", "cifar-10-python.tar.gz"])
 def test_the_python_version_is_named_and_not_read(root: Path, form: str) -> None:
     (root / form).mkdir()
-    text = message(lambda: data.load("cifar10", root), DataMissingError)
+    text = message(lambda: sets.load("cifar10", root), DataMissingError)
     assert str(root / form) in text and "python version" in text and "paperlib data fetch cifar10" in text
     datasets.cifar_folder(root)
-    assert len(data.load("cifar10", root).train_images) == 50
+    assert len(sets.load("cifar10", root).train_images) == 50
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
@@ -270,7 +271,7 @@ def test_altered_archive_names_file_checksums_and_remedy(
     content[len(content) // 2] ^= 1
     archive.write_bytes({"flip": bytes(content), "cut": bytes(content[:1000]), "empty": b""}[damage])
     found = hashlib.md5(archive.read_bytes()).hexdigest()
-    text = message(lambda: data.load("cifar10", root), DataChecksumError)
+    text = message(lambda: sets.load("cifar10", root), DataChecksumError)
     assert str(archive) in text and md5 in text and found in text and "paperlib data fetch cifar10" in text
     assert not (root / ".paperlib-cache").exists()
 
@@ -278,16 +279,16 @@ def test_altered_archive_names_file_checksums_and_remedy(
 def test_an_archive_altered_after_the_first_load_is_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = datasets.cifar_archive(root)
     publish(monkeypatch, "cifar10", archive)
-    data.load("cifar10", root)
+    sets.load("cifar10", root)
     archive.write_bytes(archive.read_bytes()[:-1])
-    message(lambda: data.load("cifar10", root), DataChecksumError)
+    message(lambda: sets.load("cifar10", root), DataChecksumError)
 
 
 def test_archive_paths_lead_nowhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = {"../../evil.bin": b"x", str(tmp_path / "absolute.bin"): b"x"}
     publish(monkeypatch, "cifar10", datasets.cifar_archive(root, evil))
     before = {p for p in tmp_path.rglob("*") if p.is_file()}
-    data.load("cifar10", root)
+    sets.load("cifar10", root)
     new = {p for p in tmp_path.rglob("*") if p.is_file()} - before
     assert new == {root / ".paperlib-cache" / "cifar-10-binary.tar.gz.safetensors"}
 
@@ -306,7 +307,7 @@ def test_wrong_batches(root: Path, change: dict[str, bytes | None], words: tuple
     for name, content in (datasets.cifar_batches() | change).items():
         if content is not None:
             (place / name).write_bytes(content)
-    text = message(lambda: data.load("cifar10", root))
+    text = message(lambda: sets.load("cifar10", root))
     assert all(word in text for word in words)
 
 
@@ -314,16 +315,16 @@ def test_wrong_batches(root: Path, change: dict[str, bytes | None], words: tuple
 def test_a_file_of_the_right_checksum_that_is_no_archive(
     root: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = root / copies.COPIES[name][0].path
+    archive = root / readers.COPIES[name][0].path
     archive.write_bytes(b"this is no archive")
     publish(monkeypatch, name, archive)
-    assert str(archive) in message(lambda: data.load(name, root))
+    assert str(archive) in message(lambda: sets.load(name, root))
 
 
 # ---------------------------------------------------------------------------------------------- Tiny ImageNet
 
 
-def check_tiny(loaded: data.Dataset) -> None:
+def check_tiny(loaded: images.Dataset) -> None:
     assert loaded.classes == datasets.WNIDS
     assert loaded.train_images.shape == (12, 3, 64, 64) and loaded.test_images.shape == (6, 3, 64, 64)
     for j in range(4):
@@ -347,7 +348,7 @@ def check_tiny(loaded: data.Dataset) -> None:
 
 def test_tiny_imagenet_from_a_folder(root: Path) -> None:
     datasets.tiny_folder(root)
-    loaded = data.load("tinyimagenet", root)
+    loaded = sets.load("tinyimagenet", root)
     check_tiny(loaded)
     counted = {n: c for n, c in datasets.tiny_files().items() if n.endswith(".JPEG") or n.endswith("annotations.txt")}
     assert loaded.fingerprint == sha256sum_fingerprint("tinyimagenet files 1", counted)
@@ -355,27 +356,27 @@ def test_tiny_imagenet_from_a_folder(root: Path) -> None:
 
 def test_classes_of_tiny_imagenet_are_shown_by_their_first_word(root: Path) -> None:
     place = datasets.tiny_folder(root)
-    loaded = data.load("tinyimagenet", root)
-    assert data.shown_classes(loaded, root) == loaded.classes  # this copy has no words
+    loaded = sets.load("tinyimagenet", root)
+    assert sets.shown_classes(loaded, root) == loaded.classes  # this copy has no words
     (place / "words.txt").write_text(
         f"{loaded.classes[1]}\tEgyptian cat, tabby\n{loaded.classes[0]}\t ,\n", encoding="utf-8"
     )
-    assert data.shown_classes(loaded, root) == (loaded.classes[0], "Egyptian cat", *loaded.classes[2:])
-    assert data.load("tinyimagenet", root).fingerprint == loaded.fingerprint
-    assert data.shown_classes(data.load("sample")) == data.FASHION_CLASSES
+    assert sets.shown_classes(loaded, root) == (loaded.classes[0], "Egyptian cat", *loaded.classes[2:])
+    assert sets.load("tinyimagenet", root).fingerprint == loaded.fingerprint
+    assert sets.shown_classes(sets.load("sample")) == sample.FASHION_CLASSES
 
 
 def test_tiny_imagenet_zip_and_its_folder_are_one_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "other").mkdir()
     datasets.tiny_folder(root / "other")
-    folder = data.load("tinyimagenet", root / "other")
+    folder = sets.load("tinyimagenet", root / "other")
     publish(monkeypatch, "tinyimagenet", datasets.tiny_zip(root))
-    unlisted = data.load("tinyimagenet", root)
+    unlisted = sets.load("tinyimagenet", root)
     check_tiny(unlisted)
     assert (unlisted.fingerprint, unlisted.title) == (folder.fingerprint, "Tiny ImageNet (unknown copy)")
-    monkeypatch.setitem(data.FINGERPRINTS, "tinyimagenet", {"official": folder.fingerprint})
+    monkeypatch.setitem(known.FINGERPRINTS, "tinyimagenet", {"official": folder.fingerprint})
     shutil.rmtree(root / ".paperlib-cache")
-    listed = data.load("tinyimagenet", root)
+    listed = sets.load("tinyimagenet", root)
     assert (listed.fingerprint, listed.title) == (folder.fingerprint, "Tiny ImageNet") and same(listed, folder)
 
 
@@ -443,7 +444,7 @@ def test_bad_tiny_imagenet_folders(root: Path, case: str) -> None:
     place = datasets.tiny_folder(root)
     spoil, words = BAD_TINY[case]
     spoil(place)
-    text = message(lambda: data.load("tinyimagenet", root))
+    text = message(lambda: sets.load("tinyimagenet", root))
     assert str(place) in text and all(word in text for word in words)
 
 
@@ -456,7 +457,7 @@ def test_damaged_images_give_pixels_or_a_data_error(noise: bytes, at: int, jpeg:
     at %= len(content)
     damaged = content[:at] + noise + content[at + len(noise) :][: 10 * len(noise)]
     try:
-        assert copies.decode(damaged, Path("x")).dtype == np.uint8
+        assert readers.decode(damaged, Path("x")).dtype == np.uint8
     except DataError as error:
         assert "x is damaged" in str(error)
 
@@ -467,25 +468,25 @@ def test_damaged_images_give_pixels_or_a_data_error(noise: bytes, at: int, jpeg:
 @pytest.mark.parametrize("name", ["cifar10", "tinyimagenet"])
 def test_missing_data_names_set_places_and_command(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERLIB_DATA", str(root))
-    text = message(lambda: data.load(name), DataMissingError)
-    assert data.TITLES[name] in text and f"paperlib data fetch {name}" in text
-    assert all(str(place) in text for place in data.where(name)) and data.where(name)[0].parent == root
+    text = message(lambda: sets.load(name), DataMissingError)
+    assert known.TITLES[name] in text and f"paperlib data fetch {name}" in text
+    assert all(str(place) in text for place in sets.where(name)) and sets.where(name)[0].parent == root
     assert list(root.iterdir()) == []
 
 
 def test_the_argument_comes_before_the_environment_and_that_before_the_repository(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert data.data_root() == data.REPOSITORY / "data" / "cache"
+    assert sets.data_root() == known.REPOSITORY / "data" / "cache"
     monkeypatch.setenv("PAPERLIB_DATA", "~/somewhere")
-    assert data.data_root() == Path.home() / "somewhere"
-    assert data.data_root(root) == root
-    assert [place.name for place in data.where("cifar10", root)] == [
+    assert sets.data_root() == Path.home() / "somewhere"
+    assert sets.data_root(root) == root
+    assert [place.name for place in sets.where("cifar10", root)] == [
         "cifar-10-binary.tar.gz", "cifar-10-batches-bin",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("action", [data.load, data.where, data.fetch])
+@pytest.mark.parametrize("action", [sets.load, sets.where, sets.fetch])
 def test_unknown_names_list_the_known(action: Callable[[str], object]) -> None:
     text = message(lambda: action("cifar100"))
     assert "'cifar100'" in text and "sample, photos, cifar10, tinyimagenet" in text
@@ -536,16 +537,16 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def test_fetched_archive_loads_and_is_not_fetched_twice(root: Path, server: Server) -> None:
     folder = root / "not" / "yet"
-    path = data.fetch("cifar10", folder)
+    path = sets.fetch("cifar10", folder)
     assert path.read_bytes() == server.body and [p.name for p in folder.iterdir()] == [path.name]
-    assert data.fetch("cifar10", folder) == path and server.requests == 1
-    assert len(data.load("cifar10", folder).train_images) == 50
+    assert sets.fetch("cifar10", folder) == path and server.requests == 1
+    assert len(sets.load("cifar10", folder).train_images) == 50
 
 
 def test_a_broken_archive_and_a_leftover_part_are_replaced(root: Path, server: Server) -> None:
     (root / "cifar-10-binary.tar.gz").write_bytes(b"half of it")
     (root / "cifar-10-binary.tar.gz.part").write_bytes(b"killed here" * 10**5)
-    assert data.fetch("cifar10", root).read_bytes() == server.body
+    assert sets.fetch("cifar10", root).read_bytes() == server.body
     assert [p.name for p in root.iterdir()] == ["cifar-10-binary.tar.gz"]
 
 
@@ -559,31 +560,31 @@ def test_a_failed_download_says_so_and_leaves_nothing(root: Path, server: Server
         server.status = 404
     else:
         server.stop()
-    text = message(lambda: data.fetch("cifar10", root))
+    text = message(lambda: sets.fetch("cifar10", root))
     assert server.url in text and str(root / "cifar-10-binary.tar.gz") in text
     if damage == "flip":
-        found, right = hashlib.md5(server.body).hexdigest(), copies.COPIES["cifar10"][0].md5
+        found, right = hashlib.md5(server.body).hexdigest(), readers.COPIES["cifar10"][0].md5
         assert found in text and right in text
     assert list(root.iterdir()) == []
 
 
 def test_a_root_that_cannot_be_written(root: Path, server: Server) -> None:
     (root / "file").write_text("")
-    text = message(lambda: data.fetch("cifar10", root / "file"))
+    text = message(lambda: sets.fetch("cifar10", root / "file"))
     assert "cannot be written" in text and "PAPERLIB_DATA" in text and server.requests == 0
 
 
 @pytest.mark.parametrize("name", ["sample", "photos"])
 def test_embedded_data_is_not_fetched(name: str) -> None:
-    assert "nothing to fetch" in message(lambda: data.fetch(name))
+    assert "nothing to fetch" in message(lambda: sets.fetch(name))
 
 
 def test_ilsvrc_is_not_fetched_but_prepared() -> None:
-    assert "paperlib data prepare" in message(lambda: data.fetch("ilsvrc2012"))
+    assert "paperlib data prepare" in message(lambda: sets.fetch("ilsvrc2012"))
 
 
 def test_only_the_published_archives_are_fetched() -> None:
-    for forms in copies.COPIES.values():
+    for forms in readers.COPIES.values():
         assert (
             [bool(copy.url) for copy in forms]
             == [bool(copy.md5) for copy in forms]
@@ -600,7 +601,7 @@ def test_a_picture_of_the_right_shorter_side_is_only_cut(size: int, extra: int, 
     array = datasets.pixels(f"{size} {extra}", *shape, 3)
     start = extra // 2
     expected = array[start : start + size] if tall else array[:, start : start + size]
-    result = data.prepare(Image.fromarray(array), size)
+    result = images.prepare(Image.fromarray(array), size)
     assert result.dtype == torch.uint8 and np.array_equal(result.numpy(), expected.transpose(2, 0, 1))
 
 
@@ -611,7 +612,7 @@ def test_every_pixel_comes_from_the_place_that_section_2_says(width: int, height
     picture = (
         np.stack([255 * x / (width - 1), 255 * y / (height - 1), np.full(x.shape, 77)], -1).round().astype(np.uint8)
     )
-    result = data.prepare(Image.fromarray(picture)).numpy().astype(float)
+    result = images.prepare(Image.fromarray(picture)).numpy().astype(float)
     assert result.shape == (3, 256, 256) and (result[2] == 77).all()
     step = min(width, height) / 256  # original pixels per pixel of the result
     for plane, length, axis in ((result[0], width, 1), (result[1], height, 0)):
@@ -625,11 +626,11 @@ def test_every_pixel_comes_from_the_place_that_section_2_says(width: int, height
 
 def test_prepare_turns_grey_cmyk_and_transparent_pictures_into_rgb() -> None:
     grey = datasets.pixels("grey", 64, 96)
-    result = data.prepare(Image.fromarray(grey), 64)
+    result = images.prepare(Image.fromarray(grey), 64)
     assert all(np.array_equal(plane, grey[:, 16:80]) for plane in result.numpy())
     colour = Image.fromarray(np.full((64, 64, 3), (200, 30, 90), np.uint8))
     for other in (colour.convert("RGBA"), colour.convert("CMYK"), colour.quantize(4)):
-        assert np.abs(data.prepare(other, 64).numpy().astype(int) - [[[200]], [[30]], [[90]]]).max() <= 1
+        assert np.abs(images.prepare(other, 64).numpy().astype(int) - [[[200]], [[30]], [[90]]]).max() <= 1
 
 
 def test_prepare_keeps_the_shades_of_sixteen_bits() -> None:
@@ -638,9 +639,9 @@ def test_prepare_keeps_the_shades_of_sixteen_bits() -> None:
     for form in ("PNG", "TIFF"):
         stored = io.BytesIO()
         Image.fromarray(ramp).save(stored, form)
-        result = data.prepare(Image.open(stored), 64).numpy()
+        result = images.prepare(Image.open(stored), 64).numpy()
         assert np.abs(result - ramp / 257).max() <= 0.5 + 1e-9
-    flat = data.prepare(Image.fromarray(np.full((9, 9), 40_000, np.int32)), 9)
+    flat = images.prepare(Image.fromarray(np.full((9, 9), 40_000, np.int32)), 9)
     assert flat.unique().tolist() == [round(40_000 / 257)]
 
 
@@ -656,7 +657,7 @@ def test_prepare_keeps_the_shades_of_sixteen_bits() -> None:
 )
 def test_prepare_refuses_what_no_picture_is(pixels: np.ndarray, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        data.prepare(Image.fromarray(pixels))
+        images.prepare(Image.fromarray(pixels))
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 1), (8, 3)])
@@ -667,7 +668,7 @@ def test_prepare_turns_a_picture_upright(orientation: int, turns: int) -> None:
     exif[0x0112] = orientation
     stored = io.BytesIO()
     lying.save(stored, "PNG", exif=exif)
-    assert np.array_equal(data.prepare(Image.open(stored), 64).numpy(), upright.transpose(2, 0, 1))
+    assert np.array_equal(images.prepare(Image.open(stored), 64).numpy(), upright.transpose(2, 0, 1))
 
 
 # --------------------------------------------------------------------- mean image and the covariance of colours
@@ -677,14 +678,14 @@ def test_prepare_turns_a_picture_upright(orientation: int, turns: int) -> None:
 def test_mean_image_is_the_rounded_true_mean(n: int, channels: int, seed: int) -> None:
     images = datasets.pixels(f"mean {seed}", n, channels, 5, 4)
     expected = images.astype(np.float64).mean(0).astype(np.float32)
-    result = data.mean_image(torch.from_numpy(images))
+    result = data_images.mean_image(torch.from_numpy(images))
     assert result.dtype == torch.float32 and np.allclose(result.numpy(), expected, rtol=2e-7, atol=0)
 
 
 def test_mean_image_over_more_than_one_chunk() -> None:
     images = torch.zeros(2500, 1, 2, 2, dtype=torch.uint8)
     images[1024:] = 255
-    assert data.mean_image(images).flatten().tolist() == pytest.approx([255 * 1476 / 2500] * 4)
+    assert data_images.mean_image(images).flatten().tolist() == pytest.approx([255 * 1476 / 2500] * 4)
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=8))
@@ -692,35 +693,35 @@ def test_colour_covariance_is_numpys_whatever_the_parts(shapes: list[tuple[int, 
     parts = [torch.from_numpy(datasets.pixels(f"cov {i}", n, 3, h, w)) for i, (n, h, w) in enumerate(shapes)]
     flat = np.concatenate([part.numpy().transpose(1, 0, 2, 3).reshape(3, -1) for part in parts], 1)
     expected = np.cov(flat, bias=True)
-    streamed = data.colour_covariance(iter(parts))
+    streamed = images.colour_covariance(iter(parts))
     assert streamed.dtype == torch.float64 and np.allclose(streamed.numpy(), expected, rtol=1e-9, atol=1e-9)
     singles = [image for part in parts for image in part]
-    assert torch.equal(streamed, data.colour_covariance(singles))
-    assert torch.equal(streamed, data.colour_covariance(parts[::-1]))
+    assert torch.equal(streamed, images.colour_covariance(singles))
+    assert torch.equal(streamed, images.colour_covariance(parts[::-1]))
 
 
 def test_colour_covariance_of_a_tensor_and_of_one_colour() -> None:
     images = torch.from_numpy(datasets.pixels("tensor", 300, 3, 4, 4))
-    assert torch.equal(data.colour_covariance(images), data.colour_covariance([images[:7], images[7:]]))
+    assert torch.equal(data_images.colour_covariance(images), data_images.colour_covariance([images[:7], images[7:]]))
     flat = torch.empty(5, 3, 8, 8, dtype=torch.uint8)
     flat[:] = torch.tensor([255, 3, 128], dtype=torch.uint8)[None, :, None, None]
-    assert torch.equal(data.colour_covariance(flat), torch.zeros(3, 3, dtype=torch.float64))
+    assert torch.equal(data_images.colour_covariance(flat), torch.zeros(3, 3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
     "bad", [torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, 4, dtype=torch.uint8)]
 )
 def test_colours_of_anything_else_are_refused(bad: torch.Tensor) -> None:
-    message(lambda: data.colour_covariance([bad]))
-    message(lambda: data.colour_covariance([]))
-    message(lambda: data.mean_image(bad.flatten()))
+    message(lambda: images.colour_covariance([bad]))
+    message(lambda: images.colour_covariance([]))
+    message(lambda: images.mean_image(bad.flatten()))
 
 
 @given(st.integers(0, 10**6))
 def test_colour_pca_is_an_eigendecomposition(seed: int) -> None:
     pixels = np.random.default_rng(seed).normal(size=(3, 50)) * [[90], [40], [7]]
     covariance = np.cov(pixels, bias=True)
-    values, vectors = data.colour_pca(torch.from_numpy(covariance))
+    values, vectors = images.colour_pca(torch.from_numpy(covariance))
     assert np.allclose(values.numpy(), np.linalg.eigvalsh(covariance)[::-1])
     assert np.allclose(vectors @ torch.diag(values) @ vectors.T, covariance)
     assert np.allclose(vectors.T @ vectors, np.eye(3))

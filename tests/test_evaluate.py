@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from paperlib import evaluate
-from paperlib.augment import Augmenter
+from paperlib.data.augment import Augmenter
 from paperlib.errors import PaperlibError
 from paperlib.recipe import Recipe, Sizes
+from paperlib.training import evaluate
 
 PLAIN = Recipe.paper().but(**{"augment.colour": 0.0}).augment
 

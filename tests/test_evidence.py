@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import MADE_UP, declare, epoch, store
 
-from paperlib import evidence
 from paperlib.errors import PaperlibError
+from paperlib.evidence import agreement, metrics, rates, store
 from paperlib.recipe import Stop
-from paperlib.runs import Line
+from paperlib.training.records import Line
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
@@ -24,22 +24,22 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machin
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty ``data/recorded`` and one made-up experiment."""
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     declare(monkeypatch, MADE_UP)
     yield tmp_path / "recorded"
-    evidence.forget()
+    store.forget()
 
 
 # ------------------------------------------------------------------------------------------ reading records
 
 
 def test_results_are_one_row_a_recorded_run(folder: Path) -> None:
-    assert list(evidence.results("made-up", "sample").columns)[:3] == ["arm", "seed", "status"]
-    assert evidence.results("made-up", "sample").empty
+    assert list(metrics.results("made-up", "sample").columns)[:3] == ["arm", "seed", "status"]
+    assert metrics.results("made-up", "sample").empty
     store(folder, "slow", 1, [80, 60], "censored", epochs=[epoch(1, 70, 71.5), epoch(2, 55, 60.25)])
     store(folder, "fast", 1, [80, 40, 20], "reached")
     store(folder, "fast", 0, [80, 15], "reached")
-    rows = evidence.results("made-up", "sample").set_index(["arm", "seed"])
+    rows = metrics.results("made-up", "sample").set_index(["arm", "seed"])
     assert list(rows.index) == [("fast", 0), ("fast", 1), ("slow", 1)]  # seeds outermost, as declared
     assert list(rows["status"]) == ["reached", "reached", "censored"]
     assert rows.loc[("fast", 1), "updates"] == pytest.approx(22.5)
@@ -56,33 +56,33 @@ def test_overfitting_is_the_test_error_above_that_on_the_training_images() -> No
         {"kind": "run"}, epoch(1, 70, 71.5), epoch(2, 55, 60.25), {"kind": "fit", "views": 1, "top1_error": 12.5},
         {"kind": "end", "status": "done", "steps": 12},
     ]  # fmt: skip
-    assert evidence.METRICS["overfit"](lines) == pytest.approx(47.75)
-    assert evidence.METRICS["fit_error"](lines) == 12.5
-    assert math.isnan(evidence.METRICS["overfit"](lines[:3]))
+    assert metrics.METRICS["overfit"](lines) == pytest.approx(47.75)
+    assert metrics.METRICS["fit_error"](lines) == 12.5
+    assert math.isnan(metrics.METRICS["overfit"](lines[:3]))
 
 
 def test_what_no_declaration_yields_is_stale_and_never_used(folder: Path) -> None:
     store(folder, "fast", 0, [80, 15])
     stray = store(folder, "fast", 9, [80, 15])  # a seed that is not declared
-    assert evidence.stale() == [stray[0]["id"]]
-    assert list(evidence.results("made-up", "sample")["seed"]) == [0]
-    assert len(evidence.recorded()) == 2
+    assert store.stale() == [stray[0]["id"]]
+    assert list(metrics.results("made-up", "sample")["seed"]) == [0]
+    assert len(store.recorded()) == 2
 
 
 def test_a_run_is_recorded_once_and_shared_between_experiments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = replace(MADE_UP, name="other", arms={"baseline": {}})
     declare(monkeypatch, MADE_UP, other)
     lines = store(folder, "fast", 2, [80, 15])
-    assert [(arm, seed) for arm, seed, _ in evidence.records_of("other", "sample")] == [("baseline", 2)]
+    assert [(arm, seed) for arm, seed, _ in store.records_of("other", "sample")] == [("baseline", 2)]
     tiny.store(folder, other, "baseline", lines)
-    evidence.forget()
+    store.forget()
     with pytest.raises(PaperlibError, match="recorded elsewhere too"):
-        evidence.recorded()
+        store.recorded()
 
 
 def test_an_unknown_experiment_is_named(folder: Path) -> None:
     with pytest.raises(PaperlibError, match="no experiment 'nonsense'"):
-        evidence.results("nonsense", "sample")
+        metrics.results("nonsense", "sample")
 
 
 # ------------------------------------------------------------------------------------------ times
@@ -104,7 +104,7 @@ def test_an_unknown_experiment_is_named(folder: Path) -> None:
 )
 def test_updates_to_a_threshold_by_hand(errors: list[float], threshold: float, time: float) -> None:
     lines = tiny.record(MADE_UP.run("fast", 0, "x"), errors)
-    assert evidence.updates_to(lines, threshold) == pytest.approx(time, nan_ok=True)
+    assert metrics.updates_to(lines, threshold) == pytest.approx(time, nan_ok=True)
 
 
 @unhurried
@@ -112,7 +112,7 @@ def test_updates_to_a_threshold_by_hand(errors: list[float], threshold: float, t
 def test_a_lower_threshold_takes_longer(errors: list[float], one: float, two: float) -> None:
     lines = tiny.record(MADE_UP.run("fast", 0, "x"), errors)
     low, high = sorted((one, two))
-    late, early = evidence.updates_to(lines, low), evidence.updates_to(lines, high)
+    late, early = metrics.updates_to(lines, low), metrics.updates_to(lines, high)
     assert math.isnan(late) or early <= late + 1e-9
     assert math.isnan(early) == (min(errors) > high)
     if not math.isnan(early):
@@ -122,7 +122,7 @@ def test_a_lower_threshold_takes_longer(errors: list[float], one: float, two: fl
 
 def test_the_running_error_stands_in_the_middle_of_its_window() -> None:
     lines = tiny.record(MADE_UP.run("fast", 0, "x"), [80.0, 40.0])
-    assert evidence.running_error(lines) == ([5.0, 15.0], [80.0, 40.0])
+    assert metrics.running_error(lines) == ([5.0, 15.0], [80.0, 40.0])
 
 
 # ------------------------------------------------------------------------------------------ learning rates
@@ -147,7 +147,7 @@ NAN = math.nan
     ],
 )
 def test_the_choice_of_a_rate(errors: dict[float, float], rate: float | None) -> None:
-    assert evidence.choose_rate(errors) == rate
+    assert rates.choose_rate(errors) == rate
 
 
 def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest
     declare(monkeypatch, sweep)
     for arm, errors in ends.items():
         store(folder, arm, 100, errors, "diverged" if arm == "a@1" else "done", of=sweep)
-    assert evidence.chosen_rates("sample") == {"a": 0.3, "b": None}
+    assert rates.chosen_rates("sample") == {"a": 0.3, "b": None}
 
 
 # ------------------------------------------------------------------------------------------ runs that learnt nothing
@@ -174,11 +174,11 @@ def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest
 )  # fmt: skip
 def test_a_run_that_never_left_guessing_is_stalled(epochs: list[float], windows: list[float], stalled: bool) -> None:
     lines = tiny.record(MADE_UP.run("fast", 0, "x"), windows, epochs=[epoch(1, 50, error) for error in epochs])
-    assert evidence.stalled(lines) is stalled
+    assert metrics.stalled(lines) is stalled
     for line in lines:
         if "test_error" in line:
             line["validation_error"] = line.pop("test_error")
-    assert evidence.stalled(lines) is stalled
+    assert metrics.stalled(lines) is stalled
 
 
 # ------------------------------------------------------------------------------------------ a user's own runs
@@ -186,7 +186,7 @@ def test_a_run_that_never_left_guessing_is_stalled(epochs: list[float], windows:
 
 def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "runs"
-    assert evidence.agreement("sample", mine) == "made-up: no run of yours has a recorded twin"
+    assert agreement.agreement("sample", mine) == "made-up: no run of yours has a recorded twin"
     for seed, errors in enumerate(([80.0, 40.0, 20.0], [82.0, 41.0, 19.0])):
         theirs = store(folder, "fast", seed, errors, losses=[2.0, 1.5, 1.0])
         ours = [dict(line) for line in theirs]
@@ -198,14 +198,14 @@ def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
         "made-up: 2 runs of yours with a recorded twin; first running loss differs by at most 2.0e-04, "
         "last running training error by at most 1.00 points"
     )
-    assert evidence.agreement("sample", mine) == expected
+    assert agreement.agreement("sample", mine) == expected
     unfinished = store(folder, "fast", 2, [80.0])
     tiny.write(mine / unfinished[0]["id"] / "record.jsonl", unfinished[:-1])
     only_theirs = store(folder, "fast", 3, [80.0])
     half_a_line = store(folder, "fast", 4, [80.0])
     (mine / half_a_line[0]["id"]).mkdir()
     (mine / half_a_line[0]["id"] / "record.jsonl").write_text('{"kind": "ru')
-    assert only_theirs and evidence.agreement("sample", mine) == expected
+    assert only_theirs and agreement.agreement("sample", mine) == expected
 
 
 def test_runs_on_another_copy_of_the_data_are_said_to_be_that(folder: Path, tmp_path: Path) -> None:
@@ -213,16 +213,16 @@ def test_runs_on_another_copy_of_the_data_are_said_to_be_that(folder: Path, tmp_
     (first, *rest), mine = store(folder, "fast", 0, [80.0]), tmp_path / "runs"
     first |= {"experiment": MADE_UP.name, "scale": MADE_UP.scale}
     tiny.write(mine / "mine" / "record.jsonl", [{**first, "id": "mine"}, *rest])
-    assert evidence.agreement("sample", mine).endswith("no run of yours has a recorded twin")
+    assert agreement.agreement("sample", mine).endswith("no run of yours has a recorded twin")
     other = {**first, "id": "mine", "data": {**first["data"], "fingerprint": "sha256:other"}}
     tiny.write(mine / "mine" / "record.jsonl", [other, *rest])
-    assert evidence.agreement("sample", mine) == (
+    assert agreement.agreement("sample", mine) == (
         "made-up: no run of yours has a recorded twin; yours are on another copy of the data than the recorded ones"
     )
     for damaged in ("", "{", "[]", '"odd"\n'):  # that of another run, which is none of this
         (mine / "odd").mkdir(exist_ok=True)
         (mine / "odd" / "record.jsonl").write_text(damaged)
-        assert "another copy" in evidence.agreement("sample", mine)
+        assert "another copy" in agreement.agreement("sample", mine)
 
 
 def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -
     for seed, status in enumerate(("diverged", "censored")):
         theirs = store(folder, "slow", seed, [], "diverged")
         tiny.write(tmp_path / "runs" / theirs[0]["id"] / "record.jsonl", [theirs[0], {**theirs[1], "status": status}])
-    assert evidence.agreement("sample", tmp_path / "runs") == (
+    assert agreement.agreement("sample", tmp_path / "runs") == (
         "made-up: 2 runs of yours with a recorded twin; first running loss differs by at most 0.0e+00, "
         "last running training error by at most 0.00 points; 1 ended in another way"
     )
@@ -240,7 +240,7 @@ def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, mon
     theirs = store(folder, "fast", 0, [80.0])
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
     tiny.write(tmp_path / "runs" / theirs[0]["id"] / "record.jsonl", theirs)
-    assert "recorded twin; first" in evidence.agreement("sample")
+    assert "recorded twin; first" in agreement.agreement("sample")
 
 
 # ------------------------------------------------------------------------------------------ where records come from
@@ -249,29 +249,29 @@ def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, mon
 def test_the_commits_of_all_records_are_listed() -> None:
     """``python -c "from paperlib import evidence; evidence.write_commits(evidence.RECORDED)"`` brings the list up to
     date; `paperlib record` does so."""
-    listed = (evidence.RECORDED / evidence.COMMITS).read_text()
-    assert listed == evidence.commits_of(evidence.RECORDED) and "unknown" not in listed
+    listed = (store.RECORDED / store.COMMITS).read_text()
+    assert listed == store.commits_of(store.RECORDED) and "unknown" not in listed
 
 
 # ------------------------------------------------------------------------------------------ evidence that was altered
 
 
 def test_the_checksums_list_every_recorded_run() -> None:
-    sums = evidence.read_checksums(evidence.RECORDED)
-    there = {p.relative_to(evidence.RECORDED).as_posix() for p in evidence.RECORDED.glob("*/*/*.*")}
+    sums = store.read_checksums(store.RECORDED)
+    there = {p.relative_to(store.RECORDED).as_posix() for p in store.RECORDED.glob("*/*/*.*")}
     assert sums is not None and set(sums) == there
 
 
 @pytest.mark.parametrize("damage", ["a digit", "cut", "not listed"])
 def test_an_altered_record_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    source = evidence.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
+    source = store.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
     copy = tmp_path / "relu" / "sample" / source.name
     copy.parent.mkdir(parents=True)
     copy.write_bytes(source.read_bytes())
-    evidence.write_checksums(tmp_path)
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
-    assert len(evidence.recorded()) == 1
-    evidence.forget()
+    store.write_checksums(tmp_path)
+    monkeypatch.setattr(store, "RECORDED", tmp_path)
+    assert len(store.recorded()) == 1
+    store.forget()
     text = copy.read_text()
     changed = {
         "a digit": text.replace("28.0349", "8.0349"),
@@ -280,24 +280,24 @@ def test_an_altered_record_is_no_evidence(tmp_path: Path, monkeypatch: pytest.Mo
     }
     copy.write_text(changed[damage])
     if damage == "not listed":
-        (tmp_path / evidence.CHECKSUMS).write_text("")
+        (tmp_path / store.CHECKSUMS).write_text("")
     with pytest.raises(PaperlibError, match="checksum"):
-        evidence.recorded()
-    evidence.forget()
+        store.recorded()
+    store.forget()
 
 
 def test_an_unfinished_run_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = evidence.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
+    source = store.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
     copy = tmp_path / "relu" / "sample" / source.name
     copy.parent.mkdir(parents=True)
     copy.write_text("".join(source.read_text().splitlines(True)[:6]))
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path)
+    monkeypatch.setattr(store, "RECORDED", tmp_path)
     with pytest.raises(PaperlibError, match="did not finish"):
-        evidence.recorded()
-    evidence.forget()
+        store.recorded()
+    store.forget()
 
 
 def test_the_first_loss_is_that_of_the_first_epoch_and_nothing_without_one() -> None:
     epochs = [{"kind": "epoch", "epoch": i, "train_loss": loss} for i, loss in ((1, 2.5), (2, 1.5))]
-    assert evidence.METRICS["first_loss"](epochs) == 2.5 and evidence.METRICS["train_loss"](epochs) == 1.5
-    assert math.isnan(evidence.METRICS["first_loss"]([{"kind": "end", "steps": 3}]))
+    assert metrics.METRICS["first_loss"](epochs) == 2.5 and metrics.METRICS["train_loss"](epochs) == 1.5
+    assert math.isnan(metrics.METRICS["first_loss"]([{"kind": "end", "steps": 3}]))

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from paperlib import claims, design, evidence, experiments, figure1, runs
-from paperlib.data import FINGERPRINTS
-from paperlib.design import Experiment
+from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.experiments import DECLARED, NET_RATES, NET_SWEPT
-from paperlib.figure1 import PLAIN, RATES, SWEPT
+from paperlib.evidence import claims, metrics, rates, store
+from paperlib.experiments import declared, form, relu
+from paperlib.experiments.declared import DECLARED, NET_RATES, NET_SWEPT
+from paperlib.experiments.form import Experiment
+from paperlib.experiments.relu import PLAIN, RATES, SWEPT
 from paperlib.recipe import Recipe, field_names
-from paperlib.runs import Run
+from paperlib.training import records
+from paperlib.training.runs import Run
 
 RECORDED_IDS = Path(__file__).with_name("recorded_ids.txt")
 
@@ -39,7 +41,7 @@ def differing(one: Recipe, two: Recipe) -> set[str]:
 def test_an_arm_differs_from_its_base_in_what_it_names(experiment: Experiment) -> None:
     for arm, changes in experiment.arms.items():
         assert differing(experiment.base, experiment.recipe(arm)) <= set(changes)
-    assert experiment.scale in design.SCALES and experiment.title
+    assert experiment.scale in form.SCALES and experiment.title
 
 
 @by_name
@@ -73,7 +75,7 @@ def test_a_campaign_that_is_broken_off_is_balanced(experiment: Experiment) -> No
 def test_comparisons_are_between_arms_that_there_are(experiment: Experiment) -> None:
     swept = SWEPT.get(experiment.scale, {})
     for c in experiment.comparisons:
-        assert c.a != c.b and c.metric in evidence.METRICS
+        assert c.a != c.b and c.metric in metrics.METRICS
         assert c.question in ("direction", "size", "at least") and c.transform in ("difference", "log_ratio")
         assert (c.question == "direction") == (c.target == 0.0) and c.smallest_effect > 0
         assert not c.claim or c.claim in claims.ids_of(claims.entry_of(c.claim))
@@ -83,7 +85,7 @@ def test_comparisons_are_between_arms_that_there_are(experiment: Experiment) -> 
 
 
 def test_seeds_that_chose_settings_are_not_used_again() -> None:
-    for scale in design.SCALES:
+    for scale in form.SCALES:
         here = [e for e in DECLARED if e.scale == scale]
         chose = {seed for e in here if e.sweep for _, seed in e.cells()}
         assert not chose & {seed for e in here if not e.sweep for _, seed in e.cells()}
@@ -140,10 +142,10 @@ def test_units_are_compared_in_one_setting() -> None:
     ],
 )
 def test_what_the_arms_of_figure_1_stand_for(arm: str, scale: str, changes: tuple[Any, ...]) -> None:
-    made = figure1.unit_arm(arm, scale)
+    made = relu.unit_arm(arm, scale)
     names = ("model.activation", "augment.pixels", "model.init", "optim.bias_lr_factor")
     assert tuple(made[name] for name in names) == changes and set(made) == set(names)
-    assert figure1.unit_arm(arm + "/19pct", scale) == {**made, "model.net": "19pct"}
+    assert relu.unit_arm(arm + "/19pct", scale) == {**made, "model.net": "19pct"}
 
 
 @pytest.mark.parametrize(
@@ -156,37 +158,37 @@ def test_what_the_arms_of_figure_1_stand_for(arm: str, scale: str, changes: tupl
 )
 def test_what_is_not_declared_is_named(name: str, scale: str, words: str) -> None:
     with pytest.raises(PaperlibError) as error:
-        experiments.get(name, scale)
+        declared.get(name, scale)
     assert words in str(error.value)
 
 
 def test_an_unknown_arm_is_named_with_those_there_are() -> None:
     with pytest.raises(PaperlibError) as error:
-        experiments.get("relu", "sample").recipe("2012/rleu")
+        declared.get("relu", "sample").recipe("2012/rleu")
     assert "no arm '2012/rleu' at scale sample" in str(error.value) and "2012/relu" in str(error.value)
 
 
 def test_names() -> None:
-    assert experiments.names() == list(dict.fromkeys(e.name for e in DECLARED))
-    assert set(experiments.names("sample")) == {e.name for e in DECLARED if e.scale == "sample"}
-    assert experiments.names("ilsvrc2012") == [e.name for e in DECLARED if e.scale == "ilsvrc2012"]
+    assert declared.names() == list(dict.fromkeys(e.name for e in DECLARED))
+    assert set(declared.names("sample")) == {e.name for e in DECLARED if e.scale == "sample"}
+    assert declared.names("ilsvrc2012") == [e.name for e in DECLARED if e.scale == "ilsvrc2012"]
 
 
 def test_every_experiment_that_claims_name_is_declared() -> None:
     named = {name for entry in claims.entries() for name in entry.get("experiments", [])}
-    assert named and named <= set(experiments.names())
+    assert named and named <= set(declared.names())
 
 
 # ------------------------------------------------------------------------------------------ what is recorded
 
 
 def test_every_recorded_run_is_one_that_a_declaration_yields() -> None:
-    assert evidence.recorded(), "no run is recorded"
-    assert evidence.stale() == []
+    assert store.recorded(), "no run is recorded"
+    assert store.stale() == []
 
 
 def test_the_id_of_every_recorded_run_is_that_of_its_own_description() -> None:
-    for run_id, lines in evidence.recorded().items():
+    for run_id, lines in store.recorded().items():
         run = Run.from_config(lines[0]["config"])
         assert run.id == run_id == lines[0]["id"]
         assert (run.seed, run.data) == (lines[0]["seed"], lines[0]["data"]["fingerprint"])
@@ -194,13 +196,13 @@ def test_the_id_of_every_recorded_run_is_that_of_its_own_description() -> None:
 
 
 def test_recorded_runs_are_where_their_first_lines_say_and_finished() -> None:
-    for path in evidence.RECORDED.glob("*/*/*.jsonl"):
-        lines = runs.read_record(path)
+    for path in store.RECORDED.glob("*/*/*.jsonl"):
+        lines = records.read_record(path)
         first = lines[0]
-        assert path == evidence.place_of(first) and not {" ", "/"} & set(path.name)
-        assert runs.status(lines) in ("done", "reached", "censored", "diverged") and lines[-1]["kind"] == "end"
+        assert path == store.place_of(first) and not {" ", "/"} & set(path.name)
+        assert records.status(lines) in ("done", "reached", "censored", "diverged") and lines[-1]["kind"] == "end"
         run = Run.from_config(first["config"])
-        steps = [line["step"] for line in runs.of_kind(lines, "window")]
+        steps = [line["step"] for line in records.of_kind(lines, "window")]
         assert steps == [run.stop.window * (i + 1) for i in range(len(steps))]
         assert first["env"]["threads"] == 1
 
@@ -210,23 +212,23 @@ def test_the_ids_of_recorded_runs_are_those_of_the_list() -> None:
 
     ``make ids``
     """
-    assert RECORDED_IDS.read_text().split() == sorted(evidence.recorded())
+    assert RECORDED_IDS.read_text().split() == sorted(store.recorded())
 
 
 @pytest.mark.parametrize("scale", ["sample", "cifar10"])
 def test_the_learning_rates_are_those_that_the_recorded_sweeps_choose(scale: str) -> None:
     """An arm has a rate as soon as its whole sweep is recorded, and no run before that."""
-    recorded = {arm for arm, _, _ in evidence.records_of("relu-rates", scale)}
+    recorded = {arm for arm, _, _ in store.records_of("relu-rates", scale)}
     whole = {arm for arm, rates in SWEPT[scale].items() if {f"{arm}@{rate:g}" for rate in rates} <= recorded}
-    chosen = {arm: rate for arm, rate in evidence.chosen_rates(scale).items() if arm in whole and rate is not None}
+    chosen = {arm: rate for arm, rate in rates.chosen_rates(scale).items() if arm in whole and rate is not None}
     assert RATES[scale] == chosen
 
 
 @pytest.mark.parametrize(("scale", "net"), [(scale, net) for scale, rates in NET_RATES.items() for net in rates])
 def test_the_rates_of_the_nets_are_those_that_their_sweeps_choose(scale: str, net: str) -> None:
-    scores = evidence.swept(scale, f"{net}-rates").get(net, {})
+    scores = rates.swept(scale, f"{net}-rates").get(net, {})
     if set(scores) == set(NET_SWEPT[scale][net]):
-        assert evidence.choose_rate(scores) == NET_RATES[scale][net]
+        assert rates.choose_rate(scores) == NET_RATES[scale][net]
     else:  # a rate is chosen among all those of its net, and until then nothing is trained with it that counts
-        trained = {e.name for e in DECLARED if e.scale == scale and evidence.records_of(e.name, scale)}
-        assert all(experiments.get(name, scale).sweep for name in trained), "recorded before its rate was chosen"
+        trained = {e.name for e in DECLARED if e.scale == scale and store.records_of(e.name, scale)}
+        assert all(declared.get(name, scale).sweep for name in trained), "recorded before its rate was chosen"

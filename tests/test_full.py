@@ -15,11 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from paperlib import cli, experiments, packed, packing, runs, train
-from paperlib.augment import Augmenter
-from paperlib.copies import DataError
-from paperlib.data import Statistics
-from paperlib.processes import Topology, launch
+from paperlib import cli
+from paperlib.data import pack, packed
+from paperlib.data.augment import Augmenter
+from paperlib.data.images import DataError, Statistics
+from paperlib.experiments import declared
+from paperlib.training import loop as training_loop
+from paperlib.training import records
+from paperlib.training.processes import Topology, launch
 from tests import tiny
 
 WNIDS = ("n01440764", "n01443537", "n02085620", "n03000247")
@@ -65,14 +68,14 @@ def by_torchrun(processes: int, arguments: list[str], runs_dir: Path) -> str:
     return done.stdout
 
 
-def record_in(runs_dir: Path) -> tuple[Path, list[runs.Line]]:
+def record_in(runs_dir: Path) -> tuple[Path, list[records.Line]]:
     """The one run there."""
     (path,) = runs_dir.glob("*/record.jsonl")
-    return path.parent, runs.read_record(path)
+    return path.parent, records.read_record(path)
 
 
 @pytest.fixture(scope="module")
-def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[runs.Line]]:
+def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[records.Line]]:
     """The run by one process, which is what the others are held against."""
     runs_dir = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
@@ -82,11 +85,11 @@ def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 def test_one_process_trains_from_packed_images(
-    prepared: Path, alone: tuple[Path, list[runs.Line]], capsys: pytest.CaptureFixture[str]
+    prepared: Path, alone: tuple[Path, list[records.Line]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, lines = alone
-    assert runs.status(lines) == "done" and lines[-1]["steps"] == 2
-    tests = runs.of_kind(lines, "test")
+    assert records.status(lines) == "done" and lines[-1]["steps"] == 2
+    tests = records.of_kind(lines, "test")
     assert [(line["views"], line["n"]) for line in tests] == [(1, 4 * VALIDATION), (10, 4 * VALIDATION)]
     capsys.readouterr()
     assert cli.main(["evaluate", str(folder), "--data", str(prepared)]) == 0
@@ -97,21 +100,21 @@ def test_one_process_trains_from_packed_images(
 
 @pytest.mark.parametrize(("processes", "towers"), [(4, 2), (2, 1)])
 def test_several_processes_train_the_same(
-    processes: int, towers: int, prepared: Path, alone: tuple[Path, list[runs.Line]], tmp_path: Path
+    processes: int, towers: int, prepared: Path, alone: tuple[Path, list[records.Line]], tmp_path: Path
 ) -> None:
     """Each reads its own rows of each batch. In single precision, so equal to rounding; test_towers has it exact."""
     said = by_torchrun(processes, command(prepared, "--towers", str(towers)), tmp_path / "runs")
     assert said.count("full, ilsvrc2012, eighth, seed 0: done") == 1
     folder, lines = record_in(tmp_path / "runs")
-    theirs = runs.of_kind(alone[1], "epoch")[0]
-    mine = runs.of_kind(lines, "epoch")[0]
+    theirs = records.of_kind(alone[1], "epoch")[0]
+    mine = records.of_kind(lines, "epoch")[0]
     assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-3)
     assert mine["train_error"] == pytest.approx(theirs["train_error"], abs=1.0)
-    for one, other in zip(runs.of_kind(lines, "test"), runs.of_kind(alone[1], "test"), strict=True):
+    for one, other in zip(records.of_kind(lines, "test"), records.of_kind(alone[1], "test"), strict=True):
         assert one["top1_error"] == pytest.approx(other["top1_error"], abs=100 / (4 * VALIDATION) + 0.01)
     if towers == 1:
         said = by_torchrun(2, ["evaluate", str(folder), "--data", str(prepared)], tmp_path / "runs")
-        for line in runs.of_kind(lines, "test"):
+        for line in records.of_kind(lines, "test"):
             assert said.count(f"top-1 error {line['top1_error']:.2f} %") >= 1
         assert said.count("test images") == 1  # rank 0 alone speaks
 
@@ -127,8 +130,8 @@ def test_the_statistics_are_those_of_the_images(prepared: Path) -> None:
 
 def test_the_images_of_the_next_update_are_read_ahead_and_are_the_right_ones(prepared: Path) -> None:
     dataset = packed.load(prepared)
-    run = experiments.FULL.run("eighth", 0, dataset.fingerprint)
-    loop = train.Loop(run, dataset)
+    run = declared.FULL.run("eighth", 0, dataset.fingerprint)
+    loop = training_loop.Loop(run, dataset)
     orders = torch.arange(200).split(50)
     for rows, following in zip(orders, [*orders[1:], None], strict=True):
         assert torch.equal(loop.read(rows, following), dataset.train_images[rows])
@@ -140,7 +143,7 @@ def test_the_images_of_the_next_update_are_read_ahead_and_are_the_right_ones(pre
 def test_a_part_of_a_batch_has_the_crops_of_the_whole(prepared: Path) -> None:
     """32 images share a crop (reading 14): a process that has 20 of a batch's 40 must know whose."""
     dataset = packed.load(prepared)
-    run = experiments.FULL.run("eighth", 0, dataset.fingerprint)
+    run = declared.FULL.run("eighth", 0, dataset.fingerprint)
     augmenter = Augmenter(run.recipe.augment, run.sizes, dataset.train_images, dataset.statistics)
     augmenter.start_epoch(0, 0, len(dataset.train_images))
     rows = torch.arange(40)
@@ -160,7 +163,7 @@ def test_what_is_not_prepared_or_cannot_be_tested_is_said(
     assert str(tmp_path / "ilsvrc2012") in capsys.readouterr().err
     (tmp_path / "source" / "train" / "a").mkdir(parents=True)
     (tmp_path / "source" / "train" / "a" / "1.jpg").write_bytes(jpeg("one", 30, 30))
-    packing.prepare_folder(tmp_path / "source", tmp_path / "only", size=16, progress=False)
+    pack.prepare_folder(tmp_path / "source", tmp_path / "only", size=16, progress=False)
     with pytest.raises(DataError, match="no validation images"):
         packed.load(tmp_path / "only")
 
@@ -187,7 +190,7 @@ class Still:
 def inputs_of(topology: Topology, folder: Path) -> list[Any]:
     """What the net of one process is given in the two updates of an epoch."""
     dataset = packed.load(folder)
-    loop = train.Loop(experiments.FULL.run("eighth", 0, dataset.fingerprint), dataset)
+    loop = training_loop.Loop(declared.FULL.run("eighth", 0, dataset.fingerprint), dataset)
     loop.topology, loop.net, loop.optimiser = topology, Recorder(), Still()  # type: ignore[assignment]
     loop.augmenter.start_epoch(0, 0, len(loop.images))
     first, second = torch.arange(256).split(128)
@@ -218,7 +221,7 @@ def test_other_pixels_have_another_fingerprint_and_no_validation_is_said_at_once
         (tmp_path / "source" / split / "a" / "1.jpg").write_bytes(jpeg(split, 40, 30))
     found = set()
     for k, how in enumerate(({}, {"quality": 30}, {"store": "raw"})):
-        packing.prepare_folder(tmp_path / "source", tmp_path / f"made{k}", size=16, jobs=1, progress=False, **how)
+        pack.prepare_folder(tmp_path / "source", tmp_path / f"made{k}", size=16, jobs=1, progress=False, **how)
         found.add(packed.load(tmp_path / f"made{k}").fingerprint)
     assert len(found) == 3
     (tmp_path / "source" / "val" / "a" / "1.jpg").unlink()

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from paperlib import intervals
-from paperlib.intervals import Spread
+from paperlib.evidence import intervals
+from paperlib.evidence.intervals import Spread
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
 

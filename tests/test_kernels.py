@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from paperlib import kernels
 from paperlib.errors import PaperlibError
+from paperlib.evidence import conv1
 
 
 def noise(count: int = 200, channels: int = 3, side: int = 5, seed: int = 0) -> Tensor:
@@ -44,13 +44,13 @@ def test_colour_index_of_known_kernels() -> None:
     red = torch.cat([plane, torch.zeros(2, 5, 5)])  # a third of a pure red is brightness
     some = torch.stack([grey, red_green, red, grey + red_green, torch.zeros(3, 5, 5)])
     # grey and red-green are orthogonal: energies 3 and 2 per unit of the plane's
-    assert kernels.colour_index(some).tolist() == pytest.approx([0, 1, 2 / 3, 2 / 5, 0], abs=1e-6)
-    assert torch.allclose(kernels.colour_index(7 * some), kernels.colour_index(some))
+    assert conv1.colour_index(some).tolist() == pytest.approx([0, 1, 2 / 3, 2 / 5, 0], abs=1e-6)
+    assert torch.allclose(conv1.colour_index(7 * some), conv1.colour_index(some))
 
 
 def test_random_kernels_have_two_thirds_of_colour() -> None:
     some = torch.randn(500, 3, 11, 11, generator=torch.Generator().manual_seed(0))
-    assert kernels.colour_index(some).mean().item() == pytest.approx(2 / 3, abs=0.005)
+    assert conv1.colour_index(some).mean().item() == pytest.approx(2 / 3, abs=0.005)
 
 
 def test_towers_are_compared_in_order_and_against_chance() -> None:
@@ -58,27 +58,27 @@ def test_towers_are_compared_in_order_and_against_chance() -> None:
     grey = torch.randn(12, 1, 5, 5, generator=g).expand(12, 3, 5, 5)
     any_colour = torch.randn(12, 3, 5, 5, generator=g)
     specialised = torch.cat([grey, any_colour])
-    assert kernels.tower_colour(specialised).tolist() == pytest.approx([0, 2 / 3], abs=0.05)
+    assert conv1.tower_colour(specialised).tolist() == pytest.approx([0, 2 / 3], abs=0.05)
     # 2 of the C(24, 12) = 2,704,156 halvings are as far apart
-    assert kernels.colour_gap_by_chance(specialised, torch.Generator().manual_seed(1)) < 0.001
+    assert conv1.colour_gap_by_chance(specialised, torch.Generator().manual_seed(1)) < 0.001
     mixed = torch.stack([grey, any_colour], 1).flatten(0, 1)  # grey and coloured in turn: both towers alike
-    assert kernels.colour_gap_by_chance(mixed, torch.Generator().manual_seed(1)) > 0.2
+    assert conv1.colour_gap_by_chance(mixed, torch.Generator().manual_seed(1)) > 0.2
 
 
 def test_gap_by_chance_is_the_share_of_all_halvings() -> None:
     """Eight kernels, four a tower: all 70 halvings counted."""
     some = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(2))
-    index = kernels.colour_index(some).numpy()
+    index = conv1.colour_index(some).numpy()
     gap = abs(index[:4].mean() - index[4:].mean())
     halves = [list(h) for h in itertools.combinations(range(8), 4)]
     exact = np.mean([abs(index[h].mean() - np.delete(index, h).mean()) >= gap - 1e-12 for h in halves])
-    got = kernels.colour_gap_by_chance(some, torch.Generator().manual_seed(3), splits=20_000)
+    got = conv1.colour_gap_by_chance(some, torch.Generator().manual_seed(3), splits=20_000)
     assert got == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 20_000))
 
 
 def test_grey_kernels_of_one_channel_have_no_index() -> None:
     with pytest.raises(PaperlibError, match=r"not \(4, 1, 5, 5\)"):
-        kernels.colour_index(torch.zeros(4, 1, 5, 5))
+        conv1.colour_index(torch.zeros(4, 1, 5, 5))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -90,8 +90,8 @@ def test_both_measures_are_those_of_a_loop_over_frequencies() -> None:
     kernel = noise(1, 2, 3, seed=4)[0].double().numpy()
     kernel -= kernel.mean((1, 2), keepdims=True)
     total, moment, octaves = 0.0, 0j, []
-    for i, k in itertools.product(range(kernels.SPECTRUM), repeat=2):
-        v, u = ((n if n < kernels.SPECTRUM / 2 else n - kernels.SPECTRUM) / kernels.SPECTRUM for n in (i, k))
+    for i, k in itertools.product(range(conv1.SPECTRUM), repeat=2):
+        v, u = ((n if n < conv1.SPECTRUM / 2 else n - conv1.SPECTRUM) / conv1.SPECTRUM for n in (i, k))
         if u == v == 0:
             continue
         wave = np.exp(-2j * np.pi * (v * np.arange(3)[:, None] + u * np.arange(3)))
@@ -102,44 +102,44 @@ def test_both_measures_are_those_of_a_loop_over_frequencies() -> None:
     logs, powers = np.array(octaves).T
     spread = np.sqrt(np.average((logs - np.average(logs, weights=powers)) ** 2, weights=powers))
     found = torch.from_numpy(kernel)[None]
-    assert float(kernels.orientation_selectivity(found)) == pytest.approx(abs(moment) / total)
-    assert float(kernels.bandwidth(found)) == pytest.approx(spread)
+    assert float(conv1.orientation_selectivity(found)) == pytest.approx(abs(moment) / total)
+    assert float(conv1.bandwidth(found)) == pytest.approx(spread)
 
 
 @settings(max_examples=30, deadline=None)
 @given(cycles=st.floats(0.2, 0.35), angle=st.floats(0, math.pi), phase=st.floats(0, math.pi))
 def test_a_grating_has_an_orientation_and_a_frequency(cycles: float, angle: float, phase: float) -> None:
     one = grating(cycles, angle, phase=phase)
-    assert float(kernels.orientation_selectivity(one)) > 0.6
-    assert float(kernels.bandwidth(one)) < 0.75 * float(kernels.bandwidth(noise(side=11)).mean())
+    assert float(conv1.orientation_selectivity(one)) > 0.6
+    assert float(conv1.bandwidth(one)) < 0.75 * float(conv1.bandwidth(noise(side=11)).mean())
 
 
 def test_a_blob_has_no_orientation_and_noise_neither_by_more_than_chance() -> None:
-    assert float(kernels.orientation_selectivity(blob())) < 1e-4
+    assert float(conv1.orientation_selectivity(blob())) < 1e-4
     some = noise()
-    chance = kernels.shuffled(some, torch.Generator().manual_seed(1), copies=20)
-    for measure in (kernels.orientation_selectivity, kernels.bandwidth):
+    chance = conv1.shuffled(some, torch.Generator().manual_seed(1), copies=20)
+    for measure in (conv1.orientation_selectivity, conv1.bandwidth):
         spread = float(measure(chance).std()) / math.sqrt(len(some))
         assert float(measure(some).mean()) == pytest.approx(float(measure(chance).mean()), abs=4 * spread)
 
 
 def test_what_turns_or_brightens_a_kernel_changes_neither() -> None:
     some = noise(20, seed=2)
-    for measure in (kernels.orientation_selectivity, kernels.bandwidth):
+    for measure in (conv1.orientation_selectivity, conv1.bandwidth):
         for changed in (some.rot90(1, (2, 3)), some.flip(3), 7 * some, some + 3):
             torch.testing.assert_close(measure(changed), measure(some), rtol=1e-5, atol=1e-6)
 
 
 def test_kernels_without_variation_have_neither() -> None:
     flat = torch.ones(2, 3, 5, 5)
-    assert kernels.orientation_selectivity(flat).tolist() == [0, 0]
-    assert kernels.bandwidth(flat).isnan().all()
+    assert conv1.orientation_selectivity(flat).tolist() == [0, 0]
+    assert conv1.bandwidth(flat).isnan().all()
 
 
 def test_shuffled_copies_have_the_pixels_of_their_kernels() -> None:
     """Whole pixels move, all channels together."""
     some = noise(3, side=4)
-    copies = kernels.shuffled(some, torch.Generator().manual_seed(0), copies=5)
+    copies = conv1.shuffled(some, torch.Generator().manual_seed(0), copies=5)
     assert copies.shape == (15, 3, 4, 4)
     for n, copy in enumerate(copies):
         theirs, mine = (sorted(map(tuple, k.flatten(1).T.tolist())) for k in (some[n % 3], copy))

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paperlib.errors import PaperlibError
-from paperlib.layers import (
-    Dropout,
-    GroupedLinear,
-    MaxPool,
-    PadToCeil,
-    output_side,
-    pad_to_ceil,
-    set_step,
-)
+from paperlib.nets.layers import Dropout, GroupedLinear, MaxPool, PadToCeil, output_side, pad_to_ceil, set_step
 from tests.tiny import maps
 
 # ---------------------------------------------------------------------------------------------------------

@@ -13,23 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError
-from paperlib.layers import set_step
-from paperlib.models import (
+from paperlib.nets.layers import learned_layers, parameter_count, set_step
+from paperlib.nets.sizes import (
     CIFAR_SIZES,
     EVIDENCE_SIZES,
     FULL_SIZES,
-    PARAMETERS,
     SAMPLE_SIZES,
     TINY_SIZES,
     VGG_EVIDENCE_SIZES,
     VGG_FULL_SIZES,
     VGG_SAMPLE_SIZES,
-    build,
-    learned_layers,
-    make,
-    parameter_count,
-    summary,
 )
+from paperlib.nets.table import PARAMETERS, build, make, summary
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 
 PAPER, SOURCE = Recipe.paper().model, Recipe.source2012().model

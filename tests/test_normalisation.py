@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from paperlib import normalisation
 from paperlib.errors import PaperlibError
-from paperlib.normalisation import LocalResponseNorm, SpatialResponseNorm, local_response_norm
+from paperlib.nets import lrn_cpu
+from paperlib.nets.lrn import LocalResponseNorm, SpatialResponseNorm, local_response_norm
 from tests.tiny import maps
 
 
@@ -41,18 +41,18 @@ FORMS = ["NCHW", "NHWC", "NHWC in steps"]
 @contextmanager
 def cut_up(in_cache: int = 2**17, block: int = 32, form: str = "NHWC") -> Iterator[None]:
     """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
-    steps = {"_compiling": True, "compiled": normalisation.as_it_is} if form == "NHWC in steps" else {}
-    with mock.patch.multiple(normalisation, IN_CACHE=in_cache, BLOCK=block, **steps):
-        normalisation.window_blocks.cache_clear()
+    steps = {"compiling_now": True, "compiled": lrn_cpu.as_it_is} if form == "NHWC in steps" else {}
+    with mock.patch.multiple(lrn_cpu, IN_CACHE=in_cache, BLOCK=block, **steps):
+        lrn_cpu.window_blocks.cache_clear()
         yield
-    normalisation.window_blocks.cache_clear()
+    lrn_cpu.window_blocks.cache_clear()
 
 
 @pytest.fixture
 def with_compiler() -> Iterator[None]:
-    normalisation.use_compiler()
+    lrn_cpu.use_compiler()
     yield
-    normalisation.use_compiler(False)
+    lrn_cpu.use_compiler(False)
 
 
 def in_format(x: Tensor, form: str) -> Tensor:
@@ -179,7 +179,7 @@ def test_norms_keep_two_tensors_at_most_for_the_backward_pass(layer: nn.Module, 
 
 
 def test_norms_work_for_training_after_they_were_used_for_inference() -> None:
-    normalisation.window_blocks.cache_clear()
+    lrn_cpu.window_blocks.cache_clear()
     x = in_format(maps(1, 8, 3, 3), "NHWC")
     with torch.inference_mode():
         LocalResponseNorm()(x)
@@ -207,7 +207,7 @@ def test_compiled_lrn_is_the_formula_too(groups: int) -> None:
 
     x, g = (in_format(maps(2, 8, 8, 8, seed=seed), "NHWC") for seed in (0, 1))
     results = []
-    with cut_up(in_cache=100), mock.patch.object(normalisation, "compiled", wraps=normalisation.compiled) as compiled:
+    with cut_up(in_cache=100), mock.patch.object(lrn_cpu, "compiled", wraps=lrn_cpu.compiled) as compiled:
         for norm in (LocalResponseNorm(alpha=1e-3, groups=groups), readable):
             leaf = x.clone().requires_grad_()
             out = norm(leaf)
@@ -215,16 +215,16 @@ def test_compiled_lrn_is_the_formula_too(groups: int) -> None:
             results.append((out.detach(), leaf.grad))
     torch.testing.assert_close(*results)
     steps = 2 + 3  # of each chunk, there and back
-    assert compiled.call_count == (2 * steps if normalisation.compiler() else 0)
+    assert compiled.call_count == (2 * steps if lrn_cpu.compiler() else 0)
 
 
 def test_without_a_compiler_nothing_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
-    normalisation.compiler.cache_clear()
+    lrn_cpu.compiler.cache_clear()
     with mock.patch.object(torch, "compile", side_effect=RuntimeError("no compiler")):
-        normalisation.use_compiler()
-    assert not normalisation.compiling()
+        lrn_cpu.use_compiler()
+    assert not lrn_cpu.compiling()
     assert "torch.compile does not work here (RuntimeError)" in caplog.text
-    normalisation.compiler.cache_clear()
+    lrn_cpu.compiler.cache_clear()
 
 
 @pytest.mark.parametrize("n", [0, 2, 4, -1])

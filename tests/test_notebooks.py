@@ -30,8 +30,14 @@ from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 from torch import nn
 
 import notebooks as tool  # tools/notebooks.py
-from paperlib import claims, data, evidence, experiments, notebook, style, train, verdicts
+from paperlib import notebook
+from paperlib.data import sets
 from paperlib.errors import PaperlibError
+from paperlib.evidence import claims, decide, metrics, store
+from paperlib.experiments import declared
+from paperlib.experiments import declared as experiments_declared
+from paperlib.figures import style
+from paperlib.training import loop
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -163,7 +169,7 @@ def no_traps(nb: NotebookNode) -> list[str]:
 
 
 def described_figures(nb: NotebookNode) -> list[str]:
-    """A figure is displayed by ``paperlib.figures.show(fig, alt)``, which stores its words beside the picture."""
+    """A figure is displayed by ``paperlib.figures.style.show(fig, alt)``, which stores its words beside the picture."""
     wrong = []
     for cell in code_cells(nb):
         for call in calls(cell, "show"):
@@ -522,8 +528,8 @@ def test_claims_and_tags_must_match() -> None:
 
 
 def test_every_metric_has_a_heading_and_a_unit() -> None:
-    assert notebook.HEADINGS.keys() == evidence.METRICS.keys()
-    assert set(notebook.IN_EPOCHS) <= evidence.METRICS.keys()
+    assert notebook.HEADINGS.keys() == metrics.METRICS.keys()
+    assert set(notebook.IN_EPOCHS) <= metrics.METRICS.keys()
 
 
 def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converged(
@@ -533,10 +539,8 @@ def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converg
     rows = [{"arm": arm, "seed": seed, "status": "done", "steps": 1872, "converged": step} for arm, seed, step in ends]
     epoch = [{"kind": "epoch", "epoch": 1, "step": 78}]
     said: list[str] = []
-    monkeypatch.setattr(
-        evidence, "results", lambda name, scale, *wanted: pd.DataFrame(rows)[["arm", "status", *wanted]]
-    )
-    monkeypatch.setattr(evidence, "records_of", lambda name, scale: [(arm, seed, epoch) for arm, seed, _ in ends])
+    monkeypatch.setattr(metrics, "results", lambda name, scale, *wanted: pd.DataFrame(rows)[["arm", "status", *wanted]])
+    monkeypatch.setattr(store, "records_of", lambda name, scale: [(arm, seed, epoch) for arm, seed, _ in ends])
     monkeypatch.setattr(notebook, "say", said.append)
     notebook.result_table("converge", "sample", metric="converged")
     assert "mean time to convergence (epochs)" in said[0]
@@ -550,7 +554,7 @@ def test_luck_of_the_baseline(others: float | None, words: str, monkeypatch: pyt
     means = [22.5] + ([] if others is None else [others, others + 1])
     made = [("five nets", n, [{"kind": "ensemble", "mean_top1_error": mean}]) for n, mean in enumerate(means)]
     said: list[str] = []
-    monkeypatch.setattr(evidence, "records_of", lambda name, scale: made)
+    monkeypatch.setattr(store, "records_of", lambda name, scale: made)
     monkeypatch.setattr(notebook, "say", said.append)
     notebook.say_of_the_baseline()
     assert len(said) == (others is not None) and all(words in text for text in said)
@@ -565,22 +569,22 @@ def test_luck_of_the_baseline(others: float | None, words: str, monkeypatch: pyt
 def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
     """Only the sentences that apply, and the sign as the estimates have it: the first arm is better above 0."""
     times, points, alone = (
-        notebook.how_to_read(verdicts.verdicts_of(name, "sample")) for name in ("relu", "lrn", "ensemble")
+        notebook.how_to_read(decide.verdicts_of(name, "sample")) for name in ("relu", "lrn", "ensemble")
     )
     assert "divided by the first (above 1" in times[0] and "minus" not in times[0]
     assert any("never a size" in line for line in times) and not any("never a size" in line for line in points)
     assert "second arm minus the first (above 0" in points[0] and "divided" not in points[0]
     assert "of the one arm" in alone[0] and "second arm" not in alone[0]
-    (verdict,) = verdicts.verdicts_of("lrn", "sample")
-    frame = evidence.results("lrn", "sample", "test_error").groupby("arm")["test_error"].mean()
+    (verdict,) = decide.verdicts_of("lrn", "sample")
+    frame = metrics.results("lrn", "sample", "test_error").groupby("arm")["test_error"].mean()
     assert verdict.estimate == pytest.approx(frame["no lrn"] - frame["baseline"])
     assert any("weakest" in line for line in times)  # the sigmoid of the sample does not arrive
 
 
 def test_a_table_of_comparisons_has_both_numbers_of_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    (found,) = verdicts.verdicts_of("lrn", "sample")
-    monkeypatch.setattr(verdicts, "verdicts_of", lambda name, scale: [replace(found, n_of=(15, 4), df=0)])
+    (found,) = decide.verdicts_of("lrn", "sample")
+    monkeypatch.setattr(decide, "verdicts_of", lambda name, scale: [replace(found, n_of=(15, 4), df=0)])
     monkeypatch.setattr(notebook, "say", told.append)
     notebook.ratio_table("lrn", "sample")
     assert f"| {found.text} | 15 and 4 | **undecided** (± " in told[0] and "hold together" in told[1]
@@ -596,8 +600,8 @@ def test_a_small_net_on_cifar10_is_called_a_proxy() -> None:
 
 
 def test_a_short_run_differs_from_the_declared_one_in_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "fit", lambda run, data: run)
-    images, experiment = data.load("sample"), experiments.get("size", "sample")
+    monkeypatch.setattr(loop, "fit", lambda run, data: run)
+    images, experiment = sets.load("sample"), experiments_declared.get("size", "sample")
     declared = experiment.run("mlp 640", 0, images.fingerprint)
     short: object = notebook.short_run(experiment, "mlp 640", images, {"augment.crop": False}, epochs=1, window=3)
     recipe, stop = declared.recipe.but(**{"augment.crop": False}), replace(declared.stop, epochs=1, window=3)
@@ -605,11 +609,11 @@ def test_a_short_run_differs_from_the_declared_one_in_what_it_is_told(monkeypatc
 
 
 def test_a_running_error_is_drawn_in_the_middle_of_its_windows() -> None:
-    config = replace(experiments.LRN, stop=replace(experiments.LRN.stop, window=10)).run("baseline", 0, "x").config
+    config = replace(declared.LRN, stop=replace(declared.LRN.stop, window=10)).run("baseline", 0, "x").config
     windows = [{"kind": "window", "step": step, "train_error": 90.0 - step} for step in (10, 20)]
     axes = Figure().subplots()
     notebook.draw_running_error(
-        axes, train.Trained(nn.Identity(), [{"kind": "run", "config": config}, *windows]), "net", ls="--"
+        axes, loop.Trained(nn.Identity(), [{"kind": "run", "config": config}, *windows]), "net", ls="--"
     )
     (line,) = axes.get_lines()
     assert line.get_xydata().tolist() == [[5.0, 80.0], [15.0, 70.0]]

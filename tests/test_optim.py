@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paperlib.optim import PaperSGD, learning_rate, parameter_groups, plateau_drops
 from paperlib.recipe import OptimRecipe, Recipe
+from paperlib.training.optim import PaperSGD, learning_rate, parameter_groups, plateau_drops
 
 
 def optim(**changes: object) -> OptimRecipe:

@@ -23,8 +23,10 @@ import scipy.io
 import torch
 from PIL import Image
 
-from paperlib import cli, copies, data, ilsvrc, packed, packing
-from paperlib.copies import DataError, DataMissingError
+from paperlib import cli
+from paperlib.data import imagenet, images, pack, packed, readers
+from paperlib.data import images as data_images
+from paperlib.data.images import DataError, DataMissingError
 from paperlib.errors import PaperlibError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +84,7 @@ def devkit() -> dict[str, bytes]:
     stored = io.BytesIO()
     scipy.io.savemat(stored, {"synsets": np.array(rows, dtype=kind)[:, None]})
     truth = "".join(f"{number}\n" for number in VAL_IDS)
-    return {"meta.mat": stored.getvalue(), ilsvrc.TRUTH: truth.encode()}
+    return {"meta.mat": stored.getvalue(), imagenet.TRUTH: truth.encode()}
 
 
 def classes_of_val() -> dict[str, bytes]:
@@ -100,8 +102,8 @@ def all_files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def make(source: Path, destination: Path, **how: object) -> packing.Report:
-    return packing.prepare_folder(source, destination, **{"size": SIZE, "jobs": 1, "progress": False} | how)  # type: ignore[arg-type]
+def make(source: Path, destination: Path, **how: object) -> pack.Report:
+    return pack.prepare_folder(source, destination, **{"size": SIZE, "jobs": 1, "progress": False} | how)  # type: ignore[arg-type]
 
 
 def message(action: Callable[[], object], kind: type[Exception] = DataError) -> str:
@@ -135,7 +137,7 @@ def val_as(source: Path, form: str) -> None:
         inside = {f"ILSVRC2012_devkit_t12/data/{name}": content for name, content in kit.items()}
         write(source, {"ILSVRC2012_devkit_t12.tar.gz": tar({"ILSVRC2012_devkit_t12/readme.txt": b""} | inside, "w:gz")})
     elif form == "flat":
-        write(source, {"data/meta.mat": kit["meta.mat"], ilsvrc.TRUTH: kit[ilsvrc.TRUTH]})
+        write(source, {"data/meta.mat": kit["meta.mat"], imagenet.TRUTH: kit[imagenet.TRUTH]})
 
 
 def as_kaggle(source: Path) -> None:
@@ -192,12 +194,12 @@ def test_labels_follow_meta_mat_and_the_order_is_interleaved(tmp_path: Path) -> 
     make(tmp_path, tmp_path / "made", store="raw")
     opened = packed.open_packed(tmp_path / "made", check=True)
     assert opened.classes == WNIDS
-    order = copies.interleaved([4, 4, 4])
+    order = readers.interleaved([4, 4, 4])
     assert opened.train_labels.tolist() == [label for label, _ in order]
     for row, (label, j) in enumerate(order):
         source = Image.open(io.BytesIO(train_files()[f"{WNIDS[label]}/{WNIDS[label]}_{j}.JPEG"]))
-        assert torch.equal(opened.train[row], data.prepare(source, SIZE))
-    pictures = [data.prepare(Image.open(io.BytesIO(content)), SIZE) for content in val_files().values()]
+        assert torch.equal(opened.train[row], images.prepare(source, SIZE))
+    pictures = [images.prepare(Image.open(io.BytesIO(content)), SIZE) for content in val_files().values()]
     assert opened.val_labels.sort().values.tolist() == [0, 0, 1, 1, 2, 2]
     for row, label in enumerate(opened.val_labels.tolist()):
         (which,) = [i for i, picture in enumerate(pictures) if torch.equal(picture, opened.val[row])]
@@ -232,7 +234,7 @@ def test_a_hostile_archive_reaches_nothing(tmp_path: Path) -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     write(tmp_path / "source" / "train", {"cat.tar": stored.getvalue()})
-    items = ilsvrc.find(tmp_path / "source", "train")
+    items = imagenet.find(tmp_path / "source", "train")
     assert [item.name for item in items["cat"]] == ["train/cat/root.jpg", "train/cat/up.jpg"]
     assert {item.file for item in items["cat"]} == {str(tmp_path / "source" / "train" / "cat.tar")}
 
@@ -240,7 +242,7 @@ def test_a_hostile_archive_reaches_nothing(tmp_path: Path) -> None:
 def test_fingerprint_is_that_of_the_sources(tmp_path: Path) -> None:
     source = folders(tmp_path)
     files = {n: hashlib.sha256(b).hexdigest() for n, b in all_files(source).items()}
-    expected = copies.fingerprint(f"packed images 2, {SIZE} pixels", files)
+    expected = readers.fingerprint(f"packed images 2, {SIZE} pixels", files)
     for store, quality in (("jpeg", 95), ("jpeg", 50), ("raw", 95)):
         make(source, tmp_path / f"{store}{quality}", store=store, quality=quality)
         assert packed.open_packed(tmp_path / f"{store}{quality}").fingerprint == expected
@@ -252,7 +254,7 @@ def test_fingerprint_is_that_of_the_sources(tmp_path: Path) -> None:
 
 
 def spoil_truth(source: Path) -> None:
-    (source / ilsvrc.TRUTH).write_text("1\n9999\n")
+    (source / imagenet.TRUTH).write_text("1\n9999\n")
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -261,10 +263,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty train": (lambda s: [shutil.rmtree(s / "train"), (s / "train").mkdir()], "holds no images"),
     "empty val": (lambda s: [shutil.rmtree(s / "val"), (s / "val").mkdir()], "holds no images"),
     "no meta.mat": (lambda s: (s / "data" / "meta.mat").unlink(), "lacks meta.mat"),
-    "no ground truth": (lambda s: (s / ilsvrc.TRUTH).unlink(), f"lacks {ilsvrc.TRUTH}"),
+    "no ground truth": (lambda s: (s / imagenet.TRUTH).unlink(), f"lacks {imagenet.TRUTH}"),
     "damaged meta.mat": (lambda s: (s / "data" / "meta.mat").write_bytes(b"MATLAB no"), "meta.mat or"),
     "unknown id": (spoil_truth, "9999"),
-    "short ground truth": (lambda s: (s / ilsvrc.TRUTH).write_text("1\n2\n"), "no line for"),
+    "short ground truth": (lambda s: (s / imagenet.TRUTH).write_text("1\n2\n"), "no line for"),
     "other name": (lambda s: write(s / "val", {"x.jpg": b""}), "x.jpg"),
     "no two images of val": (
         lambda s: [(s / "val" / f"ILSVRC2012_val_{i:08}.JPEG").unlink() for i in (5, 2)],
@@ -347,7 +349,7 @@ def test_odd_images_are_counted_and_corrupt_ones_left_out(tmp_path: Path) -> Non
     opened = packed.open_packed(tmp_path / "made", check=True)
     kept = [name for name in sorted(files) if f"train/{name}" not in dict(report.left_out)]
     for row, name in enumerate(kept):
-        assert torch.equal(opened.train[row], data.prepare(Image.open(io.BytesIO(files[name])), SIZE)), name
+        assert torch.equal(opened.train[row], images.prepare(Image.open(io.BytesIO(files[name])), SIZE)), name
     grey = opened.train[kept.index("a/grey.jpg")]
     assert torch.equal(grey[0], grey[1]) and torch.equal(grey[0], grey[2])
     assert make(tmp_path / "source", tmp_path / "made", store="raw").left_out == report.left_out
@@ -355,13 +357,13 @@ def test_odd_images_are_counted_and_corrupt_ones_left_out(tmp_path: Path) -> Non
 
 def test_an_unreadable_file_stops_instead_of_being_left_out(tmp_path: Path) -> None:
     source = folders(tmp_path)
-    found = ilsvrc.find(source, "train")
+    found = imagenet.find(source, "train")
     item = found[WNIDS[0]][0]
     Path(item.file).write_bytes(b"short")
     stem = tmp_path / "shard"
-    assert "shorter" in message(lambda: packing.pack([(0, item)], stem, "raw", SIZE, 95))
+    assert "shorter" in message(lambda: pack.pack([(0, item)], stem, "raw", SIZE, 95))
     Path(item.file).unlink()
-    assert "cannot be read" in message(lambda: packing.pack([(0, item)], stem, "raw", SIZE, 95))
+    assert "cannot be read" in message(lambda: pack.pack([(0, item)], stem, "raw", SIZE, 95))
     assert not list(tmp_path.glob("shard*"))
 
 
@@ -372,7 +374,7 @@ def test_an_unreadable_file_stops_instead_of_being_left_out(tmp_path: Path) -> N
 def test_statistics_are_numpys_over_what_is_read_back(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(pack, "SHARD", 5)
     make(folders(tmp_path), tmp_path / "made", store=store)
     opened = packed.open_packed(tmp_path / "made", check=True)
     images, sums = opened.train[:], opened.sums
@@ -383,8 +385,8 @@ def test_statistics_are_numpys_over_what_is_read_back(
     flat = pixels.transpose(1, 0, 2, 3).reshape(3, -1)
     assert np.array_equal(sums.colour_first.numpy(), flat.sum(1))
     assert np.array_equal(sums.colour_second.numpy(), flat @ flat.T)
-    assert torch.equal(sums.mean_image(), data.mean_image(images))
-    assert torch.equal(sums.colour_covariance(), data.colour_covariance(images))
+    assert torch.equal(sums.mean_image(), data_images.mean_image(images))
+    assert torch.equal(sums.colour_covariance(), data_images.colour_covariance(images))
     assert np.allclose(sums.colour_covariance().numpy(), np.cov(flat, bias=True))
 
 
@@ -440,7 +442,7 @@ def run_script(tmp_path: Path, script: str, *arguments: object) -> int:
 def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five shards are two files each, then five appends; 17: two of the final small files stand."""
     source = folders(tmp_path)
-    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(pack, "SHARD", 5)
     make(source, tmp_path / "whole", store="raw")
     assert run_script(tmp_path, KILLED, source, tmp_path / "made", after) == -signal.SIGKILL
     assert not (tmp_path / "made" / "index.json").exists()
@@ -452,7 +454,7 @@ def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: p
 
 def test_a_killed_pool_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folders(tmp_path)
-    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(pack, "SHARD", 5)
     assert run_script(tmp_path, POOL_KILLED, source, tmp_path / "made") == -signal.SIGKILL
     report = make(source, tmp_path / "made", store="raw", jobs=2)
     assert report.prepared < 18
@@ -465,9 +467,9 @@ def ended(*_: object) -> int:
 
 
 def test_a_worker_that_is_ended_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(pack, "SHARD", 5)
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "pack", ended)
+        patch.setattr(pack, "pack", ended)
         text = message(lambda: make(folders(tmp_path), tmp_path / "made", jobs=2), PaperlibError)
     assert "ended from outside" in text and "--jobs" in text
     assert make(tmp_path / "source", tmp_path / "made").prepared == 18
@@ -478,7 +480,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, calls, fsync = folders(tmp_path), [0], os.fsync
-    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(pack, "SHARD", 5)
     make(source, tmp_path / "whole")
 
     def full(file: int) -> None:
@@ -513,16 +515,16 @@ def test_one_that_ends_while_another_looks_is_not_prepared_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second call had seen no index.json; when it has the lock, it looks again."""
-    source, done, original = folders(tmp_path), tmp_path / "done", packing.interleaved
-    others: list[packing.Report] = []
+    source, done, original = folders(tmp_path), tmp_path / "done", readers.interleaved
+    others: list[pack.Report] = []
 
     def meanwhile(counts: list[int]) -> list[tuple[int, int]]:
         if not others:
-            monkeypatch.setattr(packing, "interleaved", original)
+            monkeypatch.setattr(readers, "interleaved", original)
             others.append(make(source, done))
         return original(counts)
 
-    monkeypatch.setattr(packing, "interleaved", meanwhile)
+    monkeypatch.setattr(readers, "interleaved", meanwhile)
     report = make(source, done)
     assert others[0].prepared and not report.prepared and report.train == others[0].train
     packed.open_packed(done, check=True)
@@ -572,7 +574,7 @@ def test_two_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def inside(*_: object) -> int:
         raise RuntimeError(message(lambda: make(source, tmp_path / "made")))
 
-    monkeypatch.setattr(packing, "_join", inside)
+    monkeypatch.setattr(pack, "_join", inside)
     with pytest.raises(RuntimeError, match="another process is preparing"):
         make(source, tmp_path / "made")
 
@@ -580,7 +582,7 @@ def test_two_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_bytes_lost_between_two_calls_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folders(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "checksum_of", lambda file: 1 / 0)
+        patch.setattr(packed, "checksum_of", lambda file: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             make(source, tmp_path / "made")
     (tmp_path / "made" / "train.bin").unlink()

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from paperlib import arithmetic, experiments, paper
+from paperlib.experiments import declared as experiments_declared
+from paperlib.paper import arithmetic, facts
 from paperlib.recipe import SOURCE2012, Recipe, Sizes, field_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -218,7 +219,7 @@ def test_claims_that_need_imagenet_name_a_command_and_a_data_set() -> None:
             assert re.match(r"DIR holds ILSVRC-20(10|12)\b", row["reason"]), row["id"]
             year = "I10" if "ILSVRC-2010" in row["reason"].split(".")[0] else "I12"
             assert year in row["needs"] or row["needs"] == ["I22K"], row["id"]
-    declared = set(experiments.get("full", "ilsvrc2012").arms)
+    declared = set(experiments_declared.get("full", "ilsvrc2012").arms)
     assert arms <= declared, f"to be declared: {arms - declared}"
 
 
@@ -246,7 +247,7 @@ def pairs_in(value: Any) -> set[tuple[float, float]]:
 
 
 def test_every_pair_of_errors_in_the_text_is_in_the_data() -> None:
-    known = pairs_in(tuple(value for name, value in vars(paper).items() if name.isupper()))
+    known = pairs_in(tuple(value for name, value in vars(facts).items() if name.isupper()))
     seen = 0
     for row in ROWS:
         text = " ".join(str(row[key]) for key in ("reason", "source", "note") if key in row)
@@ -260,7 +261,7 @@ def test_every_pair_of_errors_in_the_text_is_in_the_data() -> None:
 
 def test_every_run_in_the_text_is_in_the_data() -> None:
     without_numbers = {"99", "109", "127", "132", "133"}  # comments of the notes, no error rate in them
-    nets = {log.net for log in paper.RUN_LOGS}
+    nets = {log.net for log in facts.RUN_LOGS}
     for row in ROWS:
         text = " ".join(str(row[key]) for key in ("reason", "source", "note") if key in row)
         assert set(re.findall(r"#([\w-]*\w)", text)) <= nets | without_numbers, row["id"]
@@ -306,12 +307,12 @@ def value_of(recipe: Recipe, name: str) -> Any:
 
 
 def test_the_readings_are_numbered_and_name_fields_of_a_recipe() -> None:
-    assert {reading.number: reading.field for reading in paper.READINGS} == FIELDS
+    assert {reading.number: reading.field for reading in facts.READINGS} == FIELDS
     assert {name for name in FIELDS.values() if name} <= set(field_names())
 
 
-@pytest.mark.parametrize("reading", paper.READINGS, ids=lambda reading: reading.number)
-def test_recipes_agree_with_the_readings(reading: paper.Reading) -> None:
+@pytest.mark.parametrize("reading", facts.READINGS, ids=lambda reading: reading.number)
+def test_recipes_agree_with_the_readings(reading: facts.Reading) -> None:
     assert reading.paper and reading.source and reading.file
     assert reading.agrees == (reading.number in {"17", "18", "19"})
     if reading.field is None:
@@ -329,7 +330,7 @@ def test_recipes_agree_with_the_readings(reading: paper.Reading) -> None:
 
 def test_recipes_differ_only_where_a_reading_says_so() -> None:
     differ = {name for name in field_names() if value_of(Recipe.paper(), name) != value_of(Recipe.source2012(), name)}
-    assert differ == set(SOURCE2012) == {r.field for r in paper.READINGS if not r.agrees}
+    assert differ == set(SOURCE2012) == {r.field for r in facts.READINGS if not r.agrees}
 
 
 # --- constants against the recipe, and the tables against the notes -----------------------------------------
@@ -339,22 +340,22 @@ def test_the_recipe_of_the_paper_has_the_papers_numbers() -> None:
     recipe, sizes = Recipe.paper(), Sizes()
     model, optim, augment = recipe.model, recipe.optim, recipe.augment
     assert (model.lrn_k, model.lrn_n, model.lrn_alpha, model.lrn_beta) == (2, 5, 1e-4, 0.75)
-    assert paper.Lrn(model.lrn_k, model.lrn_n, model.lrn_alpha, model.lrn_beta) == paper.LRN
-    assert paper.OPTIMISER.momentum == optim.momentum == 0.9
-    assert paper.OPTIMISER.weight_decay == optim.weight_decay == 5e-4
-    assert paper.OPTIMISER.batch_size == optim.batch_size == 128
-    assert paper.OPTIMISER.lr == optim.lr == 0.01
-    assert paper.OPTIMISER.lr_drops == optim.max_drops == 3
-    assert paper.OPTIMISER.init_std == model.init_std == 0.01
-    assert paper.DROPOUT == model.dropout == 0.5
-    assert paper.COLOUR_STD == augment.colour == 0.1
-    assert 2 * augment.offsets**2 == paper.AUGMENTATION_FACTOR == 2048
-    assert tuple(conv.kernels for conv in paper.CONVS) == sizes.kernels == (96, 256, 384, 384, 256)
-    assert tuple(conv.size for conv in paper.CONVS) == sizes.kernel_sizes == (11, 5, 3, 3, 3)
-    assert tuple(conv.stride for conv in paper.CONVS) == sizes.strides
-    assert tuple(conv.pad for conv in paper.CONVS) == sizes.pads
-    assert (sizes.fc, sizes.fc, sizes.classes) == paper.FC
-    assert (sizes.side, sizes.crop, sizes.channels) == (paper.STORED_SIDE, paper.INPUT_SIDE, paper.INPUT_CHANNELS)
+    assert facts.Lrn(model.lrn_k, model.lrn_n, model.lrn_alpha, model.lrn_beta) == facts.LRN
+    assert facts.OPTIMISER.momentum == optim.momentum == 0.9
+    assert facts.OPTIMISER.weight_decay == optim.weight_decay == 5e-4
+    assert facts.OPTIMISER.batch_size == optim.batch_size == 128
+    assert facts.OPTIMISER.lr == optim.lr == 0.01
+    assert facts.OPTIMISER.lr_drops == optim.max_drops == 3
+    assert facts.OPTIMISER.init_std == model.init_std == 0.01
+    assert facts.DROPOUT == model.dropout == 0.5
+    assert facts.COLOUR_STD == augment.colour == 0.1
+    assert 2 * augment.offsets**2 == facts.AUGMENTATION_FACTOR == 2048
+    assert tuple(conv.kernels for conv in facts.CONVS) == sizes.kernels == (96, 256, 384, 384, 256)
+    assert tuple(conv.size for conv in facts.CONVS) == sizes.kernel_sizes == (11, 5, 3, 3, 3)
+    assert tuple(conv.stride for conv in facts.CONVS) == sizes.strides
+    assert tuple(conv.pad for conv in facts.CONVS) == sizes.pads
+    assert (sizes.fc, sizes.fc, sizes.classes) == facts.FC
+    assert (sizes.side, sizes.crop, sizes.channels) == (facts.STORED_SIDE, facts.INPUT_SIDE, facts.INPUT_CHANNELS)
 
 
 NOTED = {  # fractions, as the comment lines have them
@@ -379,12 +380,12 @@ NOTED = {  # fractions, as the comment lines have them
 
 @pytest.mark.parametrize(("net", "views"), NOTED)
 def test_run_logs_have_the_digits_of_the_notes(net: str, views: int | None) -> None:
-    log = paper.run_log(net, views=views)
+    log = facts.run_log(net, views=views)
     assert (log.top1, log.top5) == pytest.approx(tuple(100 * each for each in NOTED[net, views]), abs=1e-9)
 
 
 def test_schedules_of_the_run_logs() -> None:
-    drops = {log.net: (log.drops, log.epochs) for log in paper.RUN_LOGS if log.drops}
+    drops = {log.net: (log.drops, log.epochs) for log in facts.RUN_LOGS if log.drops}
     assert drops["145"] == ((25, 51, 79), 91)
     assert drops["145-2010"] == ((23, 51, 78), 93)
     assert drops["147"] == ((23, 51, 79), 90)
@@ -396,34 +397,34 @@ def test_schedules_of_the_run_logs() -> None:
 
 def test_an_unknown_run_is_refused() -> None:
     with pytest.raises(LookupError, match="#145"):
-        paper.run_log("145", paper.TEST10)
+        facts.run_log("145", facts.TEST10)
     with pytest.raises(LookupError, match="#1"):
-        paper.run_log("1")
+        facts.run_log("1")
 
 
 def test_the_contest_has_the_fractions_of_its_results_page() -> None:
-    assert [entry.top5 / 100 for entry in paper.CONTEST_2012] == pytest.approx([0.15315, 0.16422, 0.26172])
-    seven, five = paper.CONTEST_2012[:2]
+    assert [entry.top5 / 100 for entry in facts.CONTEST_2012] == pytest.approx([0.15315, 0.16422, 0.26172])
+    seven, five = facts.CONTEST_2012[:2]
     assert "-".join(five.members) == "131-137-145-135-145f" and len(seven.members) == 7
     assert len(set(five.members) & set(seven.members)) == 4
 
 
 def test_the_sets_of_section_1() -> None:
-    assert {each.name: each.images for each in paper.SMALL_SETS} == {
+    assert {each.name: each.images for each in facts.SMALL_SETS} == {
         "Caltech-256": 30_607,
         "CIFAR-10": 60_000 - 10_000,
         "MNIST": 70_000 - 10_000,
     }
-    assert all(each.source and 10_000 <= each.images < 100_000 for each in paper.SMALL_SETS)  # "tens of thousands"
-    assert paper.IMAGENET.images > 10 * max(year.train for year in paper.ILSVRC)
-    later, categories = paper.IMAGENET_LATER  # below both statements, as the note of S1-b says
-    assert 0.9 * paper.IMAGENET.images < later < paper.IMAGENET.images
-    assert 0.9 * paper.IMAGENET_CATEGORIES < categories < paper.IMAGENET_CATEGORIES
+    assert all(each.source and 10_000 <= each.images < 100_000 for each in facts.SMALL_SETS)  # "tens of thousands"
+    assert facts.IMAGENET.images > 10 * max(year.train for year in facts.ILSVRC)
+    later, categories = facts.IMAGENET_LATER  # below both statements, as the note of S1-b says
+    assert 0.9 * facts.IMAGENET.images < later < facts.IMAGENET.images
+    assert 0.9 * facts.IMAGENET_CATEGORIES < categories < facts.IMAGENET_CATEGORIES
 
 
 def test_published_tables() -> None:
     columns = ("val_top1", "val_top5", "test_top1", "test_top5")
-    rows = [tuple(getattr(row, column) for column in columns) for row in (*paper.TABLE1, *paper.TABLE2)]
+    rows = [tuple(getattr(row, column) for column in columns) for row in (*facts.TABLE1, *facts.TABLE2)]
     assert rows == [
         (None, None, 47.1, 28.2),
         (None, None, 45.7, 25.7),
@@ -434,11 +435,11 @@ def test_published_tables() -> None:
         (39.0, 16.6, None, None),
         (36.7, 15.4, None, 15.3),
     ]
-    assert {row.claim for row in (*paper.TABLE1, *paper.TABLE2)} <= set(BASE_IDS)
+    assert {row.claim for row in (*facts.TABLE1, *facts.TABLE2)} <= set(BASE_IDS)
 
 
 def test_every_error_rate_is_a_per_cent_with_top_5_below_top_1() -> None:
-    known = pairs_in((paper.RUN_LOGS, paper.REPRODUCTIONS, paper.VGG_LRN, paper.ZEILER_FERGUS))
+    known = pairs_in((facts.RUN_LOGS, facts.REPRODUCTIONS, facts.VGG_LRN, facts.ZEILER_FERGUS))
     assert len(known) > 25
     assert all(1 < top5 < top1 < 100 for top1, top5 in known)
 
@@ -455,18 +456,18 @@ ACCURACIES = {  # as the sources give them
 
 @pytest.mark.parametrize("who", ACCURACIES)
 def test_reproductions_that_report_accuracy_are_turned_into_errors(who: str) -> None:
-    found = next(each for each in paper.REPRODUCTIONS if each.who == who)
+    found = next(each for each in facts.REPRODUCTIONS if each.who == who)
     assert (found.top1, found.top5) == pytest.approx(tuple(100 - each for each in ACCURACIES[who]))
 
 
 def test_later_comparisons() -> None:
-    activations = {each.what: round(100 - each.top1, 1) for each in paper.CAFFENET_BENCHMARK}
+    activations = {each.what: round(100 - each.top1, 1) for each in facts.CAFFENET_BENCHMARK}
     assert list(activations.values()) == [47.0, 47.1, 40.1, 42.3, 38.9, 49.9, 47.5]
-    assert [(each.top1, each.top5) for each in paper.VGG_LRN] == [(29.6, 10.4), (29.7, 10.5)]
-    removed = [(each.top1, each.top5) for each in paper.ZEILER_FERGUS]
+    assert [(each.top1, each.top5) for each in facts.VGG_LRN] == [(29.6, 10.4), (29.7, 10.5)]
+    removed = [(each.top1, each.top5) for each in facts.ZEILER_FERGUS]
     assert removed == [(40.5, 18.1), (45.4, 22.1), (40.0, 18.4), (44.8, 22.4), (71.3, 50.1)]
-    assert [each.test_error for each in paper.CUDA_CONVNET_CIFAR] == [26, 18, 14.2, 13, 11]
-    assert all(each.source and each.differences for each in paper.REPRODUCTIONS)
+    assert [each.test_error for each in facts.CUDA_CONVNET_CIFAR] == [26, 18, 14.2, 13, 11]
+    assert all(each.source and each.differences for each in facts.REPRODUCTIONS)
 
 
 def test_the_paper_imports_nothing_of_ours() -> None:

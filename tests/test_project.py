@@ -1,3 +1,5 @@
+from paperlib.cli import main
+
 """The project's own files: packaging, dependencies in three places, and nothing in them that belongs to one machine."""
 
 from __future__ import annotations
@@ -160,7 +162,6 @@ def test_the_wheel_holds_the_package_and_its_data(tmp_path: Path) -> None:
 
 def test_the_console_script_is_installed() -> None:
     (script,) = metadata.entry_points(group="console_scripts", name="paperlib")
-    from paperlib.cli import main
 
     assert script.load() is main
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paperlib import paper
+from paperlib.paper import facts
 from paperlib.recipe import (
     CHOICES,
     AugmentRecipe,
@@ -26,7 +26,7 @@ from paperlib.recipe import (
     recipe_from_dict,
     to_dict,
 )
-from paperlib.runs import Run
+from paperlib.training.runs import Run
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
@@ -180,7 +180,7 @@ def test_what_is_at_its_default_is_left_out() -> None:
 def test_the_two_readings_differ_in_exactly_the_fields_of_the_table() -> None:
     assert Recipe.paper() == Recipe()
     differ = {name for name in field_names() if leaf(Recipe.paper(), name) != leaf(Recipe.source2012(), name)}
-    assert differ == {reading.field for reading in paper.READINGS if not reading.agrees}
+    assert differ == {reading.field for reading in facts.READINGS if not reading.agrees}
     told = to_dict(Recipe.source2012())
     assert {f"{part}.{name}" for part, inner in told.items() for name in inner} == differ
 

@@ -17,14 +17,18 @@ import pytest
 import tiny
 from filelock import FileLock, Timeout
 
-from paperlib import cli, data, evidence, experiments, runner, runs, train
-from paperlib.data import FINGERPRINTS
-from paperlib.design import Experiment
+from paperlib import campaign, cli, promote
+from paperlib.campaign import Job
+from paperlib.data import sets
+from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.figure1 import PLAIN, UNIT_SIZES
+from paperlib.evidence import metrics, store
+from paperlib.experiments import declared
+from paperlib.experiments.form import Experiment
+from paperlib.experiments.relu import PLAIN, UNIT_SIZES
 from paperlib.recipe import Stop
-from paperlib.runner import Job
-from paperlib.runs import Run
+from paperlib.training import loop, records, runs
+from paperlib.training.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = FINGERPRINTS["sample"]["embedded"]
@@ -38,13 +42,13 @@ TINY = Experiment(
 @pytest.fixture
 def tiny_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A tiny experiment at scale sample, on tiny data in the sample's place; runs go to the folder given."""
-    monkeypatch.setattr(experiments, "DECLARED", [TINY])
-    monkeypatch.setattr(experiments, "EXPERIMENTS", {("tiny", "sample"): TINY})
-    monkeypatch.setattr(data, "load", lambda name: tiny.dataset(fingerprint=SAMPLE))
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(declared, "DECLARED", [TINY])
+    monkeypatch.setattr(declared, "EXPERIMENTS", {("tiny", "sample"): TINY})
+    monkeypatch.setattr(sets, "load", lambda name: tiny.dataset(fingerprint=SAMPLE))
+    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
     yield tmp_path / "runs"
-    evidence.forget()
+    store.forget()
 
 
 def run_id(arm: str, seed: int) -> str:
@@ -54,13 +58,13 @@ def run_id(arm: str, seed: int) -> str:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the runs that are trained from now on; they really are."""
     seen: list[str] = []
-    real = runner.train_one
+    real = campaign.train_one
 
     def watched(job: Job, *args: Any, **named: Any) -> str:
         seen.append(job.run.id)
         return real(job, *args, **named)
 
-    monkeypatch.setattr(runner, "train_one", watched)
+    monkeypatch.setattr(campaign, "train_one", watched)
     return seen
 
 
@@ -70,13 +74,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_all_cells_in_the_order_of_the_declaration(tiny_sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = trained(monkeypatch)
     cells = [("2012/relu", 0), ("2012/tanh", 0), ("2012/relu", 1), ("2012/tanh", 5), ("2012/relu", 2)]
-    assert runner.run("tiny", "sample", progress=False) == seen == [run_id(*cell) for cell in cells]
+    assert campaign.run("tiny", "sample", progress=False) == seen == [run_id(*cell) for cell in cells]
     assert sorted(path.name for path in tiny_sample.iterdir()) == sorted(seen)
     for arm, seed in cells:
-        lines = runs.read_record(runs.record_path(tiny_sample, run_id(arm, seed)))
+        lines = records.read_record(runs.record_path(tiny_sample, run_id(arm, seed)))
         first = lines[0]
         assert (first["experiment"], first["scale"], first["arm"], first["seed"]) == ("tiny", "sample", arm, seed)
-        assert first["env"]["threads"] == 1 and runs.status(lines) == "done"
+        assert first["env"]["threads"] == 1 and records.status(lines) == "done"
 
 
 @pytest.mark.parametrize(
@@ -92,35 +96,35 @@ def test_restricted_to_arms_and_seeds(
     restriction: dict[str, Any], cells: list[tuple[str, int]], tiny_sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = trained(monkeypatch)
-    assert runner.run("tiny", "sample", **restriction, progress=False) == seen == [run_id(*cell) for cell in cells]
+    assert campaign.run("tiny", "sample", **restriction, progress=False) == seen == [run_id(*cell) for cell in cells]
 
 
 def test_what_is_finished_is_skipped_and_what_was_interrupted_goes_on(
     tiny_sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner.run("tiny", "sample", seeds=1, progress=False)
+    campaign.run("tiny", "sample", seeds=1, progress=False)
     half = TINY.run("2012/relu", 1, SAMPLE)
-    with pytest.raises(train.Interrupted):
-        train.fit(half, data.load("sample"), tiny_sample / half.id, keep_going=tiny.for_updates(3))
+    with pytest.raises(loop.Interrupted):
+        loop.fit(half, sets.load("sample"), tiny_sample / half.id, keep_going=tiny.for_updates(3))
     begun = TINY.run("2012/relu", 2, SAMPLE)  # killed while it wrote its first line
     (tiny_sample / begun.id).mkdir()
     (tiny_sample / begun.id / "record.jsonl").write_text('{"kind": "ru')
     seen = trained(monkeypatch)
-    ids = runner.run("tiny", "sample", progress=False)
+    ids = campaign.run("tiny", "sample", progress=False)
     assert sorted(ids) == sorted(run_id(arm, seed) for arm, seed in TINY.cells())
     assert seen == [half.id, run_id("2012/tanh", 5), begun.id]
-    assert all(runner.is_finished(tiny_sample, one) for one in ids)
-    assert runner.run("tiny", "sample", progress=False) and len(seen) == 3
+    assert all(campaign.is_finished(tiny_sample, one) for one in ids)
+    assert campaign.run("tiny", "sample", progress=False) and len(seen) == 3
 
 
 def test_missing_skips_what_is_recorded(tiny_sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner.run("tiny", "sample", arms=["2012/relu"], seeds=2, progress=False)
-    runner.record("tiny", "sample")
+    campaign.run("tiny", "sample", arms=["2012/relu"], seeds=2, progress=False)
+    promote.record("tiny", "sample")
     elsewhere = tiny_sample.with_name("other-runs")
     seen = trained(monkeypatch)
-    ids = runner.run("tiny", "sample", arms=["2012/relu"], missing=True, runs_dir=elsewhere, progress=False)
+    ids = campaign.run("tiny", "sample", arms=["2012/relu"], missing=True, runs_dir=elsewhere, progress=False)
     assert seen == [run_id("2012/relu", 2)] and len(ids) == 3
-    runner.run("tiny", "sample", arms=["2012/relu"], seeds=1, runs_dir=elsewhere, progress=False)
+    campaign.run("tiny", "sample", arms=["2012/relu"], seeds=1, runs_dir=elsewhere, progress=False)
     assert seen == [run_id("2012/relu", 2), run_id("2012/relu", 0)]  # without --missing it is trained all the same
 
 
@@ -135,14 +139,14 @@ def test_missing_skips_what_is_recorded(tiny_sample: Path, monkeypatch: pytest.M
 )
 def test_wrong_settings_train_nothing(wrong: dict[str, Any], words: str, tiny_sample: Path) -> None:
     with pytest.raises(PaperlibError) as error:
-        runner.run("tiny", "sample", **wrong, progress=False)
+        campaign.run("tiny", "sample", **wrong, progress=False)
     assert words in str(error.value) and not tiny_sample.exists()
 
 
 @pytest.mark.parametrize(("name", "scale"), [("nonsense", "sample"), ("tiny", "galaxy"), ("tiny", "cifar10")])
 def test_unknown_names_train_nothing(name: str, scale: str, tiny_sample: Path) -> None:
     with pytest.raises(PaperlibError):
-        runner.run(name, scale, progress=False)
+        campaign.run(name, scale, progress=False)
     assert not tiny_sample.exists()
 
 
@@ -167,35 +171,35 @@ def small(seed: int, directory: Path, fingerprint: str = SAMPLE) -> Job:
 def test_two_processes_train_what_one_trains_and_a_failing_job_is_one_sentence(tmp_path: Path) -> None:
     right, wrong = small(0, tmp_path / "two"), small(1, tmp_path / "two", fingerprint="sha256:of other data")
     with pytest.raises(PaperlibError) as error:
-        runner.train_many([right, wrong], 2, progress=False)
+        campaign.train_many([right, wrong], 2, progress=False)
     assert "Fashion-MNIST sample is not the data of this run" in str(error.value)
     assert not wrong.directory.exists()
-    assert runner.train_one(small(0, tmp_path / "one"), data.load("sample")) == "done"
-    one, two = (runs.read_record(tmp_path / where / "0" / "record.jsonl") for where in ("one", "two"))
-    assert runs.comparable(one) == runs.comparable(two) and len(one) == 5  # run, two windows, an epoch, end
+    assert campaign.train_one(small(0, tmp_path / "one"), sets.load("sample")) == "done"
+    one, two = (records.read_record(tmp_path / where / "0" / "record.jsonl") for where in ("one", "two"))
+    assert records.comparable(one) == records.comparable(two) and len(one) == 5  # run, two windows, an epoch, end
 
 
 def test_run_hands_several_jobs_to_processes(tiny_sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     handed: list[tuple[list[str], int]] = []
     monkeypatch.setattr(
-        runner, "train_many", lambda todo, jobs, progress: handed.append(([job.run.id for job in todo], jobs))
+        campaign, "train_many", lambda todo, jobs, progress: handed.append(([job.run.id for job in todo], jobs))
     )
-    ids = runner.run("tiny", "sample", seeds=1, jobs=2, progress=False)
+    ids = campaign.run("tiny", "sample", seeds=1, jobs=2, progress=False)
     assert handed == [([run_id("2012/relu", 0), run_id("2012/tanh", 0)], 2)] and ids == handed[0][0]
 
 
 def test_a_child_without_its_parent_does_not_train(tiny_sample: Path) -> None:
     job = Job(TINY.run("2012/relu", 0, SAMPLE), {"scale": "sample"}, tiny_sample / "x")
-    assert runner._train_in_child(job, parent=-1) == "interrupted"
-    assert runs.read_record(tiny_sample / "x" / "record.jsonl")[1:] == []
-    assert runner._train_in_child(job, parent=os.getppid()) == "done"
+    assert campaign._train_in_child(job, parent=-1) == "interrupted"
+    assert records.read_record(tiny_sample / "x" / "record.jsonl")[1:] == []
+    assert campaign._train_in_child(job, parent=os.getppid()) == "done"
 
 
 def parent_that_dies(job: Job) -> None:
     """Start a child that trains, as the runner does, and wait to be killed."""
     child = os.fork()
     if child == 0:
-        runner._train_in_child(job, os.getppid())
+        campaign._train_in_child(job, os.getppid())
         os._exit(0)
     os.waitpid(child, 0)
 
@@ -214,14 +218,14 @@ def test_an_orphan_stops(tmp_path: Path) -> None:
     parent.join()
     assert parent.exitcode == -signal.SIGKILL
     with lock.acquire(timeout=300):
-        assert runs.status(runs.read_record(job.directory / "record.jsonl")) == "unfinished"
+        assert records.status(records.read_record(job.directory / "record.jsonl")) == "unfinished"
 
 
 def test_the_command_killed_at_random_moments(tmp_path: Path) -> None:
     """``paperlib run relu --scale sample``, killed twice by SIGKILL, ends in the record of an uninterrupted run."""
     command = [sys.executable, "-m", "paperlib", "run", "relu", "--scale", "sample", "--arms", "today/tanh"]
     environment = {**os.environ, "PAPERLIB_RUNS": str(tmp_path / "killed")}
-    (expected,) = runner.run(
+    (expected,) = campaign.run(
         "relu", "sample", arms=["today/tanh"], seeds=1, runs_dir=tmp_path / "whole", progress=False
     )
     path, rng = runs.record_path(tmp_path / "killed", expected), random.Random(145)
@@ -231,43 +235,43 @@ def test_the_command_killed_at_random_moments(tmp_path: Path) -> None:
             time.sleep(0.01)
         time.sleep(rng.random() / 4)
         process.kill()
-        assert process.wait() == -signal.SIGKILL and not runs.finished(path)
+        assert process.wait() == -signal.SIGKILL and not records.finished(path)
     done = subprocess.run([*command, "--seeds", "1"], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "relu, sample: 1 run finished\n", "")
-    whole = runs.read_record(runs.record_path(tmp_path / "whole", expected))
-    assert runs.comparable(runs.read_record(path)) == runs.comparable(whole)
-    assert runs.status(whole) == "reached"
+    whole = records.read_record(runs.record_path(tmp_path / "whole", expected))
+    assert records.comparable(records.read_record(path)) == records.comparable(whole)
+    assert records.status(whole) == "reached"
 
 
 # ------------------------------------------------------------------------------------------ promotion
 
 
 def test_finished_runs_become_evidence(tiny_sample: Path) -> None:
-    runner.run("tiny", "sample", seeds=1, progress=False)
+    campaign.run("tiny", "sample", seeds=1, progress=False)
     unfinished = TINY.run("2012/relu", 1, SAMPLE)
-    with pytest.raises(train.Interrupted):
-        train.fit(unfinished, data.load("sample"), tiny_sample / unfinished.id, keep_going=tiny.for_updates(3))
-    assert evidence.results("tiny", "sample").empty
-    folder = evidence.RECORDED / "tiny" / "sample"
-    written = runner.record("tiny", "sample")
+    with pytest.raises(loop.Interrupted):
+        loop.fit(unfinished, sets.load("sample"), tiny_sample / unfinished.id, keep_going=tiny.for_updates(3))
+    assert metrics.results("tiny", "sample").empty
+    folder = store.RECORDED / "tiny" / "sample"
+    written = promote.record("tiny", "sample")
     assert written == [folder / "2012-relu-seed0.jsonl", folder / "2012-tanh-seed0.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == [path.name for path in written]
     for path, arm in zip(written, ("2012/relu", "2012/tanh"), strict=True):
         assert path.read_bytes() == runs.record_path(tiny_sample, run_id(arm, 0)).read_bytes()
-    assert list(evidence.results("tiny", "sample")["arm"]) == ["2012/relu", "2012/tanh"]
-    assert runner.record("tiny", "sample") == []
-    assert evidence.stale() == []
+    assert list(metrics.results("tiny", "sample")["arm"]) == ["2012/relu", "2012/tanh"]
+    assert promote.record("tiny", "sample") == []
+    assert store.stale() == []
 
 
 def test_a_record_in_the_place_of_another_is_left_alone(tiny_sample: Path) -> None:
-    runner.run("tiny", "sample", arms=["2012/relu"], seeds=1, progress=False)
+    campaign.run("tiny", "sample", arms=["2012/relu"], seeds=1, progress=False)
     other = replace(TINY, base=tiny.PLAIN.but(**{"optim.lr": 0.5})).run("2012/relu", 0, SAMPLE)
-    target = evidence.RECORDED / "tiny" / "sample" / "2012-relu-seed0.jsonl"
+    target = store.RECORDED / "tiny" / "sample" / "2012-relu-seed0.jsonl"
     tiny.write(target, tiny.record(other, [50.0]))
     before = target.read_bytes()
-    assert evidence.stale() == [other.id]
+    assert store.stale() == [other.id]
     with pytest.raises(PaperlibError, match=f"holds another run \\({other.id[:12]}\\)"):
-        runner.record("tiny", "sample")
+        promote.record("tiny", "sample")
     assert target.read_bytes() == before and len(list(target.parent.iterdir())) == 1
 
 
@@ -276,17 +280,17 @@ def test_pending_records_become_evidence_when_their_experiment_is_complete(
 ) -> None:
     """One run after another, none twice; a sixth seed looked at keeps no weights (here: the first and none)."""
     pending = tmp_path / "pending"
-    runner.run("tiny", "sample", progress=False)
+    campaign.run("tiny", "sample", progress=False)
     cells = list(TINY.cells())
     for arm, seed in cells[:-1]:
-        written = runner.record("tiny", "sample", into=pending, only=run_id(arm, seed))
+        written = promote.record("tiny", "sample", into=pending, only=run_id(arm, seed))
         assert written == [pending / "tiny" / "sample" / f"{arm.replace('/', '-')}-seed{seed}.jsonl"]
-        assert runner.record("tiny", "sample", into=pending, only=run_id(arm, seed)) == []
+        assert promote.record("tiny", "sample", into=pending, only=run_id(arm, seed)) == []
     assert cli.main(["promote", str(pending)]) == 0 and "no experiment is complete" in capsys.readouterr().out
-    assert evidence.recorded() == {} and len(evidence.recorded(pending)) == len(cells) - 1
-    assert len(runner.record("tiny", "sample", into=pending)) == 1
+    assert store.recorded() == {} and len(store.recorded(pending)) == len(cells) - 1
+    assert len(promote.record("tiny", "sample", into=pending)) == 1
     assert cli.main(["promote", str(pending)]) == 0 and capsys.readouterr().out == "tiny, sample\n"
-    assert set(evidence.recorded()) == set(TINY.ids()) and not list(pending.rglob("*.jsonl"))
-    assert set(evidence.read_checksums(evidence.RECORDED) or {}) == {
-        str(path.relative_to(evidence.RECORDED)) for path in evidence.RECORDED.rglob("*.jsonl")
+    assert set(store.recorded()) == set(TINY.ids()) and not list(pending.rglob("*.jsonl"))
+    assert set(store.read_checksums(store.RECORDED) or {}) == {
+        str(path.relative_to(store.RECORDED)) for path in store.RECORDED.rglob("*.jsonl")
     }

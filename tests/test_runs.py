@@ -14,10 +14,11 @@ import pytest
 import tiny
 import torch
 
-from paperlib import runs
+from paperlib import files
 from paperlib.errors import PaperlibError
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.runs import Run
+from paperlib.training import checkpoints, records, runs
+from paperlib.training.runs import Run
 
 RUN = tiny.plain()
 
@@ -81,26 +82,26 @@ def test_everything_that_matters_is_in_the_id() -> None:
 
 def test_comparable_leaves_out_times_and_provenance_and_nothing_else() -> None:
     lines = tiny.record(RUN, [60.0, 40.0], epochs=[{"kind": "epoch", "epoch": 1, "step": 6, "lr": 0.1, "seconds": 1.5}])
-    left = runs.comparable(lines)
+    left = records.comparable(lines)
     assert left[0] == {k: v for k, v in lines[0].items() if k not in ("code", "env", "started")}
     assert left[3] == {"kind": "epoch", "epoch": 1, "step": 6, "lr": 0.1}
     assert left[1:3] == lines[1:3] and left[4:] == lines[4:]
 
 
 def test_provenance_says_what_ran() -> None:
-    env = runs.environment()
+    env = records.environment()
     assert env["torch"] == torch.__version__ and env["threads"] == torch.get_num_threads() and env["cpu"]
-    code = runs.code_version()
+    code = records.code_version()
     assert set(code) == {"commit", "dirty"}
 
 
 def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert runs.code_version.__wrapped__() == {"commit": "unknown", "dirty": True}
+    assert records.code_version.__wrapped__() == {"commit": "unknown", "dirty": True}
 
 
 def test_where_runs_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert runs.default_runs_dir() == runs.ROOT / "runs"
+    assert runs.default_runs_dir() == files.ROOT / "runs"
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
     assert runs.record_path(runs.default_runs_dir(), "abc") == tmp_path / "abc" / "record.jsonl"
 
@@ -111,10 +112,10 @@ def test_where_runs_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_record_and_what_it_says(tmp_path: Path) -> None:
     lines = tiny.record(RUN, [60.0, 40.0], status="reached")
     path = tiny.write(tmp_path / "r.jsonl", lines)
-    assert runs.read_record(path) == lines
-    assert runs.status(lines) == "reached" and runs.status(lines[:-1]) == "unfinished"
-    assert [w["train_error"] for w in runs.of_kind(lines, "window")] == [60.0, 40.0]
-    assert runs.begun(path) and runs.finished(path)
+    assert records.read_record(path) == lines
+    assert records.status(lines) == "reached" and records.status(lines[:-1]) == "unfinished"
+    assert [w["train_error"] for w in records.of_kind(lines, "window")] == [60.0, 40.0]
+    assert records.begun(path) and records.finished(path)
 
 
 def test_an_unfinished_last_line_is_not_there(tmp_path: Path) -> None:
@@ -127,11 +128,11 @@ def test_an_unfinished_last_line_is_not_there(tmp_path: Path) -> None:
     for length in sorted({*range(0, len(content), 17), *at_ends}):
         path.write_bytes(content[:length])
         whole = sum(end <= length for end in ends)
-        assert runs.begun(path) == (whole > 0)
-        assert runs.finished(path) == (whole == len(lines))
+        assert records.begun(path) == (whole > 0)
+        assert records.finished(path) == (whole == len(lines))
         if whole:
-            assert runs.read_record(path) == lines[:whole]
-    assert not runs.begun(tmp_path / "nothing.jsonl") and not runs.finished(tmp_path / "nothing.jsonl")
+            assert records.read_record(path) == lines[:whole]
+    assert not records.begun(tmp_path / "nothing.jsonl") and not records.finished(tmp_path / "nothing.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_what_is_no_record_is_named_in_one_sentence(content: str, words: str, tm
     path = tmp_path / "r.jsonl"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(PaperlibError) as error:
-        runs.read_record(path)
+        records.read_record(path)
     assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -160,7 +161,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b'{"kind": "run", "format": 1}\n\xff\xfe\x80\n')
     with pytest.raises(PaperlibError, match="line 2"):
-        runs.read_record(path)
+        records.read_record(path)
 
 
 # ------------------------------------------------------------------------------------------ whole files
@@ -173,7 +174,7 @@ def full_disk(*_: object, **__: object) -> None:
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "f"
     for content in (b"first", b"", b"third" * 1000):
-        runs.write_whole(path, content)
+        files.write_whole(path, content)
         assert path.read_bytes() == content
     assert os.listdir(tmp_path) == ["f"]
 
@@ -181,10 +182,10 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["fsync", "replace", "open"])
 def test_a_full_disk_leaves_the_old_file(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f"
-    runs.write_whole(path, b"old")
+    files.write_whole(path, b"old")
     monkeypatch.setattr(os if where == "fsync" else Path, where, full_disk)
     with pytest.raises(PaperlibError) as error:
-        runs.write_whole(path, b"new")
+        files.write_whole(path, b"new")
     monkeypatch.undo()
     assert "No space left on device" in str(error.value) and str(path) in str(error.value)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["f"]
@@ -197,11 +198,11 @@ TENSORS = {"weights/a": torch.arange(6.0).reshape(2, 3), "velocity/a": torch.one
 
 def save(folder: Path, step: int, run_id: str = "mine") -> None:
     tensors = {name: tensor + step for name, tensor in TENSORS.items()}
-    runs.save_checkpoint(folder, run_id, step, tensors, {"step": step})
+    checkpoints.save_checkpoint(folder, run_id, step, tensors, {"step": step})
 
 
 def step_found(folder: Path, run_id: str = "mine") -> int | None:
-    found = runs.load_checkpoint(folder, run_id)
+    found = checkpoints.load_checkpoint(folder, run_id)
     if found is None:
         return None
     step, tensors, state = found
@@ -235,8 +236,8 @@ def test_views_and_strides_are_stored_as_values(tmp_path: Path) -> None:
     """Weights in channels_last, and slices of larger tensors."""
     conv = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     part = torch.arange(10.0)[::3]
-    runs.save_checkpoint(tmp_path, "mine", 1, {"conv": conv, "part": part}, {})
-    found = runs.load_checkpoint(tmp_path, "mine")
+    checkpoints.save_checkpoint(tmp_path, "mine", 1, {"conv": conv, "part": part}, {})
+    found = checkpoints.load_checkpoint(tmp_path, "mine")
     assert found and torch.equal(found[1]["conv"], conv) and torch.equal(found[1]["part"], part)
 
 
@@ -280,7 +281,7 @@ def test_a_disk_that_does_not_answer_is_no_damage(tmp_path: Path, monkeypatch: p
         with pytest.raises(
             PaperlibError, match=r"cannot read .*20\.safetensors: Input/output error; nothing is changed"
         ):
-            runs.load_checkpoint(tmp_path, "mine")
+            checkpoints.load_checkpoint(tmp_path, "mine")
     assert step_found(tmp_path) == 20
 
 
@@ -288,14 +289,14 @@ def test_the_newest_that_fits_is_taken(tmp_path: Path) -> None:
     save(tmp_path, 10)
     save(tmp_path, 20)
     for below, expected in ((30, 20), (20, 10), (10, None)):
-        found = runs.load_checkpoint(tmp_path, "mine", lambda step, _, below=below: step < below)
+        found = checkpoints.load_checkpoint(tmp_path, "mine", lambda step, _, below=below: step < below)
         assert (found and found[0]) == expected
 
 
 def test_that_of_another_run_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 10, "another-run-with-a-long-id")
     with pytest.raises(PaperlibError, match=r"another run \(another-run-, not mine\)"):
-        runs.load_checkpoint(tmp_path, "mine")
+        checkpoints.load_checkpoint(tmp_path, "mine")
     assert step_found(tmp_path, "another-run-with-a-long-id") == 10
 
 
@@ -311,7 +312,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(where: str, tmp_path: Path, mo
     if where == "json":
         monkeypatch.setattr(os, "fsync", full_disk)
     else:
-        monkeypatch.setattr(runs, "save_file", full_disk if where == "tensors" else half)
+        monkeypatch.setattr(records, "save_file", full_disk if where == "tensors" else half)
     with pytest.raises(PaperlibError, match="No space left on device"):
         save(tmp_path, 20)
     monkeypatch.undo()
@@ -326,9 +327,9 @@ def test_later_ones_can_be_dropped(tmp_path: Path) -> None:
     save(tmp_path, 10)
     save(tmp_path, 20)
     (tmp_path / "step-00000030.safetensors.part").write_bytes(b"")
-    runs.drop_checkpoints(tmp_path, after=10)
+    checkpoints.drop_checkpoints(tmp_path, after=10)
     assert sorted(os.listdir(tmp_path)) == ["step-00000010.json", "step-00000010.safetensors"]
-    runs.drop_checkpoints(tmp_path, after=-1)
+    checkpoints.drop_checkpoints(tmp_path, after=-1)
     assert os.listdir(tmp_path) == []
 
 
@@ -339,17 +340,17 @@ def test_the_hash_of_weights_by_hand() -> None:
     tensors = {"b": torch.tensor([1.0, -2.0]), "a": torch.tensor(3, dtype=torch.int64)}
     text = b"a()torch.int64" + (3).to_bytes(8, "little")
     text += b"b(2,)torch.float32" + b"\x00\x00\x80\x3f" + b"\x00\x00\x00\xc0"
-    assert runs.weights_sha256(tensors) == hashlib.sha256(text).hexdigest()
+    assert checkpoints.weights_sha256(tensors) == hashlib.sha256(text).hexdigest()
 
 
 def test_the_hash_of_weights_sees_values_and_not_strides() -> None:
     w = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     last = w.contiguous(memory_format=torch.channels_last)
-    assert runs.weights_sha256({"w": w}) == runs.weights_sha256({"w": last})
+    assert checkpoints.weights_sha256({"w": w}) == checkpoints.weights_sha256({"w": last})
     other = w.clone()
     other[0, 0, 0, 0] = torch.nextafter(other[0, 0, 0, 0], torch.tensor(9.0))
     hashes = [{"w": w}, {"w": other}, {"v": w}, {"w": w.double()}, {"w": w.reshape(4, 12)}, {"w": w, "x": w}]
-    assert len({runs.weights_sha256(tensors) for tensors in hashes}) == 6
+    assert len({checkpoints.weights_sha256(tensors) for tensors in hashes}) == 6
 
 
 @pytest.mark.parametrize(
@@ -364,4 +365,4 @@ def test_a_line_without_what_it_needs_is_named(tmp_path: Path, line: str, said: 
     path = tmp_path / "r.jsonl"
     path.write_text('{"kind": "run", "format": 1, "id": "x", "config": {}}\n' + line + "\n")
     with pytest.raises(PaperlibError, match=f"line 2 of .* {said}"):
-        runs.read_record(path)
+        records.read_record(path)

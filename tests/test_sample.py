@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from paperlib import data
+from paperlib.data import images, known, readers, sample, sets
 from tools import build_photos, build_sample
 
-SAMPLE = data.REPOSITORY / "data" / "sample"
+SAMPLE = known.REPOSITORY / "data" / "sample"
 FILES = sorted([*SAMPLE.glob("fashion-mnist/*.gz"), *SAMPLE.glob("photos/*.jpg")])
 
 
@@ -53,16 +53,16 @@ def test_fingerprints_pin_the_files() -> None:
     for name, rule, folder in (("sample", "sample idx 1", "fashion-mnist/"), ("photos", "photos patches 1", "photos/")):
         listed = [line for line in (SAMPLE / "SHA256SUMS").read_text().splitlines() if f"  {folder}" in line]
         digest = hashlib.sha256("\n".join([rule, *listed, ""]).encode()).hexdigest()
-        assert data.FINGERPRINTS[name] == {"embedded": f"sha256:{digest}"}
-        assert data.load(name).fingerprint == f"sha256:{digest}"
+        assert known.FINGERPRINTS[name] == {"embedded": f"sha256:{digest}"}
+        assert sets.load(name).fingerprint == f"sha256:{digest}"
 
 
 @pytest.mark.parametrize("name", ["sample", "photos"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "sums"])
 def test_damage_is_noticed_and_named(tmp_path: Path, name: str, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(SAMPLE, tmp_path / "sample")
-    monkeypatch.setattr(data, "SAMPLE", tmp_path / "sample")
-    file = data.where(name)[0] / {"sample": "train-images-idx3-ubyte.gz", "photos": "coffee.jpg"}[name]
+    monkeypatch.setattr(sample, "SAMPLE", tmp_path / "sample")
+    file = sets.where(name)[0] / {"sample": "train-images-idx3-ubyte.gz", "photos": "coffee.jpg"}[name]
     content = bytearray(file.read_bytes())
     content[5000] ^= 1
     if damage == "gone":
@@ -77,8 +77,8 @@ def test_damage_is_noticed_and_named(tmp_path: Path, name: str, damage: str, mon
         )
         sums.write_text(sums.read_text().replace(old.hexdigest(), new))
         file = sums
-    with pytest.raises(data.DataMissingError if damage == "gone" else data.DataChecksumError) as caught:
-        data.load(name)
+    with pytest.raises(images.DataMissingError if damage == "gone" else images.DataChecksumError) as caught:
+        sets.load(name)
     text = str(caught.value)
     assert str(file) in text and "git checkout data/sample" in text and "\n" not in text
 
@@ -91,7 +91,7 @@ def relative_to(file: Path, tmp_path: Path) -> Path:
 
 
 def test_sample_is_balanced_at_every_point() -> None:
-    sample = data.load("sample")
+    sample = sets.load("sample")
     assert sample.title == "Fashion-MNIST sample" and len(sample.classes) == 10
     assert sample.train_images.shape == (10_000, 1, 28, 28) and sample.test_images.shape == (2_000, 1, 28, 28)
     for images, labels in ((sample.train_images, sample.train_labels), (sample.test_images, sample.test_labels)):
@@ -101,14 +101,14 @@ def test_sample_is_balanced_at_every_point() -> None:
 
 
 def test_no_image_of_the_sample_is_there_twice() -> None:
-    sample = data.load("sample")
+    sample = sets.load("sample")
     every = [image.numpy().tobytes() for image in (*sample.train_images, *sample.test_images)]
     assert len(set(every)) == 12_000
 
 
 def test_sample_is_sorted_by_hash_within_a_class() -> None:
     """What makes the selection reproducible: see the docstring of tools/build_sample.py."""
-    sample = data.load("sample")
+    sample = sets.load("sample")
     for label in range(10):
         images = sample.test_images[sample.test_labels == label]
         digests = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images]
@@ -178,7 +178,7 @@ def test_a_full_sized_build_is_what_the_tool_writes(tmp_path: Path, monkeypatch:
         (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(datasets.idx(np.arange(n) % 10))
     monkeypatch.setattr(build_sample, "SPLITS", SPLITS)
     assert build_sample.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
-    assert len(data.read_idx(tmp_path / "out" / "train-images-idx3-ubyte.gz")) == 50
+    assert len(readers.read_idx(tmp_path / "out" / "train-images-idx3-ubyte.gz")) == 50
 
 
 @pytest.mark.parametrize("damage", ["gone", "flip", "cut", "text", "mixed up", "too few", "wrong kind"])
@@ -213,8 +213,8 @@ def test_bad_originals_give_one_sentence_and_no_file(
 
 
 def test_photographs_are_colour_pictures_of_natural_sizes() -> None:
-    pictures = data.photographs()
-    assert tuple(pictures) == data.PHOTOS == tuple(sorted(path.stem for path in SAMPLE.glob("photos/*.jpg")))
+    pictures = sample.photographs()
+    assert tuple(pictures) == sample.PHOTOS == tuple(sorted(path.stem for path in SAMPLE.glob("photos/*.jpg")))
     readme = (SAMPLE.parent / "README.md").read_text(encoding="utf-8")
     for name, picture in pictures.items():
         assert picture.dtype == torch.uint8 and picture.shape[0] == 3 and 300 <= min(picture.shape[1:]) <= 400
@@ -234,7 +234,7 @@ def test_training_and_test_patches_share_no_pixel(height: int, width: int) -> No
     covered = []
     for test in (False, True):
         cover = np.zeros((height, width), bool)
-        places = data.patch_places("any", height, width, test)
+        places = sample.patch_places("any", height, width, test)
         assert len(places) == (100 if test else 400)
         for top, left, side in places:
             assert side in (32, 64) and 0 <= top <= height - side and 0 <= left <= width - side
@@ -245,17 +245,17 @@ def test_training_and_test_patches_share_no_pixel(height: int, width: int) -> No
 
 
 def test_photos_are_patches_of_the_photographs() -> None:
-    photos, pictures = data.load("photos"), data.photographs()
-    assert photos.classes == data.PHOTOS and photos.title == "Photograph patches"
+    photos, pictures = sets.load("photos"), sample.photographs()
+    assert photos.classes == sample.PHOTOS and photos.title == "Photograph patches"
     for images, labels, count, test in (
         (photos.train_images, photos.train_labels, 400, False),
         (photos.test_images, photos.test_labels, 100, True),
     ):
         assert images.shape == (8 * count, 3, 32, 32) and images.dtype == torch.uint8 and labels.dtype == torch.int64
         assert (labels.reshape(-1, 8).sort(1).values == torch.arange(8)).all()
-        for label, name in enumerate(data.PHOTOS):
+        for label, name in enumerate(sample.PHOTOS):
             picture = pictures[name].numpy()
-            places = data.patch_places(name, *picture.shape[1:], test)
+            places = sample.patch_places(name, *picture.shape[1:], test)
             for patch, (top, left, side) in zip(images[labels == label].numpy(), places, strict=True):
                 cut = picture[:, top : top + side, left : left + side].astype(float)
                 if side == 64:
@@ -285,12 +285,12 @@ def photo_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_built_photos_are_reduced_jpegs_without_metadata(photo_originals: Path, tmp_path: Path) -> None:
-    assert tuple(build_photos.ORIGINALS) == data.PHOTOS
+    assert tuple(build_photos.ORIGINALS) == sample.PHOTOS
     empty = tmp_path / "empty"
     empty.mkdir()
     first = build_photos.build([empty, photo_originals], tmp_path / "a")
     second = build_photos.build([photo_originals], tmp_path / "b")
-    assert [path.name for path in first] == [f"{name}.jpg" for name in data.PHOTOS]
+    assert [path.name for path in first] == [f"{name}.jpg" for name in sample.PHOTOS]
     for i, (one, other) in enumerate(zip(first, second, strict=True)):
         assert one.read_bytes() == other.read_bytes()
         before = (50, 60) if one.stem == "raccoon" else (36 + 10 * i, 90)

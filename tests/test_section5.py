@@ -6,15 +6,18 @@ import math
 
 import pytest
 
-from paperlib import evidence, runs, section5
+from paperlib.evidence import store
+from paperlib.figures import trainings
+from paperlib.training import records
+from paperlib.training import records as training_records
 
 
 def test_the_stall_is_drawn_from_every_window_of_every_recorded_run() -> None:
-    drawn = section5.stall()
-    known = evidence.records_of("stall", "tinyimagenet")
-    assert len(drawn.data) == sum(len(runs.of_kind(lines, "window")) for _, _, lines in known) > 0
+    drawn = trainings.stall()
+    known = store.records_of("stall", "tinyimagenet")
+    assert len(drawn.data) == sum(len(records.of_kind(lines, "window")) for _, _, lines in known) > 0
     for arm, seed, lines in known:
-        last = runs.of_kind(lines, "window")[-1]
+        last = records.of_kind(lines, "window")[-1]
         mine = drawn.data[(drawn.data["arm"] == arm) & (drawn.data["seed"] == seed)].iloc[-1]
         assert (mine["update"], mine["loss"]) == (last["step"], pytest.approx(last["train_loss"], abs=1e-4))
     assert f"{math.log(200):.2f}" in drawn.alt
@@ -22,12 +25,12 @@ def test_the_stall_is_drawn_from_every_window_of_every_recorded_run() -> None:
 
 def test_the_training_is_drawn_with_its_drops() -> None:
     """From records of the experiment, or as an empty picture that says so."""
-    drawn = section5.training()
-    known = evidence.records_of("full", "tinyimagenet")
+    drawn = trainings.training()
+    known = store.records_of("full", "tinyimagenet")
     if not known:
         assert drawn.data.empty and "nothing to draw" in drawn.alt
         return
-    own = {arm: runs.of_kind(lines, "epoch") for arm, _, lines in known}
+    own = {arm: records.of_kind(lines, "epoch") for arm, _, lines in known}
     own |= {"by hand": own["source"] + own["by hand"]} if "by hand" in own else {}  # it starts from the other's net
     epochs = max(own.values(), key=len)
     assert drawn.data["epoch"].tolist() == list(range(1, len(epochs) + 1))
@@ -48,7 +51,7 @@ def test_the_schedule_in_words() -> None:
         (1, 0.1, 0.01, 0.01): "the rate fell after epochs 1 and 2",
     }  # fmt: skip
     for rates, words in expected.items():
-        assert evidence.schedule([{"epoch": k, "lr": lr} for k, lr in enumerate(rates, 1)]) == words
+        assert store.schedule([{"epoch": k, "lr": lr} for k, lr in enumerate(rates, 1)]) == words
 
 
 @pytest.mark.parametrize(
@@ -60,13 +63,16 @@ def test_the_schedule_in_words() -> None:
 )
 def test_readings_of_the_late_epochs_are_one_net_until_the_rate_falls(scale: str, arms: list[str]) -> None:
     """As notebook 09 says of them: so they tell what a change of the machine does to the baseline's seeds."""
-    records = {(arm, seed): lines for arm, seed, lines in evidence.records_of("readings", scale)}
+    records = {(arm, seed): lines for arm, seed, lines in store.records_of("readings", scale)}
     seeds = [seed for arm, seed in records if arm == arms[0]]
     assert len(seeds) >= 2
     for seed in seeds:
-        epochs = runs.of_kind(records[arms[0], seed], "epoch")
+        epochs = training_records.of_kind(records[arms[0], seed], "epoch")
         falls = max(line["step"] for line in epochs if line["lr"] == epochs[0]["lr"])
-        losses = [[(w["step"], w["train_loss"]) for w in runs.of_kind(records[arm, seed], "window")] for arm in arms]
+        losses = [
+            [(w["step"], w["train_loss"]) for w in training_records.of_kind(records[arm, seed], "window")]
+            for arm in arms
+        ]
         before = [[each for each in line if each[0] <= falls] for line in losses]
         assert all(line == before[0] for line in before) and len(before[0]) > 10
         assert len({tuple(line) for line in losses}) == len(arms)

@@ -25,14 +25,22 @@ import pytest
 import tiny
 import torch
 
-from paperlib import cli, evidence, experiments, journal, processes, runner, runs, towers, train, weights
+from paperlib import campaign, cli, promote
+from paperlib.data import augment
 from paperlib.errors import PaperlibError
-from paperlib.layers import set_step
-from paperlib.models import FULL_SIZES, VGG_SAMPLE_SIZES, build
-from paperlib.optim import PaperSGD
-from paperlib.processes import ALONE, Topology, launch
+from paperlib.evidence import store, weights
+from paperlib.experiments import declared
+from paperlib.nets import table
+from paperlib.nets.layers import set_step
+from paperlib.nets.sizes import FULL_SIZES, VGG_SAMPLE_SIZES
+from paperlib.nets.table import build
 from paperlib.recipe import Recipe, Stop
-from paperlib.runs import Run
+from paperlib.training import checkpoints, journal, loop, processes, records, towers
+from paperlib.training import loop as training_loop
+from paperlib.training import records as training_records
+from paperlib.training.optim import PaperSGD
+from paperlib.training.processes import ALONE, Topology, launch
+from paperlib.training.runs import Run
 
 DATA = tiny.dataset()
 SIZES = replace(tiny.TOWERS, kernels=(8, 12, 8, 8, 12))
@@ -55,9 +63,9 @@ def of_reading(name: str, epochs: int = 4) -> Run:
     return Run(READINGS[name], SIZES, Stop(epochs=epochs), tiny.FINGERPRINT, seed=7)
 
 
-def in_double(run: Run) -> train.Loop:
+def in_double(run: Run) -> loop.Loop:
     """The loop of a run, with a net and inputs in double precision."""
-    loop = train.Loop(run, DATA)
+    loop = training_loop.Loop(run, DATA)
     loop.net.double()
     loop.optimiser = PaperSGD(loop.net, run.recipe.optim)
     inputs = loop.augmenter.train_batch
@@ -91,7 +99,7 @@ def largest_differences(topology: Topology, run: Run) -> dict[str, Any]:
     topology.traffic.clear()
     for step in range(UPDATES):
         epoch, k = divmod(step, whole.steps_per_epoch)
-        rows = train.epoch_order(run, 96, epoch)[k * tiny.BATCH : (k + 1) * tiny.BATCH]
+        rows = loop.epoch_order(run, 96, epoch)[k * tiny.BATCH : (k + 1) * tiny.BATCH]
         (loss, wrong), (my_loss, my_wrong) = (update(loop, rows, epoch, step) for loop in (whole, part))
         pairs = [("loss", loss, my_loss), ("wrong", wrong, my_wrong)]
         pairs.append(("logits", topology.rows(logits["whole"]), logits["part"]))
@@ -108,12 +116,12 @@ def largest_differences(topology: Topology, run: Run) -> dict[str, Any]:
     return {"worst": worst, "moved": moved, "sent": dict(topology.traffic)}
 
 
-def update(loop: train.Loop, rows: torch.Tensor, epoch: int, step: int) -> tuple[float, int]:
+def update(loop: loop.Loop, rows: torch.Tensor, epoch: int, step: int) -> tuple[float, int]:
     loop.augmenter.start_epoch(loop.run.seed, epoch, 96)
     return loop.update(rows, loop.run.recipe.optim.lr, epoch, step)
 
 
-def tensors_of(loop: train.Loop) -> dict[str, torch.Tensor]:
+def tensors_of(loop: loop.Loop) -> dict[str, torch.Tensor]:
     """Gradients, velocities and weights of a loop's net."""
     named = dict(loop.net.named_parameters())
     found = {f"gradients/{name}": p.grad for name, p in named.items()}
@@ -236,10 +244,12 @@ class Doubled:
 
     def __enter__(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(train, "build", lambda *of: build(*of).double())
+        self.patch.setattr(table, "build", lambda *of: build(*of).double())
         for name in ("train_batch", "test_batch", "test_views"):
-            original = getattr(train.Augmenter, name)
-            self.patch.setattr(train.Augmenter, name, lambda self, *of, original=original: original(self, *of).double())
+            original = getattr(augment.Augmenter, name)
+            self.patch.setattr(
+                augment.Augmenter, name, lambda self, *of, original=original: original(self, *of).double()
+            )
 
     def __exit__(self, *_: object) -> None:
         self.patch.undo()
@@ -258,18 +268,18 @@ def some_updates(topology: Topology, directories: list[Path], updates: int) -> l
     with Doubled():
         for directory in directories:
             try:
-                trained = train.fit(
+                trained = loop.fit(
                     everything(), DATA, directory, topology=topology, checkpoint_seconds=0.0 if updates < 12 else 1e9,
                     keep_going=tiny.for_updates(updates) if topology.rank == 0 else lambda: True,
                 )  # fmt: skip
                 ended.append(trained.status)
-            except train.Interrupted:
+            except loop.Interrupted:
                 ended.append("interrupted")
     return ended
 
 
 def final_weights(directory: Path) -> dict[str, torch.Tensor]:
-    found = runs.load_checkpoint(directory, everything().id)
+    found = checkpoints.load_checkpoint(directory, everything().id)
     assert found is not None and found[0] == 12
     return found[1]
 
@@ -277,7 +287,7 @@ def final_weights(directory: Path) -> dict[str, torch.Tensor]:
 def test_a_checkpoint_of_each_topology_continues_in_every_other(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     assert some_updates(ALONE, [whole], 99) == ["done"]
-    expected, record = final_weights(whole), runs.read_record(whole / "record.jsonl")
+    expected, record = final_weights(whole), records.read_record(whole / "record.jsonl")
     places = {(a, b): tmp_path / f"{a}-{b}" for a in NAMES for b in NAMES}
     for name, topology in zip(NAMES, TOPOLOGIES, strict=True):
         ranks = topology[0] * topology[1]
@@ -294,30 +304,30 @@ def test_a_checkpoint_of_each_topology_continues_in_every_other(tmp_path: Path) 
         assert all(t.dtype == torch.float64 for t in found.values())
         for name, tensor in expected.items():
             torch.testing.assert_close(found[name], tensor, rtol=1e-10, atol=1e-10)
-        lines = runs.read_record(path / "record.jsonl")
-        assert [without_digests(line) for line in runs.comparable(lines)] == [
-            without_digests(line) for line in runs.comparable(record)
+        lines = records.read_record(path / "record.jsonl")
+        assert [without_digests(line) for line in records.comparable(lines)] == [
+            without_digests(line) for line in records.comparable(record)
         ]
-        assert lines[-1]["weights_sha256"] == runs.weights_sha256(
+        assert lines[-1]["weights_sha256"] == checkpoints.weights_sha256(
             {name.removeprefix("weights/"): t for name, t in found.items() if name.startswith("weights/")}
         )
     assert "processes" not in record[0]["env"]
-    assert runs.read_record(places[NAMES[3], NAMES[0]] / "record.jsonl")[0]["env"]["processes"] == "2 towers x 2"
+    assert records.read_record(places[NAMES[3], NAMES[0]] / "record.jsonl")[0]["env"]["processes"] == "2 towers x 2"
 
 
-def without_digests(line: runs.Line) -> runs.Line:
+def without_digests(line: records.Line) -> records.Line:
     return {key: value for key, value in line.items() if key != "weights_sha256"}
 
 
 def fit_again(topology: Topology, directory: Path) -> str:
     with Doubled():
-        return runs.weights_sha256(train.fit(everything(), DATA, directory, topology=topology).net.state_dict())
+        return checkpoints.weights_sha256(loop.fit(everything(), DATA, directory, topology=topology).net.state_dict())
 
 
 def test_a_finished_run_gives_its_net_to_all_processes(tmp_path: Path) -> None:
     assert some_updates(ALONE, [tmp_path], 99) == ["done"]
     record = (tmp_path / "record.jsonl").read_bytes()
-    digest = runs.read_record(tmp_path / "record.jsonl")[-1]["weights_sha256"]
+    digest = records.read_record(tmp_path / "record.jsonl")[-1]["weights_sha256"]
     assert started(fit_again, tmp_path, topology=(2, 1)) == [digest] * 2
     assert (tmp_path / "record.jsonl").read_bytes() == record
 
@@ -327,7 +337,7 @@ def fit_tuned(topology: Topology, directory: Path, members: int) -> dict[str, An
     run = everything()
     run = replace(run, members=2) if members == 2 else replace(run, start=replace(run, seed=9))
     with Doubled():
-        net = train.fit(run, DATA, directory / run.id, topology=topology).net
+        net = loop.fit(run, DATA, directory / run.id, topology=topology).net
     return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
 
 
@@ -344,10 +354,10 @@ def test_a_run_with_a_start_goes_on_in_two_processes(tmp_path: Path) -> None:
     start = replace(everything(), seed=9)
     run = replace(everything(), start=start)
     with Doubled():
-        alone = train.fit(run, DATA, tmp_path / "alone" / run.id).net.state_dict()
-        train.fit(start, DATA, tmp_path / start.id)
-        with pytest.raises(train.Interrupted):
-            train.fit(run, DATA, tmp_path / run.id, checkpoint_seconds=0.0, keep_going=tiny.for_updates(4))
+        alone = loop.fit(run, DATA, tmp_path / "alone" / run.id).net.state_dict()
+        loop.fit(start, DATA, tmp_path / start.id)
+        with pytest.raises(loop.Interrupted):
+            loop.fit(run, DATA, tmp_path / run.id, checkpoint_seconds=0.0, keep_going=tiny.for_updates(4))
     for rank in started(fit_tuned, tmp_path, 1, topology=(1, 2)):
         assert max(abs(rank[name] - alone[name].numpy()).max() for name in alone) < 1e-10
 
@@ -360,7 +370,7 @@ def train_under_torchrun(directory: Path) -> None:
     torch.set_num_threads(1)
     with processes.joined(2, timeout=60.0) as topology:
         assert os.environ["GLOO_SOCKET_IFNAME"].startswith("lo")
-        train.fit(tiny.everything(epochs=1), DATA, directory, topology=topology)
+        loop.fit(tiny.everything(epochs=1), DATA, directory, topology=topology)
 
 
 def test_a_job_of_torchrun(tmp_path: Path) -> None:
@@ -369,9 +379,9 @@ def test_a_job_of_torchrun(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    lines = runs.read_record(tmp_path / "record.jsonl")
+    lines = records.read_record(tmp_path / "record.jsonl")
     assert lines[0]["id"] == tiny.everything(epochs=1).id
-    assert runs.status(lines) == "done"
+    assert records.status(lines) == "done"
 
 
 def test_the_demonstration() -> None:
@@ -408,7 +418,7 @@ def test_the_command_trains_the_run_that_is_declared(
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
     jobs = []
 
-    def train_one(job: runner.Job, dataset: Any, *, progress: bool, topology: Topology, device: str) -> str:
+    def train_one(job: campaign.Job, dataset: Any, *, progress: bool, topology: Topology, device: str) -> str:
         assert device == "cpu"
         jobs.append((job, dataset.name, topology.world))
         job.directory.mkdir()
@@ -419,7 +429,7 @@ def test_the_command_trains_the_run_that_is_declared(
         (job.directory / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         return "done"
 
-    monkeypatch.setattr(runner, "train_one", train_one)
+    monkeypatch.setattr(campaign, "train_one", train_one)
     assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "1"]) == 0
     ((job, data_name, world),) = jobs
     where, ended = capsys.readouterr().out.splitlines()
@@ -451,7 +461,7 @@ def one_of_a_job_that_fails(folder: Path, rank: int, world: int, timeout: float,
     torch.set_num_threads(1)
     try:
         with processes.joined(2, timeout, f"file://{folder / 'meeting'}", rank, world) as topology:
-            train.fit(everything(), DATA, folder / "run", topology=topology, keep_going=Fails(sent))
+            loop.fit(everything(), DATA, folder / "run", topology=topology, keep_going=Fails(sent))
     except PaperlibError as error:
         (folder / f"said-{rank}").write_text(str(error))
 
@@ -475,7 +485,7 @@ def refused(topology: Topology, what: str) -> str:
     data = tiny.dataset(n=80) if odd and what == "fewer images" else data
     run = replace(everything(), seed=int(odd and what == "other seed"), data=data.fingerprint)
     try:
-        train.fit(run, data, topology=topology)
+        loop.fit(run, data, topology=topology)
     except PaperlibError as error:
         return str(error)
     return "trained"
@@ -492,17 +502,17 @@ def evaluated_elsewhere(topology: Topology, path: Path) -> str:
     found = weights.checkpoint(path)
     if topology.rank == 1:
         found = replace(found, tensors={name: tensor + 1 for name, tensor in found.tensors.items()})
-    runner.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
+    processes.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
     weights.checkpoint = lambda _: found
     try:
-        return "; ".join(runner.evaluate_checkpoint(path, timeout=60.0))
+        return "; ".join(campaign.evaluate_checkpoint(path, timeout=60.0))
     except PaperlibError as error:
         return str(error)
 
 
 def test_processes_that_found_other_weights_are_refused() -> None:
     """As where a training writes them meanwhile, or hosts share no folder: errors of two nets would be mixed."""
-    path = evidence.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
+    path = store.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
     said = started(evaluated_elsewhere, path, topology=(1, 2))
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) found other weights than rank 0")
 
@@ -544,7 +554,7 @@ def one_of_a_job(folder: Path, meeting: Path, rank: int) -> None:
     """Train :data:`LONG` as one of two processes, a checkpoint after every update; it ends when the other one dies."""
     torch.set_num_threads(1)
     with contextlib.suppress(PaperlibError), processes.joined(2, 60.0, f"file://{meeting}", rank, 2) as topology:
-        train.fit(LONG, DATA, folder, topology=topology, checkpoint_seconds=0.0)
+        loop.fit(LONG, DATA, folder, topology=topology, checkpoint_seconds=0.0)
 
 
 def start_two(folder: Path, meeting: Path) -> list[multiprocessing.process.BaseProcess]:
@@ -574,12 +584,12 @@ def test_two_processes_killed_at_random_end_with_the_same_bits(tmp_path: Path) -
             both[chance.randint(0, 1)].kill()
         for process in both:
             process.join(120)
-    whole, killed = (runs.load_checkpoint(path, LONG.id) for path in (tmp_path / "whole", folder))
+    whole, killed = (checkpoints.load_checkpoint(path, LONG.id) for path in (tmp_path / "whole", folder))
     assert whole is not None and killed is not None and whole[0] == killed[0] == 48
     for name, tensor in whole[1].items():
         assert torch.equal(killed[1][name], tensor), name
-    records = [runs.read_record(path / "record.jsonl") for path in (tmp_path / "whole", folder)]
-    assert runs.comparable(records[0]) == runs.comparable(records[1])
+    records = [training_records.read_record(path / "record.jsonl") for path in (tmp_path / "whole", folder)]
+    assert training_records.comparable(records[0]) == training_records.comparable(records[1])
 
 
 def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
@@ -595,12 +605,12 @@ if __name__ == "__main__":
 def test_what_several_processes_trained_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its sums differ in their last digits from those of one process."""
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
-    monkeypatch.setattr(evidence, "recorded", dict)
-    experiment = experiments.get("net", "sample")
+    monkeypatch.setattr(store, "recorded", dict)
+    experiment = declared.get("net", "sample")
     run_id = next(iter(experiment.ids()))
     first = {"kind": "run", "format": 1, "id": run_id, "config": {}, "env": Topology(2, 1).provenance()}
     (tmp_path / run_id).mkdir()
     lines = [first, {"kind": "end", "status": "done", "steps": 1}]
     (tmp_path / run_id / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(PaperlibError, match="trained by several processes"):
-        runner.record("net", "sample")
+        promote.record("net", "sample")

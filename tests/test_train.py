@@ -19,14 +19,19 @@ import tiny
 import torch
 from filelock import FileLock
 
-from paperlib import data, evaluate, evidence, journal, runs, train
-from paperlib.augment import Augmenter
+from paperlib.data import images, sets
+from paperlib.data.augment import Augmenter
 from paperlib.errors import PaperlibError
-from paperlib.layers import set_step
-from paperlib.models import build
-from paperlib.processes import Topology
-from paperlib.runs import Line, Run
+from paperlib.evidence import store
+from paperlib.nets.layers import set_step
+from paperlib.nets.table import build
 from paperlib.seeding import generator
+from paperlib.training import checkpoints, evaluate, journal, loop, records
+from paperlib.training import loop as training_loop
+from paperlib.training import records as training_records
+from paperlib.training.processes import Topology
+from paperlib.training.records import Line
+from paperlib.training.runs import Run
 
 DATA = tiny.dataset()
 
@@ -36,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def fit(run: Run, directory: Path | None = None, **how: Any) -> list[Line]:
     """The record of a run, with a checkpoint after every update where nothing else is asked for."""
-    return train.fit(run, DATA, directory, **{"checkpoint_seconds": 0.0, **how}).lines
+    return loop.fit(run, DATA, directory, **{"checkpoint_seconds": 0.0, **how}).lines
 
 
 def but(run: Run, **changes: Any) -> Run:
@@ -45,7 +50,7 @@ def but(run: Run, **changes: Any) -> Run:
 
 
 def on_disk(directory: Path) -> list[Line]:
-    return runs.read_record(directory / "record.jsonl")
+    return records.read_record(directory / "record.jsonl")
 
 
 # ------------------------------------------------------------------------------------------ against a loop written out
@@ -54,7 +59,7 @@ def on_disk(directory: Path) -> list[Line]:
 def test_a_record_against_a_loop_written_out() -> None:
     """torch's own SGD, float64 sums, no augmentation: the same net, order and numbers from first principles."""
     run = tiny.plain(epochs=3, seed=5)
-    lines = train.fit(run, DATA).lines
+    lines = loop.fit(run, DATA).lines
     net = build(run.recipe.model, run.sizes, seed=5)
     stock = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
     pixels = DATA.train_images.double().transpose(0, 1).flatten(1)  # a row a channel
@@ -73,12 +78,12 @@ def test_a_record_against_a_loop_written_out() -> None:
             wrongs.append(100 * (logits.argmax(1) != DATA.train_labels[rows]).double().mean().item())
         with torch.no_grad():
             epochs.append(100 * (net(test_x).argmax(1) != DATA.test_labels).double().mean().item())
-    windows = runs.of_kind(lines, "window")
+    windows = records.of_kind(lines, "window")
     assert [w["step"] for w in windows] == [4, 8, 12, 16]  # 5 to 8 and 9 to 12: across the ends of epochs too
     for i, window in enumerate(windows):
         assert window["train_loss"] == pytest.approx(sum(losses[4 * i : 4 * i + 4]) / 4, rel=1e-4)
         assert window["train_error"] == pytest.approx(sum(wrongs[4 * i : 4 * i + 4]) / 4, abs=1e-3)
-    for i, line in enumerate(runs.of_kind(lines, "epoch")):
+    for i, line in enumerate(records.of_kind(lines, "epoch")):
         assert (line["epoch"], line["step"], line["lr"]) == (i + 1, 6 * (i + 1), 0.05)
         assert line["train_loss"] == pytest.approx(sum(losses[6 * i : 6 * i + 6]) / 6, rel=1e-4)
         assert line["train_error"] == pytest.approx(sum(wrongs[6 * i : 6 * i + 6]) / 6, abs=1e-3)
@@ -104,9 +109,9 @@ def test_the_first_line_says_what_and_how(tmp_path: Path) -> None:
 
 def test_a_directory_and_progress_change_nothing(tmp_path: Path) -> None:
     run = tiny.everything(epochs=2)
-    plain = runs.comparable(fit(run))
-    assert runs.comparable(fit(run, tmp_path, progress=True)) == plain
-    assert runs.comparable(on_disk(tmp_path)) == plain
+    plain = records.comparable(fit(run))
+    assert records.comparable(fit(run, tmp_path, progress=True)) == plain
+    assert records.comparable(on_disk(tmp_path)) == plain
     assert fit(dataclasses.replace(run, seed=1))[-1]["weights_sha256"] != plain[-1]["weights_sha256"]
 
 
@@ -116,7 +121,7 @@ def test_only_the_first_training_images_where_so_many_are_asked_for() -> None:
     images[64:] = 7
     other = dataclasses.replace(DATA, train_images=images, train_labels=DATA.train_labels.flip(0))
     other.train_labels[:64] = DATA.train_labels[:64]
-    assert runs.comparable(train.fit(run, other).lines) == runs.comparable(fit(run))
+    assert records.comparable(loop.fit(run, other).lines) == records.comparable(fit(run))
     assert fit(run)[-1]["steps"] == 4
 
 
@@ -125,27 +130,27 @@ def test_only_the_first_training_images_where_so_many_are_asked_for() -> None:
 
 def test_the_order_is_keyed_by_seed_and_epoch() -> None:
     run, other = tiny.plain(), but(tiny.everything(), augment_shuffle=True)
-    order = train.epoch_order(run, 96, 1)
+    order = loop.epoch_order(run, 96, 1)
     assert sorted(order.tolist()) == list(range(96))
-    assert torch.equal(order, train.epoch_order(other, 96, 1))
-    assert not torch.equal(order, train.epoch_order(run, 96, 2))
-    assert not torch.equal(order, train.epoch_order(dataclasses.replace(run, seed=1), 96, 1))
-    stored = train.epoch_order(but(run, augment_shuffle=False), 96, 1)
+    assert torch.equal(order, loop.epoch_order(other, 96, 1))
+    assert not torch.equal(order, loop.epoch_order(run, 96, 2))
+    assert not torch.equal(order, loop.epoch_order(dataclasses.replace(run, seed=1), 96, 1))
+    stored = loop.epoch_order(but(run, augment_shuffle=False), 96, 1)
     assert stored.tolist() == list(range(96))
 
 
 def test_arms_share_the_images_of_every_update_and_the_initial_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[list[int]]] = {}
     first: dict[str, dict[str, torch.Tensor]] = {}
-    update = train.Loop.update
+    update = loop.Loop.update
 
-    def watched(loop: train.Loop, rows: torch.Tensor, *rest: Any) -> tuple[float, int]:
+    def watched(loop: loop.Loop, rows: torch.Tensor, *rest: Any) -> tuple[float, int]:
         name = loop.run.recipe.model.activation
         first.setdefault(name, {k: v.clone() for k, v in loop.net.state_dict().items()})
         seen.setdefault(name, []).append(rows.tolist())
         return update(loop, rows, *rest)
 
-    monkeypatch.setattr(train.Loop, "update", watched)
+    monkeypatch.setattr(loop.Loop, "update", watched)
     for unit in ("relu", "tanh"):
         fit(but(tiny.plain(epochs=2), model_activation=unit, optim_lr={"relu": 0.05, "tanh": 0.01}[unit]))
     assert seen["relu"] == seen["tanh"] and len(seen["relu"]) == 12
@@ -159,14 +164,14 @@ def test_arms_share_the_images_of_every_update_and_the_initial_weights(monkeypat
 
 def test_a_threshold_that_is_reached_ends_the_run() -> None:
     long = fit(tiny.plain(epochs=8))
-    windows = runs.of_kind(long, "window")
+    windows = records.of_kind(long, "window")
     errors = [w["train_error"] for w in windows]
     target = windows[next(i for i in range(3, len(errors)) if errors[i] < min(errors[:i]))]  # better than all before
     run = tiny.plain(epochs=8, threshold=target["train_error"])
     lines = fit(run)
     assert (lines[-1]["status"], lines[-1]["steps"]) == ("reached", target["step"])
     before = long.index(target) + 1
-    assert runs.comparable(lines[1:-1]) == runs.comparable(long[1:before])
+    assert records.comparable(lines[1:-1]) == records.comparable(long[1:before])
     assert lines[-1]["weights_sha256"] != long[-1]["weights_sha256"]
 
 
@@ -174,7 +179,7 @@ def test_a_threshold_that_is_not_reached_is_censored() -> None:
     lines = fit(but(tiny.plain(epochs=2, threshold=0.0), optim_lr=1e-6))
     assert (lines[-1]["status"], lines[-1]["steps"]) == ("censored", 12)
     done = fit(but(tiny.plain(epochs=2), optim_lr=1e-6))
-    assert runs.comparable(lines)[1:-1] == runs.comparable(done)[1:-1] and done[-1]["status"] == "done"
+    assert records.comparable(lines)[1:-1] == records.comparable(done)[1:-1] and done[-1]["status"] == "done"
     assert lines[-1]["weights_sha256"] == done[-1]["weights_sha256"]
 
 
@@ -183,9 +188,9 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     lines = fit(run, tmp_path)
     assert lines[-1]["kind"] == "end" and lines[-1]["status"] == "diverged"
     assert 2 <= lines[-1]["steps"] < 18
-    assert all(math.isfinite(w["train_loss"]) for w in runs.of_kind(lines, "window"))
-    assert runs.comparable(on_disk(tmp_path)) == runs.comparable(fit(run))
-    assert train.fit(run, DATA, tmp_path).status == "diverged"  # and is not trained again
+    assert all(math.isfinite(w["train_loss"]) for w in records.of_kind(lines, "window"))
+    assert records.comparable(on_disk(tmp_path)) == records.comparable(fit(run))
+    assert loop.fit(run, DATA, tmp_path).status == "diverged"  # and is not trained again
 
 
 def test_images_of_another_size_than_the_runs_are_refused() -> None:
@@ -199,24 +204,24 @@ def test_weights_that_the_last_update_made_no_numbers_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of that update is that of the weights before it, and no other update comes to tell."""
-    original = train.Loop.update
+    original = loop.Loop.update
 
-    def overflowing(self: train.Loop, *given: Any) -> tuple[float, int]:
+    def overflowing(self: loop.Loop, *given: Any) -> tuple[float, int]:
         result = original(self, *given)
         if given[3] == 17:
             next(self.net.parameters()).data[0, 0, 0, 0] = math.inf
         return result
 
-    monkeypatch.setattr(train.Loop, "update", overflowing)
+    monkeypatch.setattr(loop.Loop, "update", overflowing)
     lines = fit(tiny.everything(), tmp_path)
     assert lines[-1]["status"] == "diverged" and lines[-1]["steps"] == 18
-    assert not runs.of_kind(lines, "test")
+    assert not records.of_kind(lines, "test")
     assert on_disk(tmp_path) == lines
 
 
 def test_the_processes_meet_after_each_batch_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for another's whole share of the test set, which may take longer than the timeout."""
-    loop = train.Loop(tiny.plain(), DATA)
+    loop = training_loop.Loop(tiny.plain(), DATA)
     whole = loop.error(DATA.test_images, DATA.test_labels, batch_size=5)
     wrong = {}
     for rank in (0, 1):
@@ -231,11 +236,11 @@ def test_the_processes_meet_after_each_batch_of_a_test(monkeypatch: pytest.Monke
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     run = tiny.everything(epochs=2)
-    trained = train.fit(run, DATA, tmp_path)
+    trained = loop.fit(run, DATA, tmp_path)
     before = (tmp_path / "record.jsonl").read_bytes()
-    again = train.fit(run, DATA, tmp_path, keep_going=lambda: False)
+    again = loop.fit(run, DATA, tmp_path, keep_going=lambda: False)
     assert again.lines == trained.lines and again.status == "done"
-    assert runs.weights_sha256(again.net.state_dict()) == trained.lines[-1]["weights_sha256"]
+    assert checkpoints.weights_sha256(again.net.state_dict()) == trained.lines[-1]["weights_sha256"]
     assert (tmp_path / "record.jsonl").read_bytes() == before
 
 
@@ -252,19 +257,19 @@ def test_a_finished_run_without_its_weights_gives_back_no_others(what: str, tmp_
 def test_test_errors_in_one_and_ten_views() -> None:
     """Only where the net is trained on crops to the end; one view is the centre, as in the last epoch's line."""
     run = tiny.everything(epochs=2)
-    trained = train.fit(run, DATA)
+    trained = loop.fit(run, DATA)
     one, ten, end = trained.lines[-3:]
     assert [line["kind"] for line in (one, ten, end)] == ["test", "test", "end"]
     assert (one["views"], ten["views"], one["n"], ten["n"]) == (1, 10, 24, 24)
     assert one["weights_sha256"] == ten["weights_sha256"] == end["weights_sha256"]
-    assert one["top1_error"] == runs.of_kind(trained.lines, "epoch")[-1]["test_error"]
+    assert one["top1_error"] == records.of_kind(trained.lines, "epoch")[-1]["test_error"]
     augmenter = Augmenter(run.recipe.augment, run.sizes, DATA.train_images)
     scores = evaluate.predict(trained.net, augmenter, DATA.test_images, views=10)
     wrong = sum(int(row.argmax()) != int(label) for row, label in zip(scores, DATA.test_labels, strict=True))
     assert ten["top1_error"] == pytest.approx(100 * wrong / 24, abs=1e-3)
     assert 0 <= ten["top5_error"] < ten["top1_error"] and one["top5_error"] < one["top1_error"]
-    assert not runs.of_kind(fit(tiny.plain(epochs=2)), "test")
-    assert not runs.of_kind(fit(tiny.everything(epochs=2, threshold=100.0)), "test")
+    assert not records.of_kind(fit(tiny.plain(epochs=2)), "test")
+    assert not records.of_kind(fit(tiny.everything(epochs=2, threshold=100.0)), "test")
 
 
 @pytest.mark.parametrize("window", [4, 6, 0])
@@ -275,9 +280,9 @@ def test_a_longer_run_begins_where_the_shorter_one_ended(window: int, tmp_path: 
     updates = itertools.count()
     mine = fit(long, tmp_path / long.id, keep_going=lambda: next(updates) >= 0)
     alone = fit(long, tmp_path / "elsewhere" / long.id)
-    assert runs.comparable(mine) == runs.comparable(alone) and mine[0]["begun_as"] == short.id
-    assert next(updates) == runs.of_kind(mine, "end")[0]["steps"] - runs.of_kind(before, "end")[0]["steps"]
-    assert runs.read_record(tmp_path / long.id / "record.jsonl") == mine
+    assert records.comparable(mine) == records.comparable(alone) and mine[0]["begun_as"] == short.id
+    assert next(updates) == records.of_kind(mine, "end")[0]["steps"] - records.of_kind(before, "end")[0]["steps"]
+    assert records.read_record(tmp_path / long.id / "record.jsonl") == mine
 
 
 @pytest.mark.parametrize("more", [1, 5, 9])
@@ -285,13 +290,13 @@ def test_a_deleted_record_begins_with_the_shorter_run_and_not_with_old_checkpoin
     """The record made of the shorter one's lines is another than the one that those knew."""
     short, long = tiny.everything(epochs=2), tiny.everything(epochs=4)
     fit(short, tmp_path / short.id)
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(long, tmp_path / long.id, keep_going=tiny.for_updates(more))
     (tmp_path / long.id / "record.jsonl").unlink()
     updates = itertools.count()
     mine = fit(long, tmp_path / long.id, keep_going=lambda: next(updates) >= 0)
-    assert runs.read_record(tmp_path / long.id / "record.jsonl") == mine
-    assert runs.comparable(mine) == runs.comparable(fit(long)) and next(updates) == 12
+    assert records.read_record(tmp_path / long.id / "record.jsonl") == mine
+    assert records.comparable(mine) == records.comparable(fit(long)) and next(updates) == 12
 
 
 def test_a_run_begins_with_no_other_than_a_shorter_one_that_ended(tmp_path: Path) -> None:
@@ -299,7 +304,7 @@ def test_a_run_begins_with_no_other_than_a_shorter_one_that_ended(tmp_path: Path
     others = [tiny.plain(epochs=2, seed=1), tiny.plain(epochs=5), tiny.plain(epochs=3)]
     for other in others[:2]:
         fit(other, tmp_path / other.id)
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(others[2], tmp_path / others[2].id, keep_going=tiny.for_updates(7))
     assert journal.shorter(long, tmp_path / long.id) is None
     shortest = tiny.plain(epochs=1)
@@ -310,8 +315,8 @@ def test_a_run_begins_with_no_other_than_a_shorter_one_that_ended(tmp_path: Path
 def test_errors_on_the_training_images_where_they_are_asked_for() -> None:
     """By the finished net, without dropout, on centre views: against a loop; and nothing else is changed by asking."""
     run = tiny.everything(epochs=2, train_images=40, test_train=True)
-    trained = train.fit(run, DATA)
-    (line,) = runs.of_kind(trained.lines, "fit")
+    trained = loop.fit(run, DATA)
+    (line,) = records.of_kind(trained.lines, "fit")
     augmenter = Augmenter(run.recipe.augment, run.sizes, DATA.train_images[:40])
     trained.net.eval()
     with torch.no_grad():
@@ -320,7 +325,7 @@ def test_errors_on_the_training_images_where_they_are_asked_for() -> None:
     assert (line["n"], line["top1_error"]) == (40, pytest.approx(100 * wrong / 40))
     without = dataclasses.replace(run, stop=dataclasses.replace(run.stop, test_train=False))
     lines = fit(without)
-    assert lines[-1] == trained.lines[-1] and not runs.of_kind(lines, "fit")
+    assert lines[-1] == trained.lines[-1] and not records.of_kind(lines, "fit")
 
 
 # ------------------------------------------------------------------------------------------ the schedule
@@ -333,7 +338,7 @@ def stalled(**changes: Any) -> Run:
 
 
 def test_the_schedule_looks_at_held_out_images() -> None:
-    lines = runs.of_kind(fit(stalled()), "epoch")
+    lines = records.of_kind(fit(stalled()), "epoch")
     assert [line["step"] for line in lines] == [4 * e for e in range(1, 7)]  # 96 - 32 images
     assert all("test_error" not in line for line in lines)
     best, rate, drops = math.inf, 1e-5, 0
@@ -347,20 +352,20 @@ def test_the_schedule_looks_at_held_out_images() -> None:
 
 def test_the_schedule_never_sees_the_test_set() -> None:
     other = dataclasses.replace(DATA, test_images=DATA.test_images.flip(0), test_labels=(DATA.test_labels + 1) % 6)
-    assert runs.comparable(train.fit(stalled(), other).lines) == runs.comparable(fit(stalled()))
+    assert records.comparable(loop.fit(stalled(), other).lines) == records.comparable(fit(stalled()))
 
 
 def test_held_out_images_are_not_trained_on() -> None:
     images, labels = DATA.train_images.clone(), DATA.train_labels.clone()
     images[64:], labels[64:] = 255 - images[64:], (labels[64:] + 1) % 6
     other = dataclasses.replace(DATA, train_images=images, train_labels=labels)
-    one, two = (runs.of_kind(train.fit(but(stalled(), optim_drops=()), d).lines, "epoch") for d in (DATA, other))
+    one, two = (records.of_kind(loop.fit(but(stalled(), optim_drops=()), d).lines, "epoch") for d in (DATA, other))
     assert [line["train_loss"] for line in one] == [line["train_loss"] for line in two]
     assert [line["validation_error"] for line in one] != [line["validation_error"] for line in two]
 
 
 def test_drops_at_epochs_reach_the_record() -> None:
-    lines = runs.of_kind(fit(but(tiny.plain(epochs=4), optim_drops=(1, 3))), "epoch")
+    lines = records.of_kind(fit(but(tiny.plain(epochs=4), optim_drops=(1, 3))), "epoch")
     assert [line["lr"] for line in lines] == pytest.approx([0.05, 0.005, 0.005, 0.0005])
 
 
@@ -373,7 +378,7 @@ RUNS = {"plain": tiny.plain(), "everything": tiny.everything(), "plateau": stall
 def uninterrupted() -> dict[str, list[Line]]:
     """What each run must come to, whatever happens on the way."""
     torch.set_num_threads(1)
-    records = {name: runs.comparable(train.fit(run, DATA).lines) for name, run in RUNS.items()}
+    records = {name: training_records.comparable(loop.fit(run, DATA).lines) for name, run in RUNS.items()}
     assert all(lines[-1]["status"] == "done" for lines in records.values())
     return records
 
@@ -383,22 +388,22 @@ def uninterrupted() -> dict[str, list[Line]]:
 def test_stopped_after_some_updates_and_resumed(
     name: str, updates: int, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS[name], tmp_path, keep_going=tiny.for_updates(updates))
-    assert runs.status(on_disk(tmp_path)) == "unfinished"
-    assert runs.comparable(fit(RUNS[name], tmp_path)) == uninterrupted[name]
-    assert runs.comparable(on_disk(tmp_path)) == uninterrupted[name]
+    assert records.status(on_disk(tmp_path)) == "unfinished"
+    assert records.comparable(fit(RUNS[name], tmp_path)) == uninterrupted[name]
+    assert records.comparable(on_disk(tmp_path)) == uninterrupted[name]
 
 
 def test_stopped_after_every_single_update(tmp_path: Path, uninterrupted: dict[str, list[Line]]) -> None:
     lives = 0
-    while not runs.finished(tmp_path / "record.jsonl"):
+    while not records.finished(tmp_path / "record.jsonl"):
         lives += 1
         try:
             fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(1))
-        except train.Interrupted:
+        except loop.Interrupted:
             continue
-    assert lives == 18 and runs.comparable(on_disk(tmp_path)) == uninterrupted["everything"]
+    assert lives == 18 and records.comparable(on_disk(tmp_path)) == uninterrupted["everything"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -406,40 +411,40 @@ def test_a_record_that_ran_ahead_of_the_checkpoint_is_cut_back(
     name: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
     never = 1e9
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS[name], tmp_path, keep_going=tiny.for_updates(7))
-    with pytest.raises(train.Interrupted):  # six updates further, with lines of a window and an epoch, unsaved
+    with pytest.raises(loop.Interrupted):  # six updates further, with lines of a window and an epoch, unsaved
         fit(RUNS[name], tmp_path, keep_going=tiny.for_updates(6), checkpoint_seconds=never)
     assert len(on_disk(tmp_path)) > 4
     with (tmp_path / "record.jsonl").open("a") as file:
         file.write('{"kind": "windo')
-    assert runs.comparable(fit(RUNS[name], tmp_path, checkpoint_seconds=never)) == uninterrupted[name]
-    assert runs.comparable(on_disk(tmp_path)) == uninterrupted[name]
+    assert records.comparable(fit(RUNS[name], tmp_path, checkpoint_seconds=never)) == uninterrupted[name]
+    assert records.comparable(on_disk(tmp_path)) == uninterrupted[name]
 
 
 def test_without_any_checkpoint_it_starts_anew(tmp_path: Path, uninterrupted: dict[str, list[Line]]) -> None:
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(13), checkpoint_seconds=1e9)
-    assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
+    assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
 
 
 @pytest.mark.parametrize("damage", ["json", "safetensors"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(13))
     for path in sorted(tmp_path.glob("step-*"))[-2:]:
         if path.suffix == "." + damage:
             path.write_bytes(path.read_bytes()[:-3])
-    assert runs.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
+    assert records.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
 
 
 @pytest.mark.parametrize("damage", ["json", "safetensors", "lines", "half a line", "nothing"])
 def test_where_no_checkpoint_can_be_used_nothing_is_thrown_away(
     damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
 ) -> None:
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(13))
     record = tmp_path / "record.jsonl"
     first = record.read_text().splitlines(keepends=True)[0]
@@ -452,34 +457,34 @@ def test_where_no_checkpoint_can_be_used_nothing_is_thrown_away(
         fit(RUNS["everything"], tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     record.unlink()
-    assert runs.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
+    assert records.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
 
 
 def test_a_record_that_lost_its_last_bytes_goes_on_from_the_checkpoint_before(
     tmp_path: Path, uninterrupted: dict[str, list[Line]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a power loss: what the newest checkpoint knows of is not all there."""
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(16))
     newest = max(int(path.name[5:13]) for path in tmp_path.glob("step-*.json"))
     sizes = [json.loads(path.read_text())["state"]["record_bytes"] for path in sorted(tmp_path.glob("step-*.json"))]
     os.truncate(tmp_path / "record.jsonl", sizes[1] - 1)
     assert sizes[0] < sizes[1]  # a window ended between the two
     steps: list[int] = []
-    original = train.Loop.update
-    monkeypatch.setattr(train.Loop, "update", lambda self, *given: (steps.append(given[3]), original(self, *given))[1])
-    assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
+    original = loop.Loop.update
+    monkeypatch.setattr(loop.Loop, "update", lambda self, *given: (steps.append(given[3]), original(self, *given))[1])
+    assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
     assert steps[0] == newest - 1
 
 
 def test_a_record_that_was_deleted_starts_anew(tmp_path: Path, uninterrupted: dict[str, list[Line]]) -> None:
     """``delete it and run again``, as messages say, must work although the checkpoints of the old one lie there."""
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(loop.Interrupted):
         fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(13))
     (tmp_path / "record.jsonl").unlink()
-    with pytest.raises(train.Interrupted):  # dies again, early, before the steps of the old checkpoints
+    with pytest.raises(loop.Interrupted):  # dies again, early, before the steps of the old checkpoints
         fit(RUNS["plain"], tmp_path, keep_going=tiny.for_updates(3))
-    assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
+    assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
@@ -489,8 +494,10 @@ def test_the_last_lines_are_written_again(lost: int, tmp_path: Path, uninterrupt
     path = tmp_path / "record.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-lost]) + lines[-lost][:30])
-    assert runs.comparable(fit(RUNS["everything"], tmp_path, keep_going=lambda: False)) == uninterrupted["everything"]
-    assert runs.comparable(on_disk(tmp_path)) == uninterrupted["everything"]
+    assert (
+        records.comparable(fit(RUNS["everything"], tmp_path, keep_going=lambda: False)) == uninterrupted["everything"]
+    )
+    assert records.comparable(on_disk(tmp_path)) == uninterrupted["everything"]
 
 
 # ------------------------------------------------------------------------------------------ a full disk
@@ -500,7 +507,7 @@ def test_the_last_lines_are_written_again(lost: int, tmp_path: Path, uninterrupt
 def test_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
     call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, list[Line]]
 ) -> None:
-    save, calls = runs.save_file, iter(range(1, 100))
+    save, calls = records.save_file, iter(range(1, 100))
 
     def fills_up(tensors: Any, path: Path) -> None:
         if next(calls) >= call:
@@ -508,13 +515,13 @@ def test_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         save(tensors, path)
 
-    monkeypatch.setattr(runs, "save_file", fills_up)
+    monkeypatch.setattr(records, "save_file", fills_up)
     with pytest.raises(PaperlibError, match="No space left on device"):
         fit(RUNS["plain"], tmp_path)
     monkeypatch.undo()
     assert not list(tmp_path.glob("*.part"))
     assert len(list(tmp_path.glob("step-*.json"))) == min(call - 1, 2)
-    assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
+    assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
 
 
 @pytest.mark.parametrize("call", [1, 2, 5, 9])
@@ -549,7 +556,7 @@ def test_a_disk_that_is_full_at_a_line_loses_nothing(
         fit(RUNS["plain"], tmp_path)
     monkeypatch.undo()
     assert "No space left on device" in str(error.value) and "record.jsonl" in str(error.value)
-    assert runs.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
+    assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
 
 
 # ------------------------------------------------------------------------------------------ killed processes
@@ -575,9 +582,9 @@ def test_killed_in_the_middle_of_anything(
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert not runs.finished(tmp_path / "record.jsonl") or moment == ("Journal.write", 11, False)
-    assert runs.comparable(fit(run, tmp_path)) == uninterrupted["everything"]
-    assert runs.comparable(on_disk(tmp_path)) == uninterrupted["everything"]
+    assert not records.finished(tmp_path / "record.jsonl") or moment == ("Journal.write", 11, False)
+    assert records.comparable(fit(run, tmp_path)) == uninterrupted["everything"]
+    assert records.comparable(on_disk(tmp_path)) == uninterrupted["everything"]
     assert not list(tmp_path.glob("*.part")) and len(list(tmp_path.glob("step-*"))) == 4
 
 
@@ -598,17 +605,17 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         process.kill()
         process.join()
         deaths += process.exitcode == -signal.SIGKILL
-        assert not runs.finished(path)
+        assert not records.finished(path)
     assert deaths == 3
-    assert runs.comparable(fit(run, tmp_path, checkpoint_seconds=1e9)) == runs.comparable(fit(run))
+    assert records.comparable(fit(run, tmp_path, checkpoint_seconds=1e9)) == records.comparable(fit(run))
 
 
 # ------------------------------------------------------------------------------------------ refusals
 
 
-def refused(run: Run, directory: Path | None = None, dataset: data.Dataset = DATA) -> str:
+def refused(run: Run, directory: Path | None = None, dataset: images.Dataset = DATA) -> str:
     with pytest.raises(PaperlibError) as error:
-        train.fit(run, dataset, directory)
+        loop.fit(run, dataset, directory)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -685,7 +692,7 @@ def test_memory_is_tuned_where_there_is_glibc_and_left_alone_elsewhere(monkeypat
     def missing(_: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(train.ctypes, "CDLL", missing)
+    monkeypatch.setattr(loop.ctypes, "CDLL", missing)
     assert fit(tiny.plain(epochs=1))[-1]["status"] == "done"
 
 
@@ -700,18 +707,18 @@ def test_the_first_updates_of_recorded_runs_can_be_repeated(tmp_path: Path) -> N
     the run with the highest of these rates.
     """
     gentle: dict[str, tuple[float, Run, list[Line]]] = {}
-    for lines in evidence.recorded().values():
+    for lines in store.recorded().values():
         run, name = Run.from_config(lines[0]["config"]), lines[0]["experiment"]
         rate = run.recipe.optim.lr
-        fits = lines[0]["scale"] == "sample" and runs.of_kind(lines, "window") and rate <= 0.001
+        fits = lines[0]["scale"] == "sample" and records.of_kind(lines, "window") and rate <= 0.001
         if fits and (name not in gentle or rate > gentle[name][0]):
             gentle[name] = rate, run, lines
     assert {"relu-rates", "relu-parts", "baseline-rates", "no-dropout-rates", "size"} <= set(gentle)
-    sample = data.load("sample")
+    sample = sets.load("sample")
     for name, (_, run, lines) in gentle.items():
-        with pytest.raises(train.Interrupted):
-            train.fit(run, sample, tmp_path / name, keep_going=tiny.for_updates(run.stop.window))
-        mine, theirs = (runs.of_kind(each, "window")[0] for each in (on_disk(tmp_path / name), lines))
+        with pytest.raises(loop.Interrupted):
+            loop.fit(run, sample, tmp_path / name, keep_going=tiny.for_updates(run.stop.window))
+        mine, theirs = (records.of_kind(each, "window")[0] for each in (on_disk(tmp_path / name), lines))
         assert mine["step"] == theirs["step"] == run.stop.window
         assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-3), name
         assert mine["train_error"] == pytest.approx(theirs["train_error"], abs=0.2), name

@@ -14,14 +14,19 @@ import pytest
 import tiny
 import torch
 
-from paperlib import data, design, evaluate, evidence, experiments, journal, runner, runs, train, verdicts, weights
-from paperlib.data import FINGERPRINTS
-from paperlib.design import Comparison, Experiment
+from paperlib import campaign, files, promote
+from paperlib.data import sets
+from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.evidence import METRICS
-from paperlib.models import build
+from paperlib.evidence import decide, metrics, store, weights
+from paperlib.evidence.metrics import METRICS
+from paperlib.experiments import declared, form
+from paperlib.experiments.form import Comparison, Experiment
+from paperlib.nets.table import build
 from paperlib.recipe import Stop
-from paperlib.runs import Run
+from paperlib.training import checkpoints, evaluate, journal, loop, records, runs
+from paperlib.training import loop as training_loop
+from paperlib.training.runs import Run
 
 SAMPLE = FINGERPRINTS["sample"]["embedded"]
 DATA = tiny.dataset(fingerprint=SAMPLE)
@@ -48,13 +53,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The experiment above is the only one, on tiny data; runs and records go to a folder of the test."""
-    monkeypatch.setattr(experiments, "DECLARED", [EXPERIMENT])
-    monkeypatch.setattr(experiments, "EXPERIMENTS", {("upon", "sample"): EXPERIMENT})
-    monkeypatch.setattr(data, "load", lambda name: DATA)
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(declared, "DECLARED", [EXPERIMENT])
+    monkeypatch.setattr(declared, "EXPERIMENTS", {("upon", "sample"): EXPERIMENT})
+    monkeypatch.setattr(sets, "load", lambda name: DATA)
+    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
     yield tmp_path
-    evidence.forget()
+    store.forget()
 
 
 def run(arm: str, seed: int = 0) -> Run:
@@ -115,10 +120,10 @@ def test_some_classes_only() -> None:
 def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> None:
     tuned = run("fine-tuned")
     assert tuned.start
-    first = weights_of(train.fit(tuned.start, DATA).net)
+    first = weights_of(training_loop.fit(tuned.start, DATA).net)
     fresh = build(tuned.recipe.model, tuned.sizes, tuned.seed)
-    loop = train.Loop(tuned, DATA)
-    train.take_over(loop.net, train.fit(tuned.start, DATA).net, tuned)
+    loop = training_loop.Loop(tuned, DATA)
+    training_loop.take_over(loop.net, training_loop.fit(tuned.start, DATA).net, tuned)
     for name, t in loop.net.state_dict().items():
         expected = fresh.state_dict()[name] if name.startswith("fc8") else first[name]
         assert torch.equal(t, expected), name
@@ -126,19 +131,19 @@ def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> N
     # the whole run: one epoch from there
     state = journal.State()
     list(loop.updates(state, 1e9, journal.Journal(tuned, None, {"data_name": "tiny"}), False, lambda: True))
-    whole = train.fit(tuned, DATA)
-    assert whole.lines[-1]["weights_sha256"] == runs.weights_sha256(loop.net.state_dict())
+    whole = training_loop.fit(tuned, DATA)
+    assert whole.lines[-1]["weights_sha256"] == checkpoints.weights_sha256(loop.net.state_dict())
     other = build(tuned.recipe.model, replace(tuned.sizes, fc=16), 0)
     with pytest.raises(PaperlibError, match="has no fc6.weight of shape"):
-        train.take_over(loop.net, other, tuned)
+        training_loop.take_over(loop.net, other, tuned)
 
 
 def test_where_the_classes_are_the_same_the_output_layer_goes_on_too_and_all_of_it_rounded() -> None:
     continued = run("continued")
     assert continued.start == run("scratch")
-    first = weights_of(train.fit(continued.start, DATA).net)
-    loop = train.Loop(continued, DATA)
-    train.take_over(loop.net, train.fit(continued.start, DATA).net, continued)
+    first = weights_of(training_loop.fit(continued.start, DATA).net)
+    loop = training_loop.Loop(continued, DATA)
+    training_loop.take_over(loop.net, training_loop.fit(continued.start, DATA).net, continued)
     for name, t in loop.net.state_dict().items():
         assert torch.equal(t, first[name].half().float()), name
     assert any(not torch.equal(t, first[name]) for name, t in loop.net.state_dict().items())
@@ -146,84 +151,84 @@ def test_where_the_classes_are_the_same_the_output_layer_goes_on_too_and_all_of_
 
 def test_what_goes_on_from_recorded_weights_needs_nothing_else(here: Path) -> None:
     """The run it starts from is neither at hand nor trained again; and nothing differs from where it is."""
-    runner.run("upon", "sample", progress=False, arms=["scratch"])
-    runner.record("upon", "sample")
+    campaign.run("upon", "sample", progress=False, arms=["scratch"])
+    promote.record("upon", "sample")
     shutil.rmtree(here / "runs")
-    runner.run("upon", "sample", progress=False, arms=["continued"], seeds=1)
+    campaign.run("upon", "sample", progress=False, arms=["continued"], seeds=1)
     assert sorted(path.name for path in (here / "runs").iterdir()) == [run("continued").id]
-    mine = runs.read_record(runs.record_path(here / "runs", run("continued").id))
-    assert runs.comparable(mine[1:]) == runs.comparable(train.fit(run("continued"), DATA).lines[1:])
-    runner.record("upon", "sample")
-    before, after = (evidence.recorded()[run(arm).id] for arm in ("scratch", "continued"))
-    epochs = evidence.epochs_of(after)
+    mine = records.read_record(runs.record_path(here / "runs", run("continued").id))
+    assert records.comparable(mine[1:]) == records.comparable(loop.fit(run("continued"), DATA).lines[1:])
+    promote.record("upon", "sample")
+    before, after = (store.recorded()[run(arm).id] for arm in ("scratch", "continued"))
+    epochs = store.epochs_of(after)
     assert [(line["epoch"], line["lr"]) for line in epochs] == [(1, 0.001), (2, 0.0005), (3, 0.0005)]
-    assert epochs[0] == {"arm": "scratch", **runs.of_kind(before, "epoch")[0]} and evidence.drops_of(epochs) == [1]
+    assert epochs[0] == {"arm": "scratch", **records.of_kind(before, "epoch")[0]} and store.drops_of(epochs) == [1]
     assert [line["arm"] for line in epochs] == ["scratch", "continued", "continued"]
-    assert evidence.longest("upon", "sample") == ("continued", 0, after)
+    assert store.longest("upon", "sample") == ("continued", 0, after)
 
 
 def test_what_goes_on_from_weights_that_are_not_recorded_is_refused(here: Path) -> None:
     """Before it is trained, when it is recorded, and where its beginning has gone from the records."""
     with pytest.raises(PaperlibError, match=r"not recorded: record them first$"):
-        runner.run("upon", "sample", progress=False, arms=["continued"], seeds=1)
-    runner.run("upon", "sample", progress=False, arms=["scratch"])
-    runner.record("upon", "sample")
+        campaign.run("upon", "sample", progress=False, arms=["continued"], seeds=1)
+    campaign.run("upon", "sample", progress=False, arms=["scratch"])
+    promote.record("upon", "sample")
     one = run("continued")
-    train.fit(one, DATA, here / "runs" / one.id, start=build(one.recipe.model, one.sizes, 5))  # another net
+    loop.fit(one, DATA, here / "runs" / one.id, start=build(one.recipe.model, one.sizes, 5))  # another net
     with pytest.raises(PaperlibError, match="did not start from the recorded weights"):
-        runner.record("upon", "sample")
+        promote.record("upon", "sample")
     lines = [{"kind": "run", "config": one.config}, {"kind": "epoch", "epoch": 1, "lr": 0.1}]
-    assert len(evidence.epochs_of(lines)) == 2
+    assert len(store.epochs_of(lines)) == 2
     shutil.rmtree(here / "recorded")
-    evidence.forget()
+    store.forget()
     with pytest.raises(PaperlibError, match="from whose weights another goes on, is missing"):
-        evidence.epochs_of(lines)
+        store.epochs_of(lines)
     with pytest.raises(PaperlibError, match="needs a start"):
         replace(one, start=None)
     with pytest.raises(PaperlibError, match="its own first weights"):
-        train.fit(run("scratch"), DATA, start=build(one.recipe.model, one.sizes, 5))
+        loop.fit(run("scratch"), DATA, start=build(one.recipe.model, one.sizes, 5))
 
 
 @pytest.mark.parametrize("arm", ["fine-tuned", "three", "continued"])
 def test_in_a_directory_and_interrupted_they_are_the_same(arm: str, tmp_path: Path) -> None:
-    plain = runs.comparable(train.fit(run(arm), DATA).lines)
+    plain = records.comparable(loop.fit(run(arm), DATA).lines)
     directory = tmp_path / run(arm).id
     for updates in (1, 4):
-        with pytest.raises(train.Interrupted):
-            train.fit(run(arm), DATA, directory, checkpoint_seconds=0.0, keep_going=tiny.for_updates(updates))
-    assert runs.comparable(train.fit(run(arm), DATA, directory).lines) == plain
-    again = train.fit(run(arm), DATA, directory)  # finished: only loaded
-    assert runs.comparable(again.lines) == plain
-    assert runs.weights_sha256(again.net.state_dict()) == plain[-1]["weights_sha256"]
+        with pytest.raises(loop.Interrupted):
+            loop.fit(run(arm), DATA, directory, checkpoint_seconds=0.0, keep_going=tiny.for_updates(updates))
+    assert records.comparable(loop.fit(run(arm), DATA, directory).lines) == plain
+    again = loop.fit(run(arm), DATA, directory)  # finished: only loaded
+    assert records.comparable(again.lines) == plain
+    assert checkpoints.weights_sha256(again.net.state_dict()) == plain[-1]["weights_sha256"]
 
 
 def test_an_average_against_its_members_by_hand(tmp_path: Path) -> None:
     three = run("three", 1)
-    trained = train.fit(three, DATA, tmp_path / three.id)
-    line = runs.of_kind(trained.lines, "ensemble")[0]
+    trained = loop.fit(three, DATA, tmp_path / three.id)
+    line = records.of_kind(trained.lines, "ensemble")[0]
     assert line["members"] == [run("scratch", seed).id for seed in (3, 4, 5)] and line["views"] == 10
     few, total, errors = DATA.only(CLASSES), torch.zeros(()), []
     for one in three.alone():
-        assert runs.finished(tmp_path / one.id / "record.jsonl")
-        net = train.fit(one, DATA, tmp_path / one.id).net
-        scores = evaluate.predict(net, train.Loop(one, DATA).augmenter, few.test_images, views=10)
+        assert records.finished(tmp_path / one.id / "record.jsonl")
+        net = loop.fit(one, DATA, tmp_path / one.id).net
+        scores = evaluate.predict(net, loop.Loop(one, DATA).augmenter, few.test_images, views=10)
         errors.append(100 * (scores.argmax(1) != few.test_labels).double().mean().item())
         total = total + scores
     assert line["mean_top1_error"] == pytest.approx(sum(errors) / 3, abs=1e-3)
     assert line["top1_error"] == pytest.approx(
         100 * (total.argmax(1) != few.test_labels).double().mean().item(), abs=1e-3
     )
-    together = evaluate.predict(trained.net, train.Loop(one, DATA).augmenter, few.test_images, views=10)
+    together = evaluate.predict(trained.net, loop.Loop(one, DATA).augmenter, few.test_images, views=10)
     torch.testing.assert_close(together, total / 3)
     gain = METRICS["ensemble_gain"](trained.lines)
     assert gain == pytest.approx(line["mean_top1_error"] - line["top1_error"])
 
 
 def test_gains_of_one_arm_are_held_against_nothing(here: Path) -> None:
-    runner.run("upon", "sample", progress=False, arms=["scratch", "three"])
-    runner.record("upon", "sample")
-    for verdict in verdicts.verdicts_of("upon", "sample"):
-        frame = evidence.results("upon", "sample")
+    campaign.run("upon", "sample", progress=False, arms=["scratch", "three"])
+    promote.record("upon", "sample")
+    for verdict in decide.verdicts_of("upon", "sample"):
+        frame = metrics.results("upon", "sample")
         values = frame[frame["arm"] == verdict.comparison.a][verdict.comparison.metric]
         if verdict.outside:  # so few updates may teach a net nothing
             assert verdict.n < 2 and "of 2 never left guessing" in verdict.text
@@ -256,18 +261,18 @@ def test_convergence_by_hand(errors: list[float], step: int | None) -> None:
 
 
 def test_weights_are_recorded_in_half_precision_and_measured_as_recorded(here: Path) -> None:
-    runner.run("upon", "sample", progress=False, arms=["scratch", "few"])
-    written = {path.name for path in runner.record("upon", "sample")}
+    campaign.run("upon", "sample", progress=False, arms=["scratch", "few"])
+    written = {path.name for path in promote.record("upon", "sample")}
     names = {f"scratch-seed{s}.{end}" for s in (0, 1) for end in ("jsonl", "safetensors")}
     assert written == names | {"few-seed0.jsonl", "few-seed1.jsonl"}
     net, augmenter = weights.recorded(EXPERIMENT, "scratch", 1, DATA)
-    full = train.fit(run("scratch", 1), DATA).net.state_dict()
+    full = loop.fit(run("scratch", 1), DATA).net.state_dict()
     for name, t in net.state_dict().items():
         assert torch.equal(t, full[name].half().float())
-    line = runs.of_kind(evidence.recorded()[run("scratch", 1).id], "look")[0]
+    line = records.of_kind(store.recorded()[run("scratch", 1).id], "look")[0]
     path = here / "recorded" / "upon" / "sample" / "scratch-seed1.safetensors"
-    listed = evidence.read_checksums(here / "recorded") or {}
-    assert line["weights"] == evidence.sha256(path) == listed["upon/sample/scratch-seed1.safetensors"]
+    listed = store.read_checksums(here / "recorded") or {}
+    assert line["weights"] == files.sha256(path) == listed["upon/sample/scratch-seed1.safetensors"]
     # the neighbours by brute force
     few = DATA.only(CLASSES)
     bank, query = (evaluate.features(net, augmenter, x).double() for x in (few.train_images, few.test_images))
@@ -280,47 +285,47 @@ def test_weights_are_recorded_in_half_precision_and_measured_as_recorded(here: P
 
 
 def test_later_seeds_are_looked_at_and_keep_no_weights(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "KEPT", 1)
-    runner.run("upon", "sample", progress=False, arms=["scratch"])
-    written = {path.name for path in runner.record("upon", "sample")}
+    monkeypatch.setattr(form, "KEPT", 1)
+    campaign.run("upon", "sample", progress=False, arms=["scratch"])
+    written = {path.name for path in promote.record("upon", "sample")}
     assert written == {"scratch-seed0.jsonl", "scratch-seed0.safetensors", "scratch-seed1.jsonl"}
-    kept, other = (runs.of_kind(evidence.recorded()[run("scratch", seed).id], "look")[0] for seed in (0, 1))
+    kept, other = (records.of_kind(store.recorded()[run("scratch", seed).id], "look")[0] for seed in (0, 1))
     assert set(kept) - set(other) == {"weights"} and 0 <= other["label_agreement"] <= 100
     with pytest.raises(PaperlibError, match="no weights of upon, scratch, seed 1"):
         weights.recorded(EXPERIMENT, "scratch", 1, DATA)
-    assert math.isnan(METRICS["orientation"](evidence.recorded()[run("scratch", 1).id]))
+    assert math.isnan(METRICS["orientation"](store.recorded()[run("scratch", 1).id]))
 
 
 def test_a_run_that_was_trained_for_another_experiment_is_recorded_where_it_is_asked_for(here: Path) -> None:
     one = run("scratch", 0)
     about = {"experiment": "elsewhere", "scale": "sample", "arm": "part of three"}
-    train.fit(one, DATA, here / "runs" / one.id, about=about)
-    runner.record("upon", "sample")
-    first = evidence.recorded()[one.id][0]
+    loop.fit(one, DATA, here / "runs" / one.id, about=about)
+    promote.record("upon", "sample")
+    first = store.recorded()[one.id][0]
     assert (first["experiment"], first["arm"]) == ("upon", "scratch")
 
 
-@pytest.mark.parametrize("experiment", [e for e in experiments.DECLARED if e.keep], ids=lambda e: e.name)
+@pytest.mark.parametrize("experiment", [e for e in declared.DECLARED if e.keep], ids=lambda e: e.name)
 def test_committed_weights_are_those_of_their_records_and_small(experiment: Experiment) -> None:
-    sums = evidence.read_checksums(evidence.RECORDED) or {}
-    for arm, seed, lines in evidence.records_of(experiment.name, experiment.scale):
-        if arm in experiment.keep and seed in experiment.planned_seeds(arm)[: design.KEPT]:
-            path = evidence.place_of(lines[0]).with_suffix(".safetensors")
+    sums = store.read_checksums(store.RECORDED) or {}
+    for arm, seed, lines in store.records_of(experiment.name, experiment.scale):
+        if arm in experiment.keep and seed in experiment.planned_seeds(arm)[: form.KEPT]:
+            path = store.place_of(lines[0]).with_suffix(".safetensors")
             assert path.stat().st_size <= (25e6 if experiment.scale == "tinyimagenet" else 2e6)
-            name = path.relative_to(evidence.RECORDED).as_posix()
-            assert evidence.sha256(path) == sums[name] == runs.of_kind(lines, "look")[0]["weights"]
+            name = path.relative_to(store.RECORDED).as_posix()
+            assert files.sha256(path) == sums[name] == records.of_kind(lines, "look")[0]["weights"]
 
 
 def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
     """On the photo patches, whose bank is small; the numbers may differ where a distance is nearly tied."""
-    patches = data.load("photos")
-    found = evidence.records_of("colour", "photos")
+    patches = sets.load("photos")
+    found = store.records_of("colour", "photos")
     lines = next(lines for arm, seed, lines in found if (arm, seed) == ("baseline", 0))
-    net, augmenter = weights.recorded(experiments.COLOUR, "baseline", 0, patches)
+    net, augmenter = weights.recorded(declared.COLOUR, "baseline", 0, patches)
     again = weights.look(net, augmenter, Run.from_config(lines[0]["config"]), patches)
-    line = runs.of_kind(lines, "look")[0]
+    line = records.of_kind(lines, "look")[0]
     assert again.pop("layer") == line["layer"]
-    for test in runs.of_kind(lines, "test"):  # measured before the weights were rounded
+    for test in records.of_kind(lines, "test"):  # measured before the weights were rounded
         for key, value in again["errors"][str(test["views"])].items():
             assert value == pytest.approx(test[key], abs=0.5), key  # of 800 patches
     del again["errors"]
@@ -330,8 +335,8 @@ def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "other", "missing"])
 def test_altered_weights_are_refused_in_one_sentence(here: Path, damage: str) -> None:
-    runner.run("upon", "sample", progress=False, arms=["scratch"])
-    runner.record("upon", "sample")
+    campaign.run("upon", "sample", progress=False, arms=["scratch"])
+    promote.record("upon", "sample")
     folder = here / "recorded" / "upon" / "sample"
     path, other = (folder / f"scratch-seed{seed}.safetensors" for seed in (0, 1))
     if damage == "missing":

@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from made_up import FASTER, MADE_UP, crossing, declare, epoch, store
 from scipy import stats
 
-from paperlib import evidence, experiments, intervals, verdicts
-from paperlib.design import Comparison, Experiment
 from paperlib.errors import PaperlibError
-from paperlib.intervals import Spread
+from paperlib.evidence import decide, intervals, store
+from paperlib.evidence import verdict as evidence_verdict
+from paperlib.evidence.intervals import Spread
+from paperlib.evidence.samples import Sample
+from paperlib.evidence.verdict import Outcome, Verdict
+from paperlib.experiments import declared
+from paperlib.experiments.form import Comparison, Experiment
 from paperlib.recipe import Stop
-from paperlib.verdicts import Outcome, Sample, Verdict
 
 NAN = math.nan
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
@@ -31,10 +34,10 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty ``data/recorded`` and one made-up experiment."""
-    monkeypatch.setattr(evidence, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     declare(monkeypatch, MADE_UP)
     yield tmp_path / "recorded"
-    evidence.forget()
+    store.forget()
 
 
 # ------------------------------------------------------------------------------------------ outcomes
@@ -61,9 +64,9 @@ TWO = {"question": "at least", "target": 2.0}
 )  # fmt: skip
 def test_the_outcome_of_an_interval(low: float, high: float, of: dict[str, Any], outcome: Outcome) -> None:
     c = replace(FASTER, **of)
-    assert verdicts.outcome_of(c, low, high) == outcome
+    assert evidence_verdict.outcome_of(c, low, high) == outcome
     sized = c.question != "direction"
-    assert verdicts.outcome_of(c, low, high, proxy=True) == ("undecided" if sized else outcome)
+    assert evidence_verdict.outcome_of(c, low, high, proxy=True) == ("undecided" if sized else outcome)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_the_outcome_of_an_interval(low: float, high: float, of: dict[str, Any],
 def test_a_bound_decides_a_direction_and_never_a_size(
     low: float, high: float, of: dict[str, Any], outcome: Outcome
 ) -> None:
-    assert verdicts.outcome_of(replace(FASTER, **of), low, high, bound=True) == outcome
+    assert evidence_verdict.outcome_of(replace(FASTER, **of), low, high, bound=True) == outcome
 
 
 @pytest.mark.parametrize("of", [{}, POINTS, SIX, TWO, {**SIX, **POINTS}], ids=str)
@@ -87,7 +90,7 @@ def test_a_wider_interval_never_says_the_opposite(of: dict[str, Any]) -> None:
     c = replace(FASTER, **of)
     ends = [0.0, 0.5, 0.95, 1.0, 1.05, 1.9, 2.0, 3.9, 4.0, 4.1, 6.0, 8.9, 9.0, 9.1, 12.0]
     ends = sorted({*ends, *(-each for each in ends)}) if c.transform == "difference" else [x + 1e-3 for x in ends]
-    said = {pair: verdicts.outcome_of(c, *pair) for pair in itertools.combinations_with_replacement(ends, 2)}
+    said = {pair: evidence_verdict.outcome_of(c, *pair) for pair in itertools.combinations_with_replacement(ends, 2)}
     assert len({*said.values()}) >= 3
     for (low, high), outcome in said.items():
         for (lower, higher), wider in said.items():
@@ -107,7 +110,7 @@ def test_a_wider_interval_never_says_the_opposite(of: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_parts_make_a_whole(parts: list[Outcome], whole: Outcome) -> None:
-    assert {verdicts.together(order) for order in itertools.permutations(parts)} == {whole}
+    assert {evidence_verdict.together(order) for order in itertools.permutations(parts)} == {whole}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,10 @@ def test_parts_make_a_whole(parts: list[Outcome], whole: Outcome) -> None:
     ],
 )  # fmt: skip
 def test_a_proxy_is_marked_whichever_way_it_decides(outcome: Outcome, own: str, proxy: str) -> None:
-    assert verdicts.in_words(outcome, False, "0.5") == own and verdicts.in_words(outcome, True, "0.5") == proxy
+    assert (
+        evidence_verdict.in_words(outcome, False, "0.5") == own
+        and evidence_verdict.in_words(outcome, True, "0.5") == proxy
+    )
 
 
 def verdict(low: float = 1.2, high: float = 2.0, n: tuple[int, ...] = (5, 5), **of: Any) -> Verdict:
@@ -195,8 +201,8 @@ def made(values: dict[tuple[str, str], list[float]]) -> dict[tuple[str, str], Sa
 
 
 def test_a_test_that_answers_two_claims_counts_once() -> None:
-    assert len(verdicts.tests_of(MANY)) == 4
-    assert len(verdicts.tests_of(replace(MANY, comparisons=(BETTER, replace(BETTER, paired=True))))) == 2
+    assert len(decide.tests_of(MANY)) == 4
+    assert len(decide.tests_of(replace(MANY, comparisons=(BETTER, replace(BETTER, paired=True))))) == 2
 
 
 def test_each_test_gets_its_share_of_the_error_rate() -> None:
@@ -208,7 +214,7 @@ def test_each_test_gets_its_share_of_the_error_rate() -> None:
     gains = [float(x) for x in random.standard_normal(9)]
     values = {(arm, "test_error"): each for arm, each in errors.items()} | {("baseline", "ten_views_gain"): gains}
     pool = Spread(0.8, 60)
-    found = verdicts.decide(MANY, lambda arm, metric: made(values)[arm, metric], lambda arm, metric: pool)
+    found = decide.decide(MANY, lambda arm, metric: made(values)[arm, metric], lambda arm, metric: pool)
     halves = {(test[0], test[1]): (v.high - v.low) / 2 for test, v in found.items()}
     dunnett = intervals.dunnett((4, 5), 9, 60, 0.025)
     assert halves["baseline", "b"] == pytest.approx(dunnett * math.sqrt(0.8 * (1 / 9 + 1 / 5)))
@@ -227,8 +233,8 @@ def test_an_arm_without_runs_changes_no_interval() -> None:
 
     def half(more: dict[tuple[str, str], list[float]]) -> float:
         samples = made(values | more)
-        found = verdicts.decide(MANY, lambda arm, m: samples.get((arm, m), Sample()), lambda arm, m: pool)
-        v = found[verdicts.test_of(BETTER)]
+        found = decide.decide(MANY, lambda arm, m: samples.get((arm, m), Sample()), lambda arm, m: pool)
+        v = found[decide.test_of(BETTER)]
         return v.high - v.low
 
     assert half({}) == half({("c", "test_error"): [30.0, 31, 32, 33, 34]})
@@ -241,10 +247,10 @@ def test_paired_arms_are_compared_seed_by_seed() -> None:
         ("baseline", "test_error"): [30.0, 35, 28, 33, 31, 40, 50],
         ("b", "test_error"): [30.1, 35.3, 28, 33.2, 31.2],
     }
-    found = verdicts.decide(
+    found = decide.decide(
         replace(MANY, comparisons=(c,)), lambda arm, m: made(values)[arm, m], lambda arm, m: Spread(9.0, 99)
     )
-    v = found[verdicts.test_of(c)]
+    v = found[decide.test_of(c)]
     theirs = stats.ttest_1samp([0.1, 0.3, 0.0, 0.2, 0.2], 0).confidence_interval(0.95)
     assert (v.n_of, v.df) == ((5,), 0)
     assert (v.estimate, v.low, v.high) == (pytest.approx(0.16), pytest.approx(theirs.low), pytest.approx(theirs.high))
@@ -278,7 +284,7 @@ def test_arms_are_compared_by_their_means_over_all_their_seeds(folder: Path, mon
             store(folder, arm, seed, [50], of=other if arm == "d" else of, epochs=[epoch(1, 40, error)])
     for seed in range(3):
         store(folder, "e", seed, [50], of=apart, epochs=[epoch(1, 40, 10.0 * seed)])  # another schedule
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     pool = intervals.pooled(errors.values())
     assert (v.n_of, v.seeds, v.df, v.estimate) == ((6, 3), "6 and 3", pool.df, pytest.approx(3.0))
     assert pool.df == 5 + 2 + 19
@@ -293,7 +299,7 @@ def test_runs_from_other_seeds_of_a_start_are_one_arm(folder: Path, monkeypatch:
     declare(monkeypatch, of)
     for arm, seed in itertools.product(of.arms, range(5)):
         store(folder, arm, seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
-    assert verdicts.verdicts_of("made-up", "sample")[0].df == 8
+    assert decide.verdicts_of("made-up", "sample")[0].df == 8
 
 
 def test_stalled_and_diverged_runs_are_counted_and_stand_outside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +309,7 @@ def test_stalled_and_diverged_runs_are_counted_and_stand_outside(folder: Path, m
         store(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed % 2)])
         how = "diverged" if seed == 6 else "done"
         store(folder, "b", seed, [50], how, of=of, epochs=[epoch(1, 40, 89.0 if seed == 5 else 32.0 + seed % 2)])
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     assert v.n_of == (7, 5) and v.df == 6 + 4
     assert v.estimate == pytest.approx(32.4 - (30 + 3 / 7))
     assert v.outside == ("b: 1 of 7 never left guessing", "b: 1 of 7 diverged")
@@ -317,7 +323,7 @@ def test_an_arm_of_which_no_run_counts_decides_nothing(folder: Path, monkeypatch
     for seed in range(5):
         store(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
         store(folder, "b", seed, [50], of=of, epochs=[epoch(1, 89, 89.0)])
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     assert (v.outcome, v.text, v.outlook) == ("undecided", "no value yet; b: 5 of 5 never left guessing", "")
     assert v.sentence("b takes {}") == v.text
 
@@ -330,7 +336,7 @@ def test_times_are_compared_as_ratios(folder: Path) -> None:
     for arm, of_arm in times.items():
         for seed, time in enumerate(of_arm):
             store(folder, arm, seed, crossing(time), "reached")
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     theirs = stats.ttest_ind(np.log(times["slow"]), np.log(times["fast"]), equal_var=False).confidence_interval()
     assert (v.low, v.high) == (pytest.approx(np.exp(theirs.low)), pytest.approx(np.exp(theirs.high)))
     assert v.estimate == pytest.approx(np.exp(np.mean(np.log(times["slow"])) - np.mean(np.log(times["fast"]))))
@@ -350,7 +356,7 @@ def test_a_run_that_was_stopped_early_gives_a_bound(folder: Path) -> None:
             [60.0] * 20 if stopped else crossing(150.0 + seed),
             "censored" if stopped else "reached",
         )
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     assert (v.bound, v.n, v.estimate) == ("lower", 5, pytest.approx(150 / 44))
     assert v.text == "> 3.41 times (bound)" and v.status == "supported (proxy)" and math.isnan(v.low)
 
@@ -359,8 +365,8 @@ def test_the_upper_bound_is_the_other_way_round() -> None:
     c, five = FASTER, range(5)
     a = Sample({s: 40.0 + s for s in range(4)}, 5, caps={4: 200.0})
     b = Sample({s: 30.0 - s for s in five}, 5)
-    found = verdicts.decide(MADE_UP, lambda arm, m: {"fast": a, "slow": b}[arm], lambda arm, m: Spread())
-    v = found[verdicts.test_of(c)]
+    found = decide.decide(MADE_UP, lambda arm, m: {"fast": a, "slow": b}[arm], lambda arm, m: Spread())
+    v = found[decide.test_of(c)]
     assert (v.bound, v.estimate) == ("upper", 30 / 40) and v.text == "< 0.75 times (bound)"
     assert v.status == "contradicted (proxy)"
 
@@ -380,16 +386,16 @@ def test_a_run_that_never_left_guessing_is_no_bound_where_others_arrive(folder: 
         )
     with pytest.MonkeyPatch.context() as patch:
         declare(patch, of)
-        (v,) = verdicts.verdicts_of("made-up", "sample")
+        (v,) = decide.verdicts_of("made-up", "sample")
         assert v.bound == "" and v.n_of == (6, 5) and v.outside == ("slow: 1 of 6 never left guessing",)
-    evidence.forget()
+    store.forget()
 
 
 def test_where_no_run_of_an_arm_arrives_all_of_them_bound_it(folder: Path) -> None:
     for seed in range(5):
         store(folder, "fast", seed, crossing(40.0 + seed), "reached")
         store(folder, "slow", seed, [89.0] * 20, "censored")
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     assert (v.bound, v.n, v.estimate, v.outside) == ("lower", 5, pytest.approx(200 / 44), ())
 
 
@@ -399,7 +405,7 @@ def test_where_both_arms_were_stopped_nothing_is_bounded(folder: Path) -> None:
         for arm, other in (("fast", 0), ("slow", 1)):
             stopped = seed == other
             store(folder, arm, seed, [60.0] * 20 if stopped else crossing(40), "censored" if stopped else "reached")
-    (v,) = verdicts.verdicts_of("made-up", "sample")
+    (v,) = decide.verdicts_of("made-up", "sample")
     sentence = "neither fast nor slow reached the threshold with all seeds, so nothing bounds their ratio"
     assert (v.n, v.bound, v.status, v.text) == (5, "both", "undecided", sentence)
     assert v.sentence("tanh takes {} as many updates") == sentence
@@ -417,30 +423,30 @@ def test_verdicts_of_a_claim_are_sorted_by_scale(folder: Path, monkeypatch: pyte
         for seed in range(5):
             store(folder, "fast", seed, crossing(40.0 + 3 * seed), of=of)
             store(folder, "slow", seed, crossing(factor * (40.0 + 2 * seed)), of=of)
-    found = verdicts.verdicts("S9-a")
+    found = decide.verdicts("S9-a")
     assert [(v.scale, v.status) for v in found] == [("cifar10", "reproduced"), ("sample", "supported (proxy)")]
-    assert verdicts.verdicts("S0-x") == [] and verdicts.planned("sample", "S9-a", "S9-z") == 2
+    assert decide.verdicts("S0-x") == [] and decide.planned("sample", "S9-a", "S9-z") == 2
     with pytest.raises(PaperlibError, match="has no comparison 'fast v. slow' beside"):
-        verdicts.verdicts_beside("made-up", "fast v. slow")
+        decide.verdicts_beside("made-up", "fast v. slow")
 
 
 def test_declarations_are_shown_with_their_verdicts(folder: Path) -> None:
     for arm, seed in itertools.product(("fast", "slow"), range(5)):
         store(folder, arm, seed, crossing(40.0 + seed))
-    assert verdicts.verdicts_of("made-up", "sample")[0].declared == ""
+    assert decide.verdicts_of("made-up", "sample")[0].declared == ""
     (folder / "DECLARED.toml").write_text('[declared]\n"made-up/sample" = "abc1234"\n')
-    evidence.forget()
-    assert verdicts.verdicts_of("made-up", "sample")[0].declared == "abc1234"
+    store.forget()
+    assert decide.verdicts_of("made-up", "sample")[0].declared == "abc1234"
 
 
 def test_the_list_of_declarations_names_experiments() -> None:
-    known = {f"{e.name}/{e.scale}" for e in experiments.DECLARED}
-    assert verdicts.declarations(evidence.RECORDED).keys() <= known
+    known = {f"{e.name}/{e.scale}" for e in declared.DECLARED}
+    assert decide.declarations(store.RECORDED).keys() <= known
 
 
 def test_every_control_is_an_arm_or_compares_nothing() -> None:
     """A mistyped control would make no family of comparisons that are one."""
     e: Experiment
-    for e in experiments.DECLARED:
+    for e in declared.DECLARED:
         against = [c for c in e.comparisons if e.control in (c.a, c.b)]
         assert e.control in e.arms or not against

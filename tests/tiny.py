@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paperlib import journal, runs, train
-from paperlib.data import Dataset
-from paperlib.design import Experiment
+from paperlib.data.images import Dataset
+from paperlib.experiments.form import Experiment
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.runs import Line, Run
+from paperlib.training import journal, loop, records
+from paperlib.training.records import Line
+from paperlib.training.runs import Run
 
 FINGERPRINT = "sha256:tiny"
 BATCH = 16
@@ -84,7 +85,7 @@ def for_updates(n: int) -> Callable[[], bool]:
 def processes() -> multiprocessing.context.ForkServerContext:
     """Processes that start in a moment, forked off a small one that has imported torch and holds nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["paperlib.runner", "pytest"])
+    context.set_forkserver_preload(["paperlib.campaign", "pytest"])
     return context
 
 
@@ -93,7 +94,7 @@ def fit_in_child(run: Run, directory: Path, sabotage: Callable[[], None] | None 
     torch.set_num_threads(1)
     if sabotage:
         sabotage()
-    train.fit(run, dataset(), directory, checkpoint_seconds=0.0)
+    loop.fit(run, dataset(), directory, checkpoint_seconds=0.0)
 
 
 def lines_written(path: Path) -> int:
@@ -111,7 +112,7 @@ class Sabotage:
 
     def __call__(self) -> None:
         holder, name = self.function.split(".")
-        place = {"runs": runs, "Path": Path, "Journal": journal.Journal, "Loop": train.Loop}[holder]
+        place = {"runs": records, "Path": Path, "Journal": journal.Journal, "Loop": loop.Loop}[holder]
         original, calls = getattr(place, name), itertools.count(1)
 
         def deadly(*args: Any, **named: Any) -> Any:

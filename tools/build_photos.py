@@ -21,7 +21,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from paperlib.data import SAMPLE, DataError, DataMissingError
+from paperlib.data.images import DataError, DataMissingError
+from paperlib.data.sample import SAMPLE
 from paperlib.errors import PaperlibError
 
 ORIGINALS = {

@@ -18,8 +18,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from paperlib import data, evidence, experiments, runner, runs
+from paperlib import campaign, promote
+from paperlib.data import sets
 from paperlib.errors import PaperlibError
+from paperlib.evidence import store
+from paperlib.experiments import declared
+from paperlib.training import runs
 
 TIERS: dict[str, list[tuple[str, str]]] = {
     "rates": [
@@ -50,7 +54,7 @@ def cells(tiers: list[str]) -> Iterator[tuple[str, str, str, int, str]]:
         here = [
             (list(experiment.planned_seeds(arm)).index(seed), name, scale, arm, seed, run_id)
             for name, scale in TIERS[tier]
-            for experiment in [experiments.get(name, scale)]
+            for experiment in [declared.get(name, scale)]
             for run_id, (arm, seed, _) in experiment.ids().items()
         ]
         for _, name, scale, arm, seed, run_id in sorted(here, key=lambda cell: cell[0]):
@@ -66,7 +70,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    todo = [cell for cell in cells(options.tiers) if cell[4] not in evidence.recorded()]
+    todo = [cell for cell in cells(options.tiers) if cell[4] not in store.recorded()]
     lock, turn = threading.Lock(), iter(todo)
     logging.info("%d runs", len(todo))
 
@@ -77,9 +81,9 @@ def main() -> None:
             if cell is None:
                 return
             name, scale, arm, seed, run_id = cell
-            if run_id in evidence.recorded(options.pending):
+            if run_id in store.recorded(options.pending):
                 continue
-            if not runner.is_finished(runs.default_runs_dir(), run_id):
+            if not campaign.is_finished(runs.default_runs_dir(), run_id):
                 command = [sys.executable, "-m", "paperlib", "train", name, arm, "--scale", scale, "--seed", str(seed)]
                 ended = subprocess.run(["nice", "-n", "19", *command], capture_output=True, text=True)
                 logging.info("%s", (ended.stdout + ended.stderr).strip().splitlines()[-1:])
@@ -87,11 +91,11 @@ def main() -> None:
                     continue
             with lock:
                 try:
-                    runner.record(name, scale, into=options.pending, only=run_id)
+                    promote.record(name, scale, into=options.pending, only=run_id)
                 except PaperlibError as error:
                     logging.info("%s %s: %s", name, arm, error)
 
-    data.load("sample")  # before threads: imports and caches
+    sets.load("sample")  # before threads: imports and caches
     workers = [threading.Thread(target=work) for _ in range(options.jobs)]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for worker in workers:

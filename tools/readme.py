@@ -14,7 +14,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from paperlib import claims, data, evidence, experiments, figures, runs, verdicts
+from paperlib.data import known
+from paperlib.evidence import claims, decide, store
+from paperlib.experiments import declared
+from paperlib.figures import style
+from paperlib.training import records
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -49,11 +53,11 @@ def costs() -> str:
 
 def hours() -> str:
     """What `make reproduce` takes: the recorded times of the runs that it trains, and of the notebooks."""
-    there = [(name, scale) for scale in data.EMBEDDED for name in experiments.names(scale)]
+    there = [(name, scale) for scale in known.EMBEDDED for name in declared.names(scale)]
     trained = {  # a run that several experiments share is trained once
         lines[0]["id"]: ends[-1]["seconds"]
-        for place in there if not experiments.get(*place).sweep
-        for _, seed, lines in evidence.records_of(*place) if seed == 0 and (ends := runs.of_kind(lines, "epoch"))
+        for place in there if not declared.get(*place).sweep
+        for _, seed, lines in store.records_of(*place) if seed == 0 and (ends := records.of_kind(lines, "epoch"))
     }  # fmt: skip
     minutes = sum(trained.values()) / 60
     notebooks = sum(float(row["seconds"]) for row in measured_costs()) / 60
@@ -67,12 +71,12 @@ def figure1() -> str:
     """What Figure 1 came to, a sentence a scale."""
     sentences = []
     for scale in ("cifar10", "sample"):
-        for v in verdicts.verdicts_of("relu", scale):
+        for v in decide.verdicts_of("relu", scale):
             if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh"):
                 setting = v.comparison.a.split("/")[0]
                 found = v.sentence("tanh takes {} as many updates as ReLU")
                 sentences.append(
-                    f"- {figures.SCALE_NAMES[scale]}, setting of {setting}: {found}, n = {v.seeds} ({v.status})."
+                    f"- {style.SCALE_NAMES[scale]}, setting of {setting}: {found}, n = {v.seeds} ({v.status})."
                 )
     return "\n".join(sentences) or "- nothing recorded yet"
 
@@ -80,14 +84,14 @@ def figure1() -> str:
 def training() -> str:
     """What the whole training on Tiny ImageNet came to, a sentence for each end of it that is recorded."""
     sentences = []
-    for _, _, lines in evidence.records_of("full", "tinyimagenet"):
-        epochs = evidence.epochs_of(lines)
+    for _, _, lines in store.records_of("full", "tinyimagenet"):
+        epochs = store.epochs_of(lines)
         views = {  # of the weights as they are recorded
             views: f"{errors['top1_error']:.2f} and {errors['top5_error']:.2f} %"
-            for line in runs.of_kind(lines, "look") for views, errors in line["errors"].items()
+            for line in records.of_kind(lines, "look") for views, errors in line["errors"].items()
         }  # fmt: skip
         sentences.append(
-            f"- {len(epochs)} epochs, one seed; {evidence.schedule(epochs)}: "
+            f"- {len(epochs)} epochs, one seed; {store.schedule(epochs)}: "
             f"{views['10']} in ten views, {views['1']} in the centre one."
         )
     return "\n".join(sentences) or "- nothing recorded yet"

@@ -1,0 +1,173 @@
+"""What is measured of one recorded run, and the tidy table of an experiment's results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import safe_open
+from torch import Tensor
+
+from paperlib.errors import PaperlibError
+from paperlib.evidence import conv1, store
+from paperlib.evidence.store import Record, cached, place_of
+from paperlib.files import sha256
+from paperlib.recipe import Sizes
+from paperlib.seeding import generator
+from paperlib.training import records
+from paperlib.training.runs import Run
+
+
+def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
+    """One row a recorded run: arm, seed, how it ended, and the metrics wanted (errors in per cent, times in updates).
+
+    All of :data:`METRICS` by default; some of them read weights, and take their time.
+    """
+    columns = ("arm", "seed", "status", *(wanted or METRICS))
+    return pd.DataFrame({column: _column(store.RECORDED, name, scale, column) for column in columns})
+
+
+@cached
+def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]:
+    """One column of :func:`results`, worked out once a process."""
+    measures: dict[str, Callable[[str, int, Record], Any]] = {
+        "arm": lambda arm, seed, lines: arm,
+        "seed": lambda arm, seed, lines: seed,
+        "status": lambda arm, seed, lines: records.status(lines),
+    }
+    measure = measures.get(column) or (lambda arm, seed, lines: METRICS[column](lines))
+    return tuple(measure(*run) for run in store.records_of(name, scale))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Metrics of one run
+
+
+def running_error(lines: Record) -> tuple[list[float], list[float]]:
+    """The running training error (per cent) of a record, and the update in the middle of each window."""
+    windows = records.of_kind(lines, "window")
+    width = Run.from_config(lines[0]["config"]).stop.window
+    return [w["step"] - width / 2 for w in windows], [w["train_error"] for w in windows]
+
+
+def updates_to(lines: Record, threshold: float) -> float:
+    """Updates until the running training error first reaches ``threshold`` per cent, interpolated; NaN if never.
+
+    Before the first window the error is taken as that of guessing, so that the time is never below zero.
+    """
+    classes = Run.from_config(lines[0]["config"]).sizes.classes
+    steps, errors = running_error(lines)
+    before_step, before_error = 0.0, 100 * (1 - 1 / classes)
+    for step, error in zip(steps, errors, strict=True):
+        if error <= threshold:
+            share = (before_error - threshold) / (before_error - error)
+            return before_step + share * (step - before_step)
+        before_step, before_error = step, error
+    return math.nan
+
+
+def time_to_threshold(lines: Record) -> float:
+    threshold = Run.from_config(lines[0]["config"]).stop.threshold
+    return math.nan if threshold is None else updates_to(lines, threshold)
+
+
+def _one(kind: str, key: str, which: int = -1) -> Callable[[Record], float]:
+    """The value of ``key`` in the last line of a kind that has it, or in another; NaN where none has."""
+
+    def read(lines: Record) -> float:
+        found = [line[key] for line in records.of_kind(lines, kind) if key in line]
+        return float(found[which]) if found else math.nan
+
+    return read
+
+
+def _views(lines: Record, views: int) -> float:
+    """Top-1 test error in so many views; NaN where it is not recorded."""
+    found = [line["top1_error"] for line in records.of_kind(lines, "test") if line["views"] == views]
+    return float(found[0]) if found else math.nan
+
+
+def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float]:
+    """The mean of a measure over the kernels of conv1, above that of shuffled copies; NaN where no weights are kept."""
+
+    @cache
+    def above_chance(path: Path, checksum: str, seed: int) -> float:
+        if not path.exists() or sha256(path) != checksum:
+            raise PaperlibError(f"{path} is missing, or not the weights that its record names: restore it from git")
+        with safe_open(path, "pt") as stored:
+            found = stored.get_tensor("conv1.weight").float()
+        chance = conv1.shuffled(found, generator(seed, "shuffles", 0))
+        return float(measure(found).mean() - measure(chance).mean())
+
+    def read(lines: Record) -> float:
+        kept = [line["weights"] for line in records.of_kind(lines, "look") if "weights" in line]
+        return (
+            above_chance(place_of(lines[0]).with_suffix(".safetensors"), kept[0], lines[0]["seed"])
+            if kept else math.nan
+        )  # fmt: skip
+
+    return read
+
+
+STALLED = 0.8
+"""A run whose error stays above this share of the error of guessing has learnt nothing."""
+
+
+def stalled(lines: Record) -> bool:
+    """Whether a run never left guessing.
+
+    Judged by its lowest test or validation error; without those by the last running training error. A record without
+    any of them (an average of nets) is not stalled.
+    """
+    unseen = [
+        line[key]
+        for line in records.of_kind(lines, "epoch")
+        for key in ("test_error", "validation_error")
+        if key in line
+    ]
+    seen = [line["train_error"] for line in records.of_kind(lines, "window")][-1:]
+    if not unseen and not seen:
+        return False
+    classes = lines[0]["config"]["sizes"].get("classes", Sizes().classes)
+    return bool(min(unseen or seen) > STALLED * 100 * (1 - 1 / classes))
+
+
+def _converged(lines: Record) -> float:
+    """Updates to the first epoch whose test error is within a point of the run's lowest; NaN if it never learnt.
+
+    The paper does not say what "converge" means; this is our definition, for runs at a constant rate (S4.2-c).
+    """
+    found = [line for line in records.of_kind(lines, "epoch") if "test_error" in line]
+    if not found or stalled(lines):
+        return math.nan
+    lowest = min(line["test_error"] for line in found)
+    return float(next(line["step"] for line in found if line["test_error"] <= lowest + 1))
+
+
+METRICS: dict[str, Callable[[Record], float]] = {
+    "updates": time_to_threshold,  # to the threshold; NaN where it was not reached
+    "steps": _one("end", "steps"),  # that the run took in all: a bound where it was censored
+    "train_error": _one("epoch", "train_error"),
+    "train_loss": _one("epoch", "train_loss"),
+    "first_loss": _one("epoch", "train_loss", 0),  # mean over the first epoch, in nats: how fast learning begins
+    "test_error": _one("epoch", "test_error"),
+    "converged": _converged,
+    "neighbours_gain": lambda lines: _one("look", "label_agreement")(lines) - _one("look", "pixel_agreement")(lines),
+    "far_in_pixels": lambda lines: _one("look", "far_in_pixels")(lines) - 50.0,  # above 0: most of them are
+    "colour_gap": lambda lines: _one("look", "colour_gap")(lines) - _one("look", "colour_gap_by_chance")(lines),
+    "orientation": _of_kernels(conv1.orientation_selectivity),
+    "narrowness": _of_kernels(lambda found: -conv1.bandwidth(found)),  # in octaves: above 0, fewer than by chance
+    "ten_views_gain": lambda lines: _views(lines, 1) - _views(lines, 10),  # centre view minus ten, top-1
+    "ensemble_gain": lambda lines: _one("ensemble", "mean_top1_error")(lines) - _one("ensemble", "top1_error")(lines),
+    "fit_error": _one("fit", "top1_error"),  # of the finished net on its training images: no dropout, centre view
+    # the same net, the same way of looking, unseen images and seen ones: unlike "gap", fair between such arms
+    "overfit": lambda lines: METRICS["test_error"](lines) - METRICS["fit_error"](lines),
+    "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
+}
+
+UNITS = {"first_loss": "nats", "train_loss": "nats", "colour_gap": "", "orientation": "", "narrowness": "octaves"}
+"""Units of what is not in points of error, or (as a ratio) in times."""

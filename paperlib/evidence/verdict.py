@@ -1,0 +1,218 @@
+"""What is said of one comparison: estimate, interval, outcome, and what would decide it.
+
+The printed interval is the one that decides. Directions, sizes and "at least" are questions of a comparison; a proxy
+and a bound decide a direction only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from paperlib.evidence.metrics import UNITS
+from paperlib.experiments.form import Comparison
+
+ALPHA = 0.05
+"""Error rate of all tests of one experiment together."""
+FACTOR = 1.5
+"""A size is reproduced within this factor of the paper's."""
+FEWEST, FEWEST_POOLED, POOLED_DF = 5, 3, 20
+"""Seeds an arm that a verdict needs; seeds that are enough where the pool has so many degrees of freedom."""
+
+Outcome = Literal["holds", "contradicted", "no effect", "undecided", "mixed"]
+"""What became of a comparison ("mixed": only of several together)."""
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """One outcome for several parts: any contradiction contradicts, support needs every part."""
+    kinds = set(outcomes)
+    if "contradicted" in kinds:
+        return "contradicted"
+    if "undecided" in kinds or not kinds:
+        return "undecided"
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def in_words(outcome: Outcome, proxy: bool, effect: str = "") -> str:
+    """The status as it is printed: the only place where an outcome becomes text. ``effect`` is the smallest of
+    interest, for "no effect"."""
+    if outcome in ("undecided", "mixed"):
+        return outcome
+    if outcome == "holds":
+        return "supported (proxy)" if proxy else "reproduced"
+    word = f"no effect ≥ {effect}" if outcome == "no effect" else outcome
+    return f"{word} (proxy)" if proxy else word
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the records say of one comparison.
+
+    ``low`` and ``high`` are the simultaneous interval of ``estimate`` (a difference in the metric's units, or a ratio).
+    ``bound`` is "lower" where a run of b was stopped before its threshold, "upper" where one of a was: then
+    ``estimate`` is only a bound, without an interval; "both" where runs of both were, and nothing is bounded. ``n`` are
+    the seeds that count, of a and of b; ``df`` the degrees of freedom of a pool, 0 where the arms stand alone.
+    """
+
+    comparison: Comparison
+    experiment: str
+    scale: str
+    proxy: bool
+    n_of: tuple[int, ...]
+    estimate: float
+    low: float = math.nan
+    high: float = math.nan
+    bound: Literal["", "lower", "upper", "both"] = ""
+    df: int = 0
+    outside: tuple[str, ...] = ()
+    first_run: str = ""
+    declared: str = ""
+
+    @property
+    def n(self) -> int:
+        """Seeds of the arm with the fewest."""
+        return min(self.n_of)
+
+    @property
+    def seeds(self) -> str:
+        """The seeds of both arms, in words."""
+        return " and ".join(map(str, self.n_of if len({*self.n_of}) > 1 else self.n_of[:1]))
+
+    @property
+    def ratio(self) -> bool:
+        return self.comparison.transform == "log_ratio"
+
+    @property
+    def fewest(self) -> int:
+        """Seeds an arm that a verdict needs here."""
+        return FEWEST_POOLED if self.df >= POOLED_DF else FEWEST
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the interval says, or the bound; "undecided" with too few seeds."""
+        if self.n < self.fewest:
+            return "undecided"
+        if self.bound:
+            ends = {"lower": (self.estimate, math.inf), "upper": (0.0, self.estimate)}.get(self.bound)
+            return outcome_of(self.comparison, *ends, proxy=self.proxy, bound=True) if ends else "undecided"
+        return outcome_of(self.comparison, self.low, self.high, proxy=self.proxy)
+
+    @property
+    def status(self) -> str:
+        """The outcome in words."""
+        return in_words(self.outcome, self.proxy, f"{self.comparison.smallest_effect:g}")
+
+    # ------------------------------------------------------------------------------------- what would decide
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the interval's width; of a ratio the factor by which either end is off. None without an interval."""
+        if math.isnan(self.low):
+            return None
+        return math.sqrt(self.high / self.low) if self.ratio else (self.high - self.low) / 2
+
+    @property
+    def seeds_to_decide(self) -> int | None:
+        """Seeds an arm that would decide an undecided comparison if its estimate stays; None where seeds cannot."""
+        c = self.comparison
+        if self.outcome != "undecided" or (self.proxy and c.question != "direction") or not self.half_width:
+            return None
+        scaled: Callable[[float], float] = math.log if self.ratio else float
+        needed = distance_to_decide(c, self.estimate)
+        if not needed > 0:
+            return None
+        n = math.ceil(self.n * (scaled(self.half_width) / needed) ** 2)
+        return max(n, self.fewest if self.n < self.fewest else self.n + 1)
+
+    # ------------------------------------------------------------------------------------- text
+
+    @property
+    def unit(self) -> str:
+        """With a space before it; empty for what has none."""
+        unit = "times" if self.ratio else UNITS.get(self.comparison.metric, "points")
+        return f" {unit}" if unit else ""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether there is an estimate or a bound."""
+        return self.bound != "both" and not math.isnan(self.estimate)
+
+    @property
+    def value(self) -> str:
+        """Estimate and interval with the unit, or the bound."""
+        c = self.comparison
+        if self.bound == "both":
+            return f"neither {c.a} nor {c.b} reached the threshold with all seeds, so nothing bounds their ratio"
+        if not self.has_value:
+            return "no value yet"
+        if self.bound:
+            return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:.2f}{self.unit} (bound)"
+        interval = "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.estimate:.2f}{self.unit}{interval}"
+
+    @property
+    def text(self) -> str:
+        """The result in a few words: the value, and the runs that do not count."""
+        return "; ".join([self.value, *self.outside])
+
+    @property
+    def outlook(self) -> str:
+        """Of an undecided comparison with an interval: its half-width, and the seeds that would decide it."""
+        if self.outcome != "undecided" or self.half_width is None:
+            return ""
+        half = f"×/÷ {self.half_width:.2f}" if self.ratio else f"± {self.half_width:.2f}{self.unit}"
+        if self.proxy and self.comparison.question != "direction":
+            return f"{half}; a proxy cannot decide a size"
+        more = self.seeds_to_decide
+        return half if more is None else f"{half}; about {more} seeds an arm would decide it"
+
+    def sentence(self, around: str) -> str:
+        """The text in a sentence, ``around``, with {} for the value; where there is no value, the text alone."""
+        return "; ".join([around.format(self.value) if self.has_value else self.value, *self.outside])
+
+
+def outcome_of(c: Comparison, low: float, high: float, *, proxy: bool = False, bound: bool = False) -> Outcome:
+    """What an interval (or a bound, with one end open) says of a comparison.
+
+    A proxy can decide a direction, never a size; nor can a bound.
+    """
+    if math.isnan(low) or math.isnan(high):
+        return "undecided"
+    if c.question != "direction" and proxy:
+        return "undecided"
+    if c.question == "size":
+        least, most = c.target / FACTOR, c.target * FACTOR
+        if bound:
+            return "undecided"
+        if least <= low and high <= most:
+            return "holds"
+        return "contradicted" if high < least or low > most else "undecided"
+    null = c.target if c.question == "at least" else 1.0 if c.transform == "log_ratio" else 0.0
+    if low > null or (c.question == "at least" and low == null):
+        return "holds"
+    if high < null:
+        return "contradicted"
+    if c.question == "direction":
+        delta = c.smallest_effect
+        if (1 / delta < low and high < delta) if c.transform == "log_ratio" else (-delta < low and high < delta):
+            return "no effect"
+    return "undecided"
+
+
+def distance_to_decide(c: Comparison, estimate: float) -> float:
+    """The half-width (of the logarithm, for ratios) below which an interval around ``estimate`` decides."""
+    scaled: Callable[[float], float] = math.log if c.transform == "log_ratio" else float
+    if math.isnan(estimate):
+        return math.nan
+    at = scaled(estimate)
+    if c.question == "size":
+        return min(abs(at - scaled(c.target / FACTOR)), abs(at - scaled(c.target * FACTOR)))
+    if c.question == "at least":
+        return abs(at - scaled(c.target))
+    return max(abs(at), scaled(c.smallest_effect) - abs(at))

@@ -1,0 +1,166 @@
+"""The form of an experiment: arms, seeds, stopping rule and the comparisons that answer claims.
+
+An arm differs from its experiment's base in the dotted fields it names, and in nothing else: seeds share initial
+weights, order of the data and augmentation. The experiments themselves are in ``paperlib.experiments.declared`` and
+``paperlib.experiments.relu``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from paperlib.data.known import FINGERPRINTS
+from paperlib.errors import PaperlibError
+from paperlib.recipe import Recipe, Sizes, Stop
+from paperlib.training.runs import Run
+
+SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
+Changes = dict[str, Any]
+
+
+def fields_of(changes: Changes, *parts: str) -> Changes:
+    """Those of the changes whose dotted names begin with one of ``parts``."""
+    return {name: value for name, value in changes.items() if name.partition(".")[0] in parts}
+
+
+def leaves(changes: Changes, part: str) -> Changes:
+    """The changes to one part, without its name: "stop.epochs" becomes "epochs"."""
+    return {name.partition(".")[2]: value for name, value in fields_of(changes, part).items()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arm ``a`` against arm ``b``, for one claim.
+
+    ``transform`` "difference" is metric(b) - metric(a); "log_ratio" is metric(b) / metric(a), for times.
+    Positive (a ratio above 1) means that the claim's direction holds. Without ``b``, the metric of ``a`` is itself
+    such a difference, and held against 0. The question is the "direction" (with
+    ``smallest_effect``, in the metric's units or as a ratio, the smallest that would be of interest), the "size"
+    (is it ``target``, give or take a factor of 1.5?) or "at least" (is it ``target`` or more?). A comparison
+    that no claim of the paper makes has the claim "". ``paired`` compares seed by seed: only for an arm that is the
+    other one, bit for bit, until a late switch acts.
+    """
+
+    claim: str
+    a: str
+    b: str
+    metric: str
+    transform: str = "difference"
+    question: str = "direction"
+    smallest_effect: float = 0.0
+    target: float = 0.0
+    paired: bool = False
+
+    @property
+    def arms(self) -> str:
+        """Who is compared: "a v. b", or "a"."""
+        return f"{self.a} v. {self.b}" if self.b else self.a
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest.
+
+    What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
+    to the base that make the run from whose weights it starts ("start_rounded": as they are recorded), "members" the
+    number of nets that it averages.
+    ``keep`` lists arms whose nets are looked at when they are recorded; the weights of the first :data:`KEPT` seeds are
+    recorded too. ``control`` is the arm that most others are compared with.
+    """
+
+    name: str
+    scale: str
+    title: str
+    base: Recipe
+    sizes: Sizes
+    stop: Stop
+    arms: dict[str, Changes]
+    seeds: tuple[int, ...]
+    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    proxy: bool = True  # not in the form the paper has the claim in
+    sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
+    keep: tuple[str, ...] = ()
+    control: str = "baseline"
+
+    def changes(self, arm: str) -> Changes:
+        """What an arm changes, by dotted field."""
+        if arm not in self.arms:
+            raise PaperlibError(
+                f"experiment {self.name} has no arm {arm!r} at scale {self.scale}; its arms are {', '.join(self.arms)}"
+            )
+        return self.arms[arm]
+
+    def recipe(self, arm: str) -> Recipe:
+        """The full recipe of an arm."""
+        return self.recipe_of(self.changes(arm))
+
+    def recipe_of(self, changes: Changes) -> Recipe:
+        """The base with those of the changes that are fields of a recipe."""
+        return self.base.but(**fields_of(changes, "model", "augment", "optim"))
+
+    def planned_seeds(self, arm: str) -> tuple[int, ...]:
+        """The seeds declared for an arm."""
+        return self.seeds_of.get(arm, self.seeds)
+
+    def run(self, arm: str, seed: int, fingerprint: str) -> Run:
+        """One run of this experiment on the copy of its data with ``fingerprint``."""
+        return self.changed(self.changes(arm), fingerprint, seed)
+
+    def changed(self, changes: Changes, fingerprint: str, seed: int) -> Run:
+        """The base with ``changes``, as a run."""
+        start = changes.get("start")
+        return Run(
+            self.recipe_of(changes),
+            replace(self.sizes, **leaves(changes, "sizes")),
+            replace(self.stop, **leaves(changes, "stop")),
+            fingerprint,
+            seed,
+            start=None if start is None else self.changed(start, fingerprint, seed),
+            members=changes.get("members", 1),
+            start_rounded=changes.get("start_rounded", False),
+        )
+
+    def cells(self) -> Iterator[tuple[str, int]]:
+        """All declared (arm, seed), seeds outermost, so that a broken-off campaign is balanced over the arms."""
+        longest = max((len(self.planned_seeds(arm)) for arm in self.arms), default=0)
+        for k in range(longest):
+            for arm in self.arms:
+                if k < len(self.planned_seeds(arm)):
+                    yield arm, self.planned_seeds(arm)[k]
+
+    def ids(self) -> dict[str, tuple[str, int, str]]:
+        """Run id -> (arm, seed, kind of copy), for every known copy of the data."""
+        return {
+            self.run(arm, seed, fingerprint).id: (arm, seed, copy)
+            for (arm, seed), (copy, fingerprint) in itertools.product(
+                self.cells(), FINGERPRINTS.get(self.scale, {}).items()
+            )
+        }
+
+
+FIVE = (0, 1, 2, 3, 4)
+"""The seeds of an experiment that is to decide something."""
+KEPT = 5
+"""So many nets of an arm, those of its first seeds, have their weights recorded."""
+SWEEP_STOPS = {
+    "cifar10": Stop(epochs=3, window=390), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
+}  # fmt: skip
+"""Scale -> how long a learning rate is tried."""
+
+
+def sweep(
+    name: str, scale: str, title: str, base: Recipe, sizes: Sizes, stop: Stop,
+    arms: dict[str, Changes], rates: dict[str, tuple[float, ...]],
+) -> Experiment:  # fmt: skip
+    """Each arm at each of its rates, as "arm@rate", to choose one; the seed is used for nothing else."""
+    tried = {f"{arm}@{rate:g}": {**arms[arm], "optim.lr": rate} for arm in arms for rate in rates[arm]}
+    return Experiment(name, scale, title, base, sizes, stop, tried, seeds=(100,), sweep=True)
+
+
+def lower(claim: str, a: str, b: str, metric: str = "test_error", smallest_effect: float = 0.5) -> Comparison:
+    """Arm ``a`` has less of something, by default test error, than arm ``b``; half a point is of interest."""
+    return Comparison(claim, a, b, metric, smallest_effect=smallest_effect)

@@ -1,0 +1,140 @@
+"""Figure 1: training error against updates, and which part of its setting decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from paperlib.data import known
+from paperlib.evidence import decide, metrics, store
+from paperlib.experiments import relu
+from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, use_style
+from paperlib.paper import facts
+from paperlib.training import records, runs
+
+# ---------------------------------------------------------------------------------------------------------
+# Figure 1: training error against time, by unit and setting
+
+UNIT_COLOURS = {"relu": PALETTE[0], "tanh": PALETTE[3], "scaled": PALETTE[1], "sigmoid": PALETTE[4]}
+UNIT_NAMES = {"relu": "ReLU", "tanh": "tanh", "scaled": "scaled tanh", "sigmoid": "logistic sigmoid"}
+UNIT_DASHES = {"relu": "-", "tanh": "--", "scaled": "-.", "sigmoid": ":"}
+
+
+def curves(name: str, scale: str, arms: Sequence[str]) -> pd.DataFrame:
+    """Running training error of recorded runs: arm, seed, epoch (time), train_error (per cent)."""
+    rows = []
+    for arm, seed, lines in store.records_of(name, scale):
+        if arm in arms:
+            per_epoch = updates_per_epoch(lines)
+            for step, error in zip(*metrics.running_error(lines), strict=True):
+                rows.append({"arm": arm, "seed": seed, "epoch": step / per_epoch, "train_error": error})
+    return pd.DataFrame(rows, columns=["arm", "seed", "epoch", "train_error"])
+
+
+def updates_per_epoch(lines: list[records.Line]) -> int:
+    """Updates in an epoch of a recorded run; of its first epoch line, or of the data's size where it has none."""
+    epochs = records.of_kind(lines, "epoch")
+    if epochs:
+        return int(epochs[0]["step"]) // int(epochs[0]["epoch"])
+    run = runs.Run.from_config(lines[0]["config"])
+    used = (run.stop.train_images or known.TRAIN_IMAGES[lines[0]["data"]["name"]]) - run.stop.validation
+    return used // run.recipe.optim.batch_size
+
+
+def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
+    """Error against epochs: thin lines for the seeds, one colour and dash a unit, the threshold marked."""
+    for arm, of_arm in frame.groupby("arm", sort=False):
+        unit = str(arm).split("/")[1]
+        for i, (_, seed) in enumerate(of_arm.groupby("seed")):
+            axes.plot(
+                seed["epoch"], seed["train_error"], color=UNIT_COLOURS[unit], ls=UNIT_DASHES[unit], lw=1.2, alpha=0.85,
+                label=UNIT_NAMES[unit] if i == 0 else None,
+            )  # fmt: skip
+    axes.axhline(threshold, color="#555555", lw=0.8)
+    axes.annotate(f"{threshold:g} %", (0, threshold), xycoords=("axes fraction", "data"), xytext=(4, -11),
+                  textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("training error (%)")
+    axes.set_ylim(0, 92)
+    axes.set_xlim(left=0)
+    if len(frame):
+        axes.legend(loc="upper right")
+
+
+def fig1(scale: str = "cifar10") -> Drawing:
+    """Figure 1 of the paper: training error against epochs, in the setting of 2012 and in that of today."""
+    use_style()
+    settings = {"2012": "setting of 2012", "today": "setting of today"}
+    arms = [arm for arm in relu.FIGURE1_ARMS]
+    frame = curves("relu", scale, arms)
+    threshold = relu.UNIT_STOPS[scale].threshold or 0.0
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharey=True, width_ratios=(1.25, 1))
+    for axes, (setting, title) in zip(panels, settings.items(), strict=True):
+        draw_curves(axes, frame[frame["arm"].str.startswith(setting + "/")], threshold)
+        axes.set_title(f"{title}\n{ratio_text(scale, setting)}")
+    panels[1].set_ylabel("")
+    counts = frame.groupby("arm")["seed"].nunique()
+    figure.suptitle(
+        f"Four-layer net on {SCALE_NAMES[scale]}, no regularisation; one line a seed", x=0.01, ha="left", fontsize=11
+    )
+    alt = (
+        f"Training error against epochs on {SCALE_NAMES[scale]}. "
+        + ". ".join(f"{title}: {ratio_text(scale, s)}" for s, title in settings.items())
+        + f". Runs: {', '.join(f'{arm} {n}' for arm, n in counts.items())}."
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+def ratio_text(scale: str, setting: str) -> str:
+    """ "tanh takes x times as long (low to high), n = 3", from the records."""
+    for v in decide.verdicts_of("relu", scale):
+        if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
+            return f"{v.sentence('tanh takes {}').replace(' times', '×')}, n = {v.seeds}"
+    return "no pair of runs recorded"
+
+
+def relu_parts(scale: str = "sample") -> Drawing:
+    """How many times as long tanh takes as ReLU, in the setting of 2012, with one part of it changed, and today."""
+    use_style()
+    settings = {
+        "2012": "2012", "2012+bias": "2012, biases at the weights' rate", "2012+pixels": "2012, standardised pixels",
+        "2012+init": "2012, matched initial weights", "today": "today (all three)",
+    }  # fmt: skip
+    found = {
+        v.comparison.a.split("/")[0]: v
+        for name in ("relu", "relu-parts")
+        for v in decide.verdicts_of(name, scale)
+        if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
+    }
+    shown = [(s, found[s]) for s in settings if s in found]
+    rows = [{"setting": s, **{k: getattr(v, k) for k in ("estimate", "low", "high", "n", "bound")}} for s, v in shown]
+    frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
+    figure, axes = plt.subplots(figsize=(7.6, 2.9))
+    for y, (_, v) in enumerate(shown):
+        if not v.has_value:
+            continue
+        if not v.bound:
+            axes.plot([v.low, v.high], [y, y], color=PALETTE[0], lw=2)
+        axes.plot(v.estimate, y, {"lower": ">", "upper": "<"}.get(v.bound, "o"), ms=7, color=PALETTE[0])
+    axes.axvline(1, color="#555555", lw=0.8)
+    axes.axvline(facts.FIGURE1.times_faster, color=PALETTE[3], lw=0.9, ls="--")
+    axes.annotate("the paper", (facts.FIGURE1.times_faster, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
+                  textcoords="offset points", fontsize=9, color=PALETTE[3])  # fmt: skip
+    axes.set_xscale("log")
+    ticks = [0.25, 0.5, 1, 2, 3, 6, 10]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+    axes.set(
+        xlim=(0.22, 12),
+        ylim=(max(len(shown), 1) - 0.5, -0.5),
+        xlabel="updates of tanh / updates of ReLU (interval; triangle: bound)",
+    )
+    axes.set_yticks(range(len(shown)), [f"{settings[s]}, n = {v.seeds}" for s, v in shown])
+    axes.set_title(f"Time to {relu.UNIT_STOPS[scale].threshold:g} % training error, {SCALE_NAMES[scale]}")
+    alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
+        f"{settings[s]}: {v.text}" for s, v in shown
+    )
+    return Drawing(figure, frame.round(4), alt)

@@ -1,0 +1,106 @@
+"""What all figures share: one style, the picture with its alt text, and a figure with the numbers drawn in it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from cycler import cycler
+from IPython.display import display
+from matplotlib.figure import Figure
+
+PALETTE = sns.color_palette("colorblind").as_hex()
+SCALE_NAMES = {
+    "sample": "Fashion-MNIST sample (proxy)",
+    "photos": "photo patches (proxy)",
+    "cifar10": "CIFAR-10",
+    "tinyimagenet": "Tiny ImageNet (proxy)",
+    "ilsvrc2012": "ILSVRC-2012",
+}
+
+
+def scale_name(scale: str, proxy: bool = True) -> str:
+    """The name of a scale, with the word proxy where it is one; Figure 1 alone has CIFAR-10 in the paper's own form."""
+    name = SCALE_NAMES[scale]
+    if "proxy" in name or not proxy:
+        return name
+    return f"{name} (proxy)"
+
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 110, "savefig.dpi": 110, "figure.figsize": (7.2, 4.0), "figure.constrained_layout.use": True,
+    "font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.labelsize": 10,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
+    "axes.prop_cycle": cycler(color=PALETTE),
+}  # fmt: skip
+
+
+def use_style() -> None:
+    """The look of all figures: colour-blind-safe, light grid, room for labels."""
+    mpl.rcParams.update(STYLE)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure in a notebook with a text for those who cannot see it, and close it."""
+
+    display(Picture(figure, alt))
+    plt.close(figure)
+
+
+class Picture:
+    """A PNG for a notebook whose alt text travels with it."""
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        self.png, self.alt = png(figure), alt
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        return {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}, {
+            "image/png": {"alt": html.escape(self.alt)}
+        }
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes, without dates or versions in it, so that equal drawings are equal files."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@dataclass
+class Drawing:
+    """A figure, everything drawn in it as a tidy frame, and its alt text."""
+
+    figure: Figure
+    data: pd.DataFrame
+    alt: str
+
+    def show(self) -> None:
+        """Show it in a notebook."""
+        show(self.figure, self.alt)
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; cells are turned into text, bars escaped."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def nothing_yet(experiment: str, columns: list[str]) -> Drawing:
+    """What stands for a figure whose nets are not recorded."""
+    figure, axes = plt.subplots(figsize=(8.6, 1.2))
+    alt = f"No weights of experiment {experiment} are recorded yet, so there is nothing to draw."
+    axes.text(0, 0.5, alt, va="center")
+    axes.axis("off")
+    return Drawing(figure, pd.DataFrame(columns=columns), alt)

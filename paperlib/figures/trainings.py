@@ -1,0 +1,141 @@
+"""Curves of whole trainings, of the stall at the start, and of overfitting."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from paperlib.evidence import metrics, store
+from paperlib.experiments import declared
+from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
+from paperlib.training import records, runs
+
+READING = {"source": "the code", "paper": "the text"}
+WEIGHTS = {
+    "": "each reading, σ scaled to the full net's signals",
+    "/std": "the same with the other reading's σ",
+    "/gaussian": "each reading, σ not scaled",
+}
+
+
+def stall() -> Drawing:
+    """The running loss of the first updates on Tiny ImageNet, for both readings and three choices of first weights."""
+    use_style()
+    experiment = declared.STALL
+    rows = [
+        {"arm": arm, "seed": seed, "update": line["step"], "loss": line["train_loss"], "error": line["train_error"]}
+        for arm, seed, lines in store.records_of(experiment.name, experiment.scale)
+        for line in records.of_kind(lines, "window")
+    ]
+    columns = ["arm", "seed", "update", "loss", "error"]
+    if not rows:
+        return nothing_yet(experiment.name, columns)
+    frame = pd.DataFrame(rows, columns=columns)
+    guessing = math.log(experiment.sizes.classes)
+    there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
+    figure, panels = plt.subplots(1, len(there), figsize=(4.4 * len(there) + 1, 3.6), sharey=True, squeeze=False)
+    for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
+        for colour, (reading, name) in zip((PALETTE[0], PALETTE[1]), READING.items(), strict=True):
+            here = frame[frame["arm"] == reading + ending]
+            name += f", σ = {experiment.recipe(reading + ending).model.init_std:g}"
+            for seed, of_seed in here.groupby("seed"):
+                style = "-" if reading == "source" else "--"
+                axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
+        axes.axhline(guessing, color="#555555", lw=0.8)
+        axes.annotate("guessing", (0, guessing), xycoords=("axes fraction", "data"), xytext=(4, -12),
+                      textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+        axes.set(xlabel="updates", title=title, ylim=(guessing - 0.45, guessing + 0.3))
+        axes.legend(loc="lower left", fontsize=9)
+    panels[0][0].set_ylabel("running training loss (nats)")
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed; σ: of conv3 to conv5 in the full net"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    last = frame.groupby(["arm", "seed"]).last().groupby("arm")
+    alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
+        f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+def late_changes(run: runs.Run) -> dict[int, str]:
+    """What is turned off towards the end of a full training (readings 8 and 12): epoch after which -> what."""
+    first = run.first
+    slow, stop = first.recipe.optim.freeze_conv1 or (None, None)
+    events: dict[int, list[str]] = {}
+    for epoch, what in (
+        (first.recipe.augment.colour_off_epoch, "colour noise off"), (slow, "conv1 slowed"), (stop, "conv1 frozen"),
+    ):  # fmt: skip
+        if epoch is not None:
+            events.setdefault(epoch, []).append(what)
+    return {epoch: ", ".join(whats) for epoch, whats in events.items()}
+
+
+def training() -> Drawing:
+    """The longest full training on Tiny ImageNet: errors against epochs, and where the rate fell."""
+    use_style()
+    experiment = declared.FULL_TINY
+    columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
+    if not (found := store.longest(experiment.name, experiment.scale)):
+        return nothing_yet(experiment.name, columns)
+    _, seed, lines = found
+    epochs = store.epochs_of(lines)
+    frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
+    figure, axes = plt.subplots(figsize=(8.0, 4.0))
+    axes.plot(frame["epoch"], frame["train_error"], "--", color=PALETTE[1], label="training, on the way, with dropout")
+    axes.plot(frame["epoch"], frame["validation_error"], "-o", ms=3, color=PALETTE[0], label="held out, centre view")
+    for drop in store.drops_of(epochs):
+        axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
+        axes.annotate("÷ 10", (drop + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(3, 5),
+                      textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
+    late = late_changes(runs.Run.from_config(lines[0]["config"]))
+    for epoch, what in late.items():
+        axes.axvline(epoch + 0.5, color="#bbbbbb", lw=0.8, ls="--")
+        axes.annotate(what, (epoch + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -4), rotation=90,
+                      textcoords="offset points", va="top", fontsize=8, color="#555555")  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lowest = frame[["train_error", "validation_error"]].min().min()
+    axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, lowest - 3), 100))
+    axes.set_title(f"The whole training, {SCALE_NAMES[experiment.scale]}, one seed")
+    axes.legend()
+    ends = "; ".join(
+        f"{line['views']} view{'s' * (line['views'] > 1)}: {line['top1_error']:.2f} %"
+        for line in records.of_kind(lines, "test")
+    )
+    best = frame["validation_error"].min()
+    alt = (
+        f"Errors over {len(frame)} epochs; {store.schedule(epochs)}; "
+        + "".join(f"{what} after epoch {epoch}; " for epoch, what in late.items())
+        + f"the held-out error comes down to {best:.2f} %. "
+        f"Official validation set, {ends}"
+    )
+    return Drawing(figure, frame.round(4), alt)
+
+
+def overfit() -> Drawing:
+    """Errors of the finished nets on the images they were trained on and on others, a line a seed."""
+    use_style()
+    experiment = declared.OVERFIT
+    columns = ["arm", "seed", "fit_error", "test_error"]
+    frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
+    if frame.empty:
+        return nothing_yet(experiment.name, columns)
+    arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
+    figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
+    for y, arm in enumerate(arms):
+        of_arm = frame[frame["arm"] == arm]
+        ys = [y + 0.12 * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
+        axes.hlines(ys, of_arm["fit_error"], of_arm["test_error"], color="#bbbbbb", lw=1)
+        marks = (("fit_error", "o", PALETTE[1], "training images"), ("test_error", "s", PALETTE[0], "test images"))
+        for column, mark, colour, name in marks:
+            axes.plot(of_arm[column], ys, mark, color=colour, ms=4.5, label=name if y == 0 else None)
+    axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(arms) - 0.5, -0.5))
+    axes.set_yticks(range(len(arms)), arms)
+    axes.set_title(f"{experiment.stop.train_images} training images, {SCALE_NAMES[experiment.scale]}; a line a seed")
+    axes.legend(loc="upper left")
+    means = frame.groupby("arm", sort=False)[["fit_error", "test_error"]].mean()
+    alt = "Mean errors on the training images and on the test images: " + "; ".join(
+        f"{arm} {fit:.1f} and {test:.1f} %" for arm, fit, test in means.itertuples()
+    )
+    return Drawing(figure, frame.round(4), alt)

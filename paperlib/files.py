@@ -1,0 +1,38 @@
+"""Files written whole or not at all, their checksums, and the root of the edition."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from paperlib.errors import PaperlibError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_whole(path: Path, data: bytes | bytearray) -> None:
+    """Write a file so that, killed at any moment, either the old or the new content stands there."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise PaperlibError(
+            f"cannot write {path}: {error.strerror or error}; what stood there before is untouched"
+        ) from None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk: what is written after it must not outlive it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, as ``sha256sum`` prints it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

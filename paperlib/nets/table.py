@@ -1,0 +1,190 @@
+"""The table of all nets, their initial weights (section 5), and the table of a net's layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from torch import nn
+
+from paperlib.errors import PaperlibError
+from paperlib.nets import sizes
+from paperlib.nets.alexnet import one_tower, two_tower, ungrouped
+from paperlib.nets.layers import learned_layers, parameter_count
+from paperlib.nets.others import FOUR_LAYER_STD, four_layer, mlp, vgg_stack
+from paperlib.nets.sizes import CIFAR_SIZES, FULL_SIZES, TINY_SIZES, VGG_FULL_SIZES
+from paperlib.recipe import ModelRecipe, Sizes
+from paperlib.seeding import generator
+
+# ---------------------------------------------------------------------------------------------------------
+# The table of the nets
+
+Builder = Callable[[ModelRecipe, Sizes], nn.Module]
+Constant = Callable[[str, ModelRecipe], float]
+
+
+def alexnet_std(name: str, model: ModelRecipe) -> float:
+    """Section 5: 0.01 everywhere; conv3 to conv5 (and later convolutions) have a field of their own (reading 5)."""
+    return model.init_std if name.startswith("conv") and int(name[4:]) >= 3 else 0.01
+
+
+def alexnet_bias(name: str, model: ModelRecipe) -> float:
+    """Section 5: 1 in conv2, conv4, conv5 and the hidden fully connected layers, which so start with positive input."""
+    return model.bias_one if name in ("conv2", "conv4", "conv5", "fc6", "fc7") else 0.0
+
+
+def mlp_bias(name: str, model: ModelRecipe) -> float:
+    """As in the paper's hidden fully connected layers."""
+    return model.bias_one if name in ("fc1", "fc2") else 0.0
+
+
+def no_bias(name: str, model: ModelRecipe) -> float:
+    """Biases start at 0."""
+    return 0.0
+
+
+def four_layer_std(name: str, model: ModelRecipe) -> float:
+    """initW of the 2012 configurations."""
+    return FOUR_LAYER_STD[model.net][name]
+
+
+def vgg_std(name: str, model: ModelRecipe) -> float:
+    """Section 3.1 of the VGG paper: its net A started from N(0, 0.01)."""
+    return 0.01
+
+
+def paper_net(model: ModelRecipe, sizes: Sizes) -> nn.Module:
+    """The two-tower net without any change of layers."""
+    return two_tower(ModelRecipe(), sizes)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of net: how it is made, and what ``gaussian`` and ``gain_matched`` initial values are for it.
+
+    ``std`` and ``bias`` are constants of a net of ``full`` sizes. ``like`` makes that net; where it is one of
+    another kind, ``stands_for`` says which of its layers each layer of this one corresponds to.
+    """
+
+    make: Builder
+    full: Sizes
+    std: Constant
+    bias: Constant
+    like: Builder | None = None
+    stands_for: Mapping[str, str] = field(default_factory=dict)
+
+
+NETS: dict[str, Family] = {
+    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, alexnet_bias),
+    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, alexnet_bias),
+    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, alexnet_bias),
+    "80sec": Family(four_layer, CIFAR_SIZES, four_layer_std, no_bias),
+    "19pct": Family(four_layer, CIFAR_SIZES, four_layer_std, no_bias),
+    # the first layer of a fully connected net reads pixels, as conv1 does
+    "mlp": Family(mlp, FULL_SIZES, alexnet_std, mlp_bias, paper_net, {"fc1": "conv1", "fc2": "fc7", "fc3": "fc8"}),
+    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std, no_bias),
+}
+
+PARAMETERS: dict[tuple[str, Sizes], int] = {
+    ("two_tower", FULL_SIZES): 60_965_224,
+    ("one_tower", FULL_SIZES): 59_798_312,
+    ("ungrouped", FULL_SIZES): 62_378_344,
+    ("two_tower", sizes.EVIDENCE_SIZES): 708_970,
+    ("two_tower", TINY_SIZES): 7_549_704,
+    ("vgg_stack", VGG_FULL_SIZES): 132_863_336,
+}
+"""What every net that is made without change of layers is checked against."""
+
+
+def make(model: ModelRecipe, sizes: Sizes) -> nn.Module:
+    """The net of ``model`` at ``sizes``, its weights not yet those of a seed (see :func:`build`)."""
+    if model.net not in NETS:
+        raise PaperlibError(f"there is no net {model.net!r}; the nets are {', '.join(NETS)}")
+    net = NETS[model.net].make(model, sizes)
+    unchanged = not model.removed and not model.extra_conv and model.width == 1 and model.communication == "conv3"
+    if unchanged and (model.net, sizes) in PARAMETERS:
+        assert parameter_count(net) == PARAMETERS[model.net, sizes], parameter_count(net)
+    return net
+
+
+def build(model: ModelRecipe, sizes: Sizes, seed: int) -> nn.Module:
+    """The net of ``model`` at ``sizes`` with its initial weights for ``seed``."""
+    net = make(model, sizes)
+    initialise(net, model, seed)
+    return net
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Initial weights (section 5)
+
+
+@torch.no_grad()
+def initialise(net: nn.Module, model: ModelRecipe, seed: int) -> None:
+    """Gaussian weights and constant biases (section 5), keyed by (seed, layer, shape): arms share what they can."""
+    for name, layer in learned_layers(net).items():
+        noise = torch.randn(layer.weight.shape, generator=generator(seed, "init", name, tuple(layer.weight.shape)))
+        layer.weight.copy_(noise * weight_std(name, layer, model))
+        if layer.bias is not None:
+            layer.bias.fill_(NETS[model.net].bias(name, model))
+
+
+def weight_std(name: str, layer: nn.Conv2d | nn.Linear, model: ModelRecipe) -> float:
+    """Standard deviation of a layer's initial weights under ``model.init``."""
+    fan_in = layer.weight[0].numel()
+    fan_out = layer.weight.numel() // layer.weight.shape[1]
+    if model.init == "he":
+        return math.sqrt(2 / fan_in)
+    if model.init == "lecun":
+        return 1 / math.sqrt(fan_in)
+    if model.init == "xavier":
+        return math.sqrt(2 / (fan_in + fan_out))
+    std = NETS[model.net].std(name, model)
+    if model.init == "gain_matched":  # keeps std * sqrt(fan_in), hence the size of the signals, of the full net
+        std *= math.sqrt(full_size_fan_in(name, model) / fan_in)
+    return std
+
+
+def full_size_fan_in(name: str, model: ModelRecipe) -> int:
+    """Inputs of one unit of layer ``name`` in the full-size net that ``model`` is a small copy of."""
+    family = NETS[model.net]
+    with torch.device("meta"):
+        full = (family.like or family.make)(model, family.full)
+    return learned_layers(full)[family.stands_for.get(name, name)].weight[0].numel()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The table of a net's layers
+
+
+def summary(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
+    """Layers with weights, and their sum: output (side x side x maps), parameters, share (per cent), macs, units.
+
+    ``macs`` are multiplications with addition for one image, ``units`` output neurons. Nothing is computed but
+    shapes, so that the full net costs no memory.
+    """
+    with torch.device("meta"):
+        net = make(model, sizes).eval()
+        outputs: dict[str, torch.Size] = {}
+        for name, layer in learned_layers(net).items():
+            layer.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out.shape[1:]}))
+        with torch.no_grad():
+            net(torch.empty(1, sizes.channels, sizes.crop, sizes.crop))
+        learned = learned_layers(net)
+    shapes = [outputs[name] for name in learned]
+    parameters = [parameter_count(layer) for layer in learned.values()]
+    macs = [layer.weight.numel() * math.prod(s[1:]) for layer, s in zip(learned.values(), shapes, strict=True)]
+    units = [shape.numel() for shape in shapes]
+    total = sum(parameters)
+    return pd.DataFrame(
+        {
+            "output": ["x".join(str(n) for n in (*shape[1:], shape[0])) for shape in shapes] + [""],
+            "parameters": [*parameters, total],
+            "share": [100 * n / total for n in parameters] + [100.0],
+            "macs": [*macs, sum(macs)],
+            "units": [*units, sum(units)],
+        },
+        index=pd.Index([*learned, "sum"], name="layer"),
+    )

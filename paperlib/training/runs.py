@@ -1,0 +1,99 @@
+"""A run: one training, fully described, with an id that follows from the description."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paperlib.errors import PaperlibError
+from paperlib.files import ROOT
+from paperlib.recipe import Recipe, Sizes, Stop, from_dict, recipe_from_dict, to_dict
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, fully described; ``data`` is the fingerprint of the data set.
+
+    With ``start`` its weights begin as that run's ended (those of the output layer only where the classes are the
+    same; section 6, "fine-tuning"), and with ``start_rounded`` as they are recorded, rounded to half precision. With
+    ``members`` above 1 it is the average of so many nets, each a run of its own (section 6, "5 CNNs").
+    """
+
+    recipe: Recipe
+    sizes: Sizes
+    stop: Stop
+    data: str
+    seed: int
+    start: Run | None = None
+    members: int = 1
+    start_rounded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start_rounded and self.start is None:
+            raise PaperlibError(
+                "a run with start_rounded needs a start, the run from whose recorded weights it goes on"
+            )
+
+    @property
+    def starts(self) -> list[Run]:
+        """The runs that this one goes on from, the nearest first."""
+        return [self.start, *self.start.starts] if self.start else []
+
+    @property
+    def first(self) -> Run:
+        """The run that began from its own first weights, from which all epochs are counted: this one, or one before."""
+        return [self, *self.starts][-1]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The canonical description, plain data, without fields at their default."""
+        further: dict[str, Any] = {"start": self.start.config} if self.start else {}
+        if self.members != 1:
+            further["members"] = self.members
+        if self.start_rounded:
+            further["start_rounded"] = True
+        return further | {
+            "recipe": to_dict(self.recipe),
+            "sizes": to_dict(self.sizes),
+            "stop": to_dict(self.stop),
+            "data": self.data,
+            "seed": self.seed,
+        }
+
+    @property
+    def id(self) -> str:
+        """sha256 of the canonical JSON of :attr:`config`."""
+        text = json.dumps(self.config, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Run:
+        """The inverse of :attr:`config`."""
+        return cls(
+            recipe_from_dict(config["recipe"]),
+            from_dict(Sizes, config["sizes"]),
+            from_dict(Stop, config["stop"]),
+            config["data"],
+            config["seed"],
+            cls.from_config(config["start"]) if "start" in config else None,
+            config.get("members", 1),
+            config.get("start_rounded", False),
+        )
+
+    def alone(self) -> list[Run]:
+        """The runs of the single nets of an average: no two averages of other seeds share one."""
+        return [replace(self, members=1, seed=self.members * self.seed + k) for k in range(self.members)]
+
+
+def record_path(runs_dir: Path, run_id: str) -> Path:
+    """Where a run of a user writes its record."""
+    return runs_dir / run_id / "record.jsonl"
+
+
+def default_runs_dir() -> Path:
+    """``PAPERLIB_RUNS``, or ``runs/`` in the checkout."""
+    return Path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")
