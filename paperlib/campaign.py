@@ -102,7 +102,7 @@ def train_declared(
     name: str,
     arm: str,
     scale: str,
-    seed: int,
+    seed: int | None = None,
     *,
     towers: int = 1,
     timeout: float,
@@ -113,14 +113,15 @@ def train_declared(
     smoke: float = 0.0,
     say: Callable[[str], None] = lambda line: None,
 ) -> str | None:
-    """Train one declared run in this process, or in this rank of a job of torchrun; gives how it ended.
+    """Train one declared run in this process, or in this rank of a job of torchrun; gives its seed and how it ended.
 
-    A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
+    Without a ``seed`` it is the first that is planned. A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
     The run, its directory and its record are those of :func:`run`; ``say`` is told where they are. ``smoke`` seconds
     train without keeping anything, and tell the speed instead. ``compiled``: see
     :func:`paperlib.nets.lrn_cpu.use_compiler`.
     """
     experiment = declared.get(name, scale)
+    seed = experiment.planned_seeds(arm)[0] if seed is None else seed
     if seed not in experiment.planned_seeds(arm):
         planned = ", ".join(map(str, experiment.planned_seeds(arm)))
         raise PaperlibError(f"experiment {name} has no seed {seed} for arm {arm!r}; its seeds are {planned}")
@@ -138,7 +139,7 @@ def train_declared(
                 say(f"{os.path.relpath(job.directory)}: its record.jsonl tells how it goes")
             status = train_one(job, dataset, progress=progress, topology=topology, device=device)
             status += tested(job.directory) if topology.rank == 0 else ""
-    return status if topology.rank == 0 else None
+    return f"seed {one.seed}: {status}" if topology.rank == 0 else None
 
 
 def tested(directory: Path) -> str:

@@ -126,7 +126,7 @@ def train(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
     arm: Annotated[str, typer.Argument(metavar="ARM", help="One of its arms")],
     scale: Scale,
-    seed: Annotated[int, typer.Option(help="One of its seeds.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="One of its seeds; the first unless given.")] = None,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[str, DEVICE] = "cpu",
@@ -141,13 +141,13 @@ def train(
 
     _check_scale(scale)
     bar = sys.stderr.isatty()
-    status = campaign.train_declared(
+    ended = campaign.train_declared(
         experiment, arm, scale, seed,
         towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
         smoke=smoke, say=typer.echo,
     )  # fmt: skip
-    if status is not None:
-        typer.echo(f"{experiment}, {scale}, {arm}, seed {seed}: {status}")
+    if ended is not None:
+        typer.echo(f"{experiment}, {scale}, {arm}, {ended}")
 
 
 @app.command()

@@ -33,7 +33,7 @@ def declare(monkeypatch: pytest.MonkeyPatch, *made: Experiment) -> None:
     evidence_store.forget()
 
 
-def store(folder: Path, arm: str, seed: int, errors: Sequence[float], *how: str, **more: Any) -> list[Line]:
+def put(folder: Path, arm: str, seed: int, errors: Sequence[float], *how: str, **more: Any) -> list[Line]:
     """Record a made-up run of the experiment ``of`` (by default ``MADE_UP``)."""
     of = more.pop("of", MADE_UP)
     copy = next(iter(FINGERPRINTS[of.scale].values()))

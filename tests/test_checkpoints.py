@@ -161,7 +161,7 @@ def test_a_run_too_short_to_tell_its_speed_says_how_much_it_needs() -> None:
 
 def test_a_compiled_run_says_so_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(lrn_cpu, "use_compiler", asked.append)
+    monkeypatch.setattr(campaign, "use_compiler", asked.append)
     line = ["train", "net", "baseline", "--scale", "sample", "--smoke", "0.1"]
     assert cli.main(line) == cli.main([*line, "--compile"]) == 0
     assert asked == [False, True]

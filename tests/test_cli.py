@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from paperlib import campaign, check, cli
+from paperlib import campaign, check, cli, promote
 from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, claims
@@ -226,7 +226,7 @@ def test_run_all_runs_every_experiment_of_the_scale_but_sweeps(
 @pytest.mark.parametrize(
     ("arguments", "module", "function", "passed_on"),
     [
-        (["record", "relu", "--scale", "sample"], campaign, "record", ("relu", "sample")),
+        (["record", "relu", "--scale", "sample"], promote, "record", ("relu", "sample")),
         (["figures"], draw, "draw", (None,)),
         (["figures", "fig1", "fig2"], draw, "draw", (["fig1", "fig2"],)),
     ],

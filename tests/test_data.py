@@ -1,4 +1,4 @@
-"""paperlib.data.sets and paperlib.data.readers on generated data: every layout, every damage, fetching, preparation, colours."""
+"""Data sets on generated files: every layout, every damage, fetching, preparation, colours."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from paperlib.data import images, known, readers, sample, sets
+from paperlib.data import cache, images, known, readers, sample, sets
 from paperlib.data import images as data_images
 from paperlib.data.images import DataChecksumError, DataError, DataMissingError
+from paperlib.files import ROOT
 
 
 @pytest.fixture(autouse=True)
 def small_layouts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Few images a class, and a user's cache folder of our own."""
     monkeypatch.setattr(readers, "LAYOUTS", {"cifar10": datasets.CIFAR, "tinyimagenet": datasets.TINY})
-    monkeypatch.setattr(readers.pooch, "os_cache", lambda name: tmp_path / "user-cache" / name)
+    monkeypatch.setattr(cache.pooch, "os_cache", lambda name: tmp_path / "user-cache" / name)
 
 
 @pytest.fixture
@@ -225,17 +226,17 @@ def test_cifar_archive_keeps_its_own_order(root: Path, monkeypatch: pytest.Monke
     files = datasets.cifar_batches()
     train = np.frombuffer(b"".join(files[f"data_batch_{i}.bin"] for i in range(1, 6)), np.uint8).reshape(50, 3073)
     test = np.frombuffer(files["test_batch.bin"], np.uint8).reshape(20, 3073)
-    for records, images, labels in (
+    for records, pictures, labels in (
         (train, loaded.train_images, loaded.train_labels),
         (test, loaded.test_images, loaded.test_labels),
     ):
         assert labels.tolist() == records[:, 0].tolist()
         # the format's own words: 1024 red bytes row by row, then green, then blue
         assert all(
-            images[i, c, y, x] == records[i, 1 + 1024 * c + 32 * y + x]
+            pictures[i, c, y, x] == records[i, 1 + 1024 * c + 32 * y + x]
             for i, c, y, x in [(7, 2, 5, 31), (19, 0, 31, 0)]
         )
-        assert np.array_equal(images.flatten().numpy(), records[:, 1:].flatten())
+        assert np.array_equal(pictures.flatten().numpy(), records[:, 1:].flatten())
     cached = sets.load("cifar10", root)
     assert same(cached, loaded) and cached.fingerprint == loaded.fingerprint
 
@@ -477,7 +478,7 @@ def test_missing_data_names_set_places_and_command(root: Path, name: str, monkey
 def test_the_argument_comes_before_the_environment_and_that_before_the_repository(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sets.data_root() == known.REPOSITORY / "data" / "cache"
+    assert sets.data_root() == ROOT / "data" / "cache"
     monkeypatch.setenv("PAPERLIB_DATA", "~/somewhere")
     assert sets.data_root() == Path.home() / "somewhere"
     assert sets.data_root(root) == root

@@ -11,7 +11,7 @@ import pytest
 import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import MADE_UP, declare, epoch, store
+from made_up import MADE_UP, declare, epoch, put
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, metrics, rates, store
@@ -36,9 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_results_are_one_row_a_recorded_run(folder: Path) -> None:
     assert list(metrics.results("made-up", "sample").columns)[:3] == ["arm", "seed", "status"]
     assert metrics.results("made-up", "sample").empty
-    store(folder, "slow", 1, [80, 60], "censored", epochs=[epoch(1, 70, 71.5), epoch(2, 55, 60.25)])
-    store(folder, "fast", 1, [80, 40, 20], "reached")
-    store(folder, "fast", 0, [80, 15], "reached")
+    put(folder, "slow", 1, [80, 60], "censored", epochs=[epoch(1, 70, 71.5), epoch(2, 55, 60.25)])
+    put(folder, "fast", 1, [80, 40, 20], "reached")
+    put(folder, "fast", 0, [80, 15], "reached")
     rows = metrics.results("made-up", "sample").set_index(["arm", "seed"])
     assert list(rows.index) == [("fast", 0), ("fast", 1), ("slow", 1)]  # seeds outermost, as declared
     assert list(rows["status"]) == ["reached", "reached", "censored"]
@@ -62,8 +62,8 @@ def test_overfitting_is_the_test_error_above_that_on_the_training_images() -> No
 
 
 def test_what_no_declaration_yields_is_stale_and_never_used(folder: Path) -> None:
-    store(folder, "fast", 0, [80, 15])
-    stray = store(folder, "fast", 9, [80, 15])  # a seed that is not declared
+    put(folder, "fast", 0, [80, 15])
+    stray = put(folder, "fast", 9, [80, 15])  # a seed that is not declared
     assert store.stale() == [stray[0]["id"]]
     assert list(metrics.results("made-up", "sample")["seed"]) == [0]
     assert len(store.recorded()) == 2
@@ -72,7 +72,7 @@ def test_what_no_declaration_yields_is_stale_and_never_used(folder: Path) -> Non
 def test_a_run_is_recorded_once_and_shared_between_experiments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = replace(MADE_UP, name="other", arms={"baseline": {}})
     declare(monkeypatch, MADE_UP, other)
-    lines = store(folder, "fast", 2, [80, 15])
+    lines = put(folder, "fast", 2, [80, 15])
     assert [(arm, seed) for arm, seed, _ in store.records_of("other", "sample")] == [("baseline", 2)]
     tiny.store(folder, other, "baseline", lines)
     store.forget()
@@ -157,7 +157,7 @@ def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest
     sweep = replace(MADE_UP, name="relu-rates", arms=arms, seeds=(100,), stop=Stop(epochs=1, window=10), sweep=True)
     declare(monkeypatch, sweep)
     for arm, errors in ends.items():
-        store(folder, arm, 100, errors, "diverged" if arm == "a@1" else "done", of=sweep)
+        put(folder, arm, 100, errors, "diverged" if arm == "a@1" else "done", of=sweep)
     assert rates.chosen_rates("sample") == {"a": 0.3, "b": None}
 
 
@@ -188,7 +188,7 @@ def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "runs"
     assert agreement.agreement("sample", mine) == "made-up: no run of yours has a recorded twin"
     for seed, errors in enumerate(([80.0, 40.0, 20.0], [82.0, 41.0, 19.0])):
-        theirs = store(folder, "fast", seed, errors, losses=[2.0, 1.5, 1.0])
+        theirs = put(folder, "fast", seed, errors, losses=[2.0, 1.5, 1.0])
         ours = [dict(line) for line in theirs]
         ours[1]["train_loss"] += 1e-4 * (seed + 1)
         ours[2]["train_loss"] += 1.0  # later windows are not compared in their loss
@@ -199,10 +199,10 @@ def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
         "last running training error by at most 1.00 points"
     )
     assert agreement.agreement("sample", mine) == expected
-    unfinished = store(folder, "fast", 2, [80.0])
+    unfinished = put(folder, "fast", 2, [80.0])
     tiny.write(mine / unfinished[0]["id"] / "record.jsonl", unfinished[:-1])
-    only_theirs = store(folder, "fast", 3, [80.0])
-    half_a_line = store(folder, "fast", 4, [80.0])
+    only_theirs = put(folder, "fast", 3, [80.0])
+    half_a_line = put(folder, "fast", 4, [80.0])
     (mine / half_a_line[0]["id"]).mkdir()
     (mine / half_a_line[0]["id"] / "record.jsonl").write_text('{"kind": "ru')
     assert only_theirs and agreement.agreement("sample", mine) == expected
@@ -210,7 +210,7 @@ def test_agreement_of_a_users_runs(folder: Path, tmp_path: Path) -> None:
 
 def test_runs_on_another_copy_of_the_data_are_said_to_be_that(folder: Path, tmp_path: Path) -> None:
     """Their ids differ from the recorded ones, of which no twin can be found."""
-    (first, *rest), mine = store(folder, "fast", 0, [80.0]), tmp_path / "runs"
+    (first, *rest), mine = put(folder, "fast", 0, [80.0]), tmp_path / "runs"
     first |= {"experiment": MADE_UP.name, "scale": MADE_UP.scale}
     tiny.write(mine / "mine" / "record.jsonl", [{**first, "id": "mine"}, *rest])
     assert agreement.agreement("sample", mine).endswith("no run of yours has a recorded twin")
@@ -228,7 +228,7 @@ def test_runs_on_another_copy_of_the_data_are_said_to_be_that(folder: Path, tmp_
 def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -> None:
     """They have no window to compare."""
     for seed, status in enumerate(("diverged", "censored")):
-        theirs = store(folder, "slow", seed, [], "diverged")
+        theirs = put(folder, "slow", seed, [], "diverged")
         tiny.write(tmp_path / "runs" / theirs[0]["id"] / "record.jsonl", [theirs[0], {**theirs[1], "status": status}])
     assert agreement.agreement("sample", tmp_path / "runs") == (
         "made-up: 2 runs of yours with a recorded twin; first running loss differs by at most 0.0e+00, "
@@ -237,7 +237,7 @@ def test_agreement_of_runs_that_diverged_at_once(folder: Path, tmp_path: Path) -
 
 
 def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = store(folder, "fast", 0, [80.0])
+    theirs = put(folder, "fast", 0, [80.0])
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
     tiny.write(tmp_path / "runs" / theirs[0]["id"] / "record.jsonl", theirs)
     assert "recorded twin; first" in agreement.agreement("sample")

@@ -408,7 +408,7 @@ def test_jpegs_are_whole_files_near_the_pixels(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from paperlib import packing
+from paperlib.data import pack as packing
 left, fsync = int(sys.argv[3]), os.fsync
 def count(file):
     global left
@@ -422,7 +422,7 @@ packing.prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]), store="raw", size=1
 POOL_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from paperlib import packing
+from paperlib.data import pack as packing
 def die(self, n):
     os.kill(os.getpid(), signal.SIGKILL)
 if __name__ == "__main__":
@@ -520,11 +520,11 @@ def test_one_that_ends_while_another_looks_is_not_prepared_again(
 
     def meanwhile(counts: list[int]) -> list[tuple[int, int]]:
         if not others:
-            monkeypatch.setattr(readers, "interleaved", original)
+            monkeypatch.setattr(pack, "interleaved", original)
             others.append(make(source, done))
         return original(counts)
 
-    monkeypatch.setattr(readers, "interleaved", meanwhile)
+    monkeypatch.setattr(pack, "interleaved", meanwhile)
     report = make(source, done)
     assert others[0].prepared and not report.prepared and report.train == others[0].train
     packed.open_packed(done, check=True)
@@ -582,7 +582,7 @@ def test_two_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_bytes_lost_between_two_calls_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folders(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "checksum_of", lambda file: 1 / 0)
+        patch.setattr(pack, "checksum_of", lambda file: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             make(source, tmp_path / "made")
     (tmp_path / "made" / "train.bin").unlink()

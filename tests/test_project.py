@@ -1,5 +1,3 @@
-from paperlib.cli import main
-
 """The project's own files: packaging, dependencies in three places, and nothing in them that belongs to one machine."""
 
 from __future__ import annotations
@@ -154,14 +152,15 @@ def test_the_wheel_holds_the_package_and_its_data(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
         entry_points = archive.read(next(name for name in held if name.endswith("entry_points.txt"))).decode()
-    wanted = [path for kind in ("*.py", "*.toml") for path in (ROOT / "paperlib").glob(kind)]
-    assert {f"paperlib/{path.name}" for path in wanted} <= held
+    wanted = [path for kind in ("*.py", "*.toml") for path in (ROOT / "paperlib").rglob(kind)]
+    assert {path.relative_to(ROOT).as_posix() for path in wanted} <= held
     assert any(name.endswith("licenses/LICENSE") for name in held)
     assert "paperlib = paperlib.cli:main" in entry_points
 
 
 def test_the_console_script_is_installed() -> None:
     (script,) = metadata.entry_points(group="console_scripts", name="paperlib")
+    from paperlib.cli import main
 
     assert script.load() is main
 

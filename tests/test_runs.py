@@ -312,7 +312,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(where: str, tmp_path: Path, mo
     if where == "json":
         monkeypatch.setattr(os, "fsync", full_disk)
     else:
-        monkeypatch.setattr(records, "save_file", full_disk if where == "tensors" else half)
+        monkeypatch.setattr(checkpoints, "save_file", full_disk if where == "tensors" else half)
     with pytest.raises(PaperlibError, match="No space left on device"):
         save(tmp_path, 20)
     monkeypatch.undo()

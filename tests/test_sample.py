@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from paperlib.data import images, known, readers, sample, sets
+from paperlib.files import ROOT
 from tools import build_photos, build_sample
 
-SAMPLE = known.REPOSITORY / "data" / "sample"
+SAMPLE = ROOT / "data" / "sample"
 FILES = sorted([*SAMPLE.glob("fashion-mnist/*.gz"), *SAMPLE.glob("photos/*.jpg")])
 
 
@@ -94,8 +95,8 @@ def test_sample_is_balanced_at_every_point() -> None:
     sample = sets.load("sample")
     assert sample.title == "Fashion-MNIST sample" and len(sample.classes) == 10
     assert sample.train_images.shape == (10_000, 1, 28, 28) and sample.test_images.shape == (2_000, 1, 28, 28)
-    for images, labels in ((sample.train_images, sample.train_labels), (sample.test_images, sample.test_labels)):
-        assert images.dtype == torch.uint8 and labels.dtype == torch.int64
+    for pixels, labels in ((sample.train_images, sample.train_labels), (sample.test_images, sample.test_labels)):
+        assert pixels.dtype == torch.uint8 and labels.dtype == torch.int64
         assert (labels.reshape(-1, 10).sort(1).values == torch.arange(10)).all()
         assert len({tuple(block) for block in labels.reshape(-1, 10).tolist()}) > 50  # no fixed order of the classes
 
@@ -247,16 +248,16 @@ def test_training_and_test_patches_share_no_pixel(height: int, width: int) -> No
 def test_photos_are_patches_of_the_photographs() -> None:
     photos, pictures = sets.load("photos"), sample.photographs()
     assert photos.classes == sample.PHOTOS and photos.title == "Photograph patches"
-    for images, labels, count, test in (
+    for pixels, labels, count, test in (
         (photos.train_images, photos.train_labels, 400, False),
         (photos.test_images, photos.test_labels, 100, True),
     ):
-        assert images.shape == (8 * count, 3, 32, 32) and images.dtype == torch.uint8 and labels.dtype == torch.int64
+        assert pixels.shape == (8 * count, 3, 32, 32) and pixels.dtype == torch.uint8 and labels.dtype == torch.int64
         assert (labels.reshape(-1, 8).sort(1).values == torch.arange(8)).all()
         for label, name in enumerate(sample.PHOTOS):
             picture = pictures[name].numpy()
             places = sample.patch_places(name, *picture.shape[1:], test)
-            for patch, (top, left, side) in zip(images[labels == label].numpy(), places, strict=True):
+            for patch, (top, left, side) in zip(pixels[labels == label].numpy(), places, strict=True):
                 cut = picture[:, top : top + side, left : left + side].astype(float)
                 if side == 64:
                     cut = (cut[:, ::2, ::2] + cut[:, 1::2, ::2] + cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 4

@@ -30,7 +30,6 @@ from paperlib.data import augment
 from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
-from paperlib.nets import table
 from paperlib.nets.layers import set_step
 from paperlib.nets.sizes import FULL_SIZES, VGG_SAMPLE_SIZES
 from paperlib.nets.table import build
@@ -244,7 +243,7 @@ class Doubled:
 
     def __enter__(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(table, "build", lambda *of: build(*of).double())
+        self.patch.setattr(loop, "build", lambda *of: build(*of).double())
         for name in ("train_batch", "test_batch", "test_views"):
             original = getattr(augment.Augmenter, name)
             self.patch.setattr(
@@ -430,15 +429,15 @@ def test_the_command_trains_the_run_that_is_declared(
         return "done"
 
     monkeypatch.setattr(campaign, "train_one", train_one)
-    assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "1"]) == 0
+    assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "201"]) == 0
     ((job, data_name, world),) = jobs
     where, ended = capsys.readouterr().out.splitlines()
     assert where.startswith(os.path.relpath(job.directory)) and "record.jsonl" in where
-    assert ended == "towers, sample, conv4, seed 1: done; centre view: top-1 error 9.50 %, top-5 error 0.25 %"
-    assert (job.run.recipe.model.communication, job.run.seed, data_name, world) == ("conv4", 1, "sample", 1)
+    assert ended == "towers, sample, conv4, seed 201: done; centre view: top-1 error 9.50 %, top-5 error 0.25 %"
+    assert (job.run.recipe.model.communication, job.run.seed, data_name, world) == ("conv4", 201, "sample", 1)
     assert job.directory == tmp_path / job.run.id
     assert cli.main(["train", "towers", "conv4", "--scale", "sample", "--seed", "77"]) == 2
-    assert "has no seed 77 for arm 'conv4'; its seeds are 0, 1" in capsys.readouterr().err
+    assert "has no seed 77 for arm 'conv4'; its seeds are 200, 201" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------ death
@@ -502,7 +501,7 @@ def evaluated_elsewhere(topology: Topology, path: Path) -> str:
     found = weights.checkpoint(path)
     if topology.rank == 1:
         found = replace(found, tensors={name: tensor + 1 for name, tensor in found.tensors.items()})
-    processes.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
+    campaign.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
     weights.checkpoint = lambda _: found
     try:
         return "; ".join(campaign.evaluate_checkpoint(path, timeout=60.0))
@@ -605,7 +604,7 @@ if __name__ == "__main__":
 def test_what_several_processes_trained_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its sums differ in their last digits from those of one process."""
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
-    monkeypatch.setattr(store, "recorded", dict)
+    monkeypatch.setattr(store, "recorded", lambda folder=None: {})
     experiment = declared.get("net", "sample")
     run_id = next(iter(experiment.ids()))
     first = {"kind": "run", "format": 1, "id": run_id, "config": {}, "env": Topology(2, 1).provenance()}

@@ -507,7 +507,7 @@ def test_the_last_lines_are_written_again(lost: int, tmp_path: Path, uninterrupt
 def test_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
     call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, list[Line]]
 ) -> None:
-    save, calls = records.save_file, iter(range(1, 100))
+    save, calls = checkpoints.save_file, iter(range(1, 100))
 
     def fills_up(tensors: Any, path: Path) -> None:
         if next(calls) >= call:
@@ -515,7 +515,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         save(tensors, path)
 
-    monkeypatch.setattr(records, "save_file", fills_up)
+    monkeypatch.setattr(checkpoints, "save_file", fills_up)
     with pytest.raises(PaperlibError, match="No space left on device"):
         fit(RUNS["plain"], tmp_path)
     monkeypatch.undo()

@@ -285,7 +285,7 @@ def test_weights_are_recorded_in_half_precision_and_measured_as_recorded(here: P
 
 
 def test_later_seeds_are_looked_at_and_keep_no_weights(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(form, "KEPT", 1)
+    monkeypatch.setattr(promote, "KEPT", 1)
     campaign.run("upon", "sample", progress=False, arms=["scratch"])
     written = {path.name for path in promote.record("upon", "sample")}
     assert written == {"scratch-seed0.jsonl", "scratch-seed0.safetensors", "scratch-seed1.jsonl"}

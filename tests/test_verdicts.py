@@ -14,7 +14,7 @@ import pytest
 import simulate_verdicts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import FASTER, MADE_UP, crossing, declare, epoch, store
+from made_up import FASTER, MADE_UP, crossing, declare, epoch, put
 from scipy import stats
 
 from paperlib.errors import PaperlibError
@@ -281,9 +281,9 @@ def test_arms_are_compared_by_their_means_over_all_their_seeds(folder: Path, mon
     }  # fmt: skip
     for arm, of_arm in errors.items():
         for seed, error in enumerate(of_arm):
-            store(folder, arm, seed, [50], of=other if arm == "d" else of, epochs=[epoch(1, 40, error)])
+            put(folder, arm, seed, [50], of=other if arm == "d" else of, epochs=[epoch(1, 40, error)])
     for seed in range(3):
-        store(folder, "e", seed, [50], of=apart, epochs=[epoch(1, 40, 10.0 * seed)])  # another schedule
+        put(folder, "e", seed, [50], of=apart, epochs=[epoch(1, 40, 10.0 * seed)])  # another schedule
     (v,) = decide.verdicts_of("made-up", "sample")
     pool = intervals.pooled(errors.values())
     assert (v.n_of, v.seeds, v.df, v.estimate) == ((6, 3), "6 and 3", pool.df, pytest.approx(3.0))
@@ -298,7 +298,7 @@ def test_runs_from_other_seeds_of_a_start_are_one_arm(folder: Path, monkeypatch:
     of = replace(MANY, arms={"baseline": {}, "b": {"start": {"model.lrn": True}}}, comparisons=(BETTER,))
     declare(monkeypatch, of)
     for arm, seed in itertools.product(of.arms, range(5)):
-        store(folder, arm, seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
+        put(folder, arm, seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
     assert decide.verdicts_of("made-up", "sample")[0].df == 8
 
 
@@ -306,9 +306,9 @@ def test_stalled_and_diverged_runs_are_counted_and_stand_outside(folder: Path, m
     of = replace(MANY, comparisons=(BETTER,), seeds=tuple(range(7)))
     declare(monkeypatch, of)
     for seed in range(7):
-        store(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed % 2)])
+        put(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed % 2)])
         how = "diverged" if seed == 6 else "done"
-        store(folder, "b", seed, [50], how, of=of, epochs=[epoch(1, 40, 89.0 if seed == 5 else 32.0 + seed % 2)])
+        put(folder, "b", seed, [50], how, of=of, epochs=[epoch(1, 40, 89.0 if seed == 5 else 32.0 + seed % 2)])
     (v,) = decide.verdicts_of("made-up", "sample")
     assert v.n_of == (7, 5) and v.df == 6 + 4
     assert v.estimate == pytest.approx(32.4 - (30 + 3 / 7))
@@ -321,8 +321,8 @@ def test_an_arm_of_which_no_run_counts_decides_nothing(folder: Path, monkeypatch
     of = replace(MANY, comparisons=(BETTER,))
     declare(monkeypatch, of)
     for seed in range(5):
-        store(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
-        store(folder, "b", seed, [50], of=of, epochs=[epoch(1, 89, 89.0)])
+        put(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
+        put(folder, "b", seed, [50], of=of, epochs=[epoch(1, 89, 89.0)])
     (v,) = decide.verdicts_of("made-up", "sample")
     assert (v.outcome, v.text, v.outlook) == ("undecided", "no value yet; b: 5 of 5 never left guessing", "")
     assert v.sentence("b takes {}") == v.text
@@ -335,7 +335,7 @@ def test_times_are_compared_as_ratios(folder: Path) -> None:
     times = {"fast": (40.0, 50.0, 60.0, 45.0, 55.0), "slow": (90.0, 100.0, 110.0, 105.0, 115.0)}
     for arm, of_arm in times.items():
         for seed, time in enumerate(of_arm):
-            store(folder, arm, seed, crossing(time), "reached")
+            put(folder, arm, seed, crossing(time), "reached")
     (v,) = decide.verdicts_of("made-up", "sample")
     theirs = stats.ttest_ind(np.log(times["slow"]), np.log(times["fast"]), equal_var=False).confidence_interval()
     assert (v.low, v.high) == (pytest.approx(np.exp(theirs.low)), pytest.approx(np.exp(theirs.high)))
@@ -347,9 +347,9 @@ def test_times_are_compared_as_ratios(folder: Path) -> None:
 def test_a_run_that_was_stopped_early_gives_a_bound(folder: Path) -> None:
     """The slow arm of seed 3 took more than its 200 updates, still learning: the weakest pair is safe to state."""
     for seed in range(5):
-        store(folder, "fast", seed, crossing(40.0 + seed), "reached")
+        put(folder, "fast", seed, crossing(40.0 + seed), "reached")
         stopped = seed == 3
-        store(
+        put(
             folder,
             "slow",
             seed,
@@ -374,9 +374,9 @@ def test_the_upper_bound_is_the_other_way_round() -> None:
 def test_a_run_that_never_left_guessing_is_no_bound_where_others_arrive(folder: Path) -> None:
     for seed in range(6):
         of = replace(MADE_UP, seeds=tuple(range(6)))
-        store(folder, "fast", seed, crossing(40.0 + seed), "reached", of=of)
+        put(folder, "fast", seed, crossing(40.0 + seed), "reached", of=of)
         stuck = seed == 5
-        store(
+        put(
             folder,
             "slow",
             seed,
@@ -393,8 +393,8 @@ def test_a_run_that_never_left_guessing_is_no_bound_where_others_arrive(folder: 
 
 def test_where_no_run_of_an_arm_arrives_all_of_them_bound_it(folder: Path) -> None:
     for seed in range(5):
-        store(folder, "fast", seed, crossing(40.0 + seed), "reached")
-        store(folder, "slow", seed, [89.0] * 20, "censored")
+        put(folder, "fast", seed, crossing(40.0 + seed), "reached")
+        put(folder, "slow", seed, [89.0] * 20, "censored")
     (v,) = decide.verdicts_of("made-up", "sample")
     assert (v.bound, v.n, v.estimate, v.outside) == ("lower", 5, pytest.approx(200 / 44), ())
 
@@ -404,7 +404,7 @@ def test_where_both_arms_were_stopped_nothing_is_bounded(folder: Path) -> None:
     for seed in range(5):
         for arm, other in (("fast", 0), ("slow", 1)):
             stopped = seed == other
-            store(folder, arm, seed, [60.0] * 20 if stopped else crossing(40), "censored" if stopped else "reached")
+            put(folder, arm, seed, [60.0] * 20 if stopped else crossing(40), "censored" if stopped else "reached")
     (v,) = decide.verdicts_of("made-up", "sample")
     sentence = "neither fast nor slow reached the threshold with all seeds, so nothing bounds their ratio"
     assert (v.n, v.bound, v.status, v.text) == (5, "both", "undecided", sentence)
@@ -421,8 +421,8 @@ def test_verdicts_of_a_claim_are_sorted_by_scale(folder: Path, monkeypatch: pyte
     declare(monkeypatch, small, large)
     for of, factor in ((small, 2.0), (large, 3.0)):
         for seed in range(5):
-            store(folder, "fast", seed, crossing(40.0 + 3 * seed), of=of)
-            store(folder, "slow", seed, crossing(factor * (40.0 + 2 * seed)), of=of)
+            put(folder, "fast", seed, crossing(40.0 + 3 * seed), of=of)
+            put(folder, "slow", seed, crossing(factor * (40.0 + 2 * seed)), of=of)
     found = decide.verdicts("S9-a")
     assert [(v.scale, v.status) for v in found] == [("cifar10", "reproduced"), ("sample", "supported (proxy)")]
     assert decide.verdicts("S0-x") == [] and decide.planned("sample", "S9-a", "S9-z") == 2
@@ -432,7 +432,7 @@ def test_verdicts_of_a_claim_are_sorted_by_scale(folder: Path, monkeypatch: pyte
 
 def test_declarations_are_shown_with_their_verdicts(folder: Path) -> None:
     for arm, seed in itertools.product(("fast", "slow"), range(5)):
-        store(folder, arm, seed, crossing(40.0 + seed))
+        put(folder, arm, seed, crossing(40.0 + seed))
     assert decide.verdicts_of("made-up", "sample")[0].declared == ""
     (folder / "DECLARED.toml").write_text('[declared]\n"made-up/sample" = "abc1234"\n')
     store.forget()

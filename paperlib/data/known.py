@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 TRAIN_IMAGES = {"sample": 10_000, "photos": 3_200, "cifar10": 50_000, "tinyimagenet": 100_000}
 """Training images of each data set, also where it is not here to be counted."""
 

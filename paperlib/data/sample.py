@@ -11,10 +11,11 @@ from torch import Tensor
 
 from paperlib.data import readers
 from paperlib.data.images import DataChecksumError, DataMissingError, Dataset
-from paperlib.data.known import FINGERPRINTS, REPOSITORY, TITLES
+from paperlib.data.known import FINGERPRINTS, TITLES
 from paperlib.data.readers import interleaved, read_idx
+from paperlib.files import ROOT
 
-SAMPLE = REPOSITORY / "data" / "sample"
+SAMPLE = ROOT / "data" / "sample"
 """The embedded data; ``data/README.md`` says where it comes from."""
 
 FASHION_CLASSES = (

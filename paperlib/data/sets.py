@@ -10,15 +10,16 @@ import torch
 
 from paperlib.data import cache, readers, sample
 from paperlib.data.images import DataError, DataMissingError, Dataset
-from paperlib.data.known import FINGERPRINTS, KNOWN, REPOSITORY, TITLES
+from paperlib.data.known import FINGERPRINTS, KNOWN, TITLES
 from paperlib.data.sample import load_photos, load_sample
+from paperlib.files import ROOT
 
 logger = logging.getLogger(__name__)
 
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of the user's own data sets: the argument, else PAPERLIB_DATA, else ``data/cache``."""
-    return Path(root or os.environ.get("PAPERLIB_DATA") or REPOSITORY / "data" / "cache").expanduser()
+    return Path(root or os.environ.get("PAPERLIB_DATA") or ROOT / "data" / "cache").expanduser()
 
 
 def where(name: str, root: str | Path | None = None) -> list[Path]:

@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from cycler import cycler
-from IPython.display import display
 from matplotlib.figure import Figure
 
 PALETTE = sns.color_palette("colorblind").as_hex()
@@ -51,6 +50,7 @@ def use_style() -> None:
 
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in a notebook with a text for those who cannot see it, and close it."""
+    from IPython.display import display
 
     display(Picture(figure, alt))
     plt.close(figure)
