@@ -115,7 +115,8 @@ def train_declared(
 ) -> str | None:
     """Train one declared run in this process, or in this rank of a job of torchrun; gives its seed and how it ended.
 
-    Without a ``seed`` it is the first that is planned. A job of several processes shares out every batch among pairs of ``towers``; None in all of them but the first.
+    Without a ``seed`` it is the first that is planned. A job of several processes shares out every batch among pairs of
+    ``towers``; None in all of them but the first.
     The run, its directory and its record are those of :func:`run`; ``say`` is told where they are. ``smoke`` seconds
     train without keeping anything, and tell the speed instead. ``compiled``: see
     :func:`paperlib.nets.lrn_cpu.use_compiler`.
