@@ -60,7 +60,7 @@ MARKS = {
 """Scale -> its colour and mark; of one comparison the first of them stands on top."""
 COLUMNS = [
     "section", "setting", "experiment", "a", "b", "metric", "claims", "scale", "proxy", "n", "enough",
-    "smallest_effect", "estimate", "low", "high", "bound", "outcome",
+    "smallest_effect", "at_least", "estimate", "low", "high", "bound", "outcome",
 ]  # fmt: skip
 
 
@@ -112,16 +112,20 @@ def lines(*sections: str, ratios: bool = False) -> pd.DataFrame:
 
 
 def verdict_on(experiment: Experiment, c: Comparison) -> Verdict | None:
-    """The verdict on one comparison, None where its arms have no records."""
-    return next((v for v in decide.verdicts_of(experiment.name, experiment.scale) if v.comparison == c), None)
+    """The verdict on one comparison; None where its arms have no records, or none with the metric."""
+    for v in decide.verdicts_of(experiment.name, experiment.scale):
+        if v.comparison == c and (v.has_value or v.bound or v.outside):
+            return v
+    return None
 
 
 def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
     """What is drawn of a verdict, and what is written beside it."""
     c = v.comparison
+    at_least = c.target if c.question == "at least" else math.nan
     served = ", ".join(dict.fromkeys(other.claim for other in asked if other.claim))
     return (
-        v.experiment, c.a, c.b, c.metric, served, v.scale, v.proxy, v.n, v.n >= v.fewest, c.smallest_effect,
+        v.experiment, c.a, c.b, c.metric, served, v.scale, v.proxy, v.n, v.n >= v.fewest, c.smallest_effect, at_least,
         v.estimate, v.low, v.high, v.bound, v.outcome,
     )  # fmt: skip
 
@@ -132,12 +136,13 @@ def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Kind:
-    """Differences of errors, or ratios of times: no effect is ``null``, the picture has room from ``least`` to ``most``.
+    """Differences of errors, or ratios of times: ``null`` is no effect, the axis goes from ``least`` to ``most`` at most.
 
     What reaches beyond has an arrow at the edge; an estimate that does is written out.
     """
 
     what: str
+    better: str
     unit: str
     null: float
     least: float
@@ -158,8 +163,11 @@ class Kind:
         return max(low, self.least), min(high, self.most)
 
 
-ERROR = Kind("errors", "points of error; positive: the first is better", 0.0, -4.0, 6.0)
-TIME = Kind("times", "updates of the second / updates of the first; above 1: the first is faster", 1.0, 0.2, 10.0, True)
+ERROR = Kind("errors", "the first is better", "points of error; positive: the first is better", 0.0, -4.0, 6.0)
+TIME = Kind(
+    "times", "the first is faster", "updates of the second / updates of the first; above 1: the first is faster",
+    1.0, 0.2, 10.0, log=True,
+)  # fmt: skip
 
 
 def forest(*sections: str) -> Drawing:
@@ -194,7 +202,7 @@ def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:
     figure, panels = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axes, column in zip(panels[0], columns, strict=True):
         draw_column(axes, column, kind, kind.shown(frame), max(c.height for c in columns))
-    title = textwrap.fill(conclusion(frame, where), 100 if len(columns) > 1 else 80)
+    title = textwrap.fill(conclusion(frame, kind, where), 125 if len(columns) > 1 else 100)
     figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
     legend(figure, frame, kind)
     return Drawing(figure, frame.round(4), alt_text(frame, kind, where))
@@ -248,7 +256,8 @@ class Column:
 def label(row: Any, short: bool = False) -> str:
     """ "a v. b", or what a metric of one arm compares."""
     if row.b:
-        return f"v. {row.b}" if short and row.a == "baseline" else f"{row.a} v. {row.b}"
+        size = "" if math.isnan(row.at_least) else f" (≥ {row.at_least:g}?)"
+        return (f"v. {row.b}" if short and row.a == "baseline" else f"{row.a} v. {row.b}") + size
     return f"{row.a}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
 
 
@@ -283,7 +292,7 @@ OUTCOME_COLOURS = {"holds": "#111111", "contradicted": PALETTE[3], "no effect": 
 def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, float]) -> None:
     """One comparison at one scale: its zone without interest, interval, estimate (hollow with too few seeds), word."""
     colour, mark = MARKS[row.scale]
-    axes.annotate(row.outcome, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
+    axes.annotate(row.outcome, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
                   color=OUTCOME_COLOURS[row.outcome], annotation_clip=False)  # fmt: skip
     if math.isnan(row.estimate):
         text = "no bound: neither got there" if row.bound else "no value: no run counts"
@@ -339,10 +348,11 @@ def in_scales(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 # In words
 
 
-def conclusion(frame: pd.DataFrame, where: str) -> str:
+def conclusion(frame: pd.DataFrame, kind: Kind, where: str) -> str:
     """How many comparisons came out in which way."""
     words = {
-        "holds": ("holds (the first is better)", "hold (the first is better)"), "contradicted": ("is contradicted", "are contradicted"),
+        "holds": (f"holds ({kind.better})", f"hold ({kind.better})"),
+        "contradicted": ("is contradicted", "are contradicted"),
         "no effect": ("shows no effect of interest", "show no effect of interest"),
         "undecided": ("is undecided", "are undecided"),
     }  # fmt: skip
@@ -353,7 +363,7 @@ def conclusion(frame: pd.DataFrame, where: str) -> str:
 
 def alt_text(frame: pd.DataFrame, kind: Kind, where: str) -> str:
     """The counts, then each comparison that holds or is contradicted, with its estimate."""
-    parts = [f"Forest plot of comparisons of {kind.what}. {conclusion(frame, where)}"]
+    parts = [f"Forest plot of comparisons of {kind.what}. {conclusion(frame, kind, where)}"]
     for outcome, word in (("holds", "Holds"), ("contradicted", "Contradicted")):
         found = [in_words(row) for row in frame[frame["outcome"] == outcome].itertuples()]
         parts += [f"{word}: {'; '.join(found)}"] if found else []
