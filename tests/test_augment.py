@@ -24,7 +24,6 @@ from paperlib.data.augment import (
     colour_shift,
     crop,
     mirror,
-    mirror_vertical,
     positions,
     ten_views,
 )
@@ -88,9 +87,7 @@ def test_mirrors_are_those_of_a_loop(batch, random):
     flags = [random.random() < 0.5 for _ in images]
     pairs = list(zip(images.numpy(), flags, strict=True))
     left_right = np.stack([np.stack([np.fliplr(plane) if flag else plane for plane in x]) for x, flag in pairs])
-    up_down = np.stack([np.stack([np.flipud(plane) if flag else plane for plane in x]) for x, flag in pairs])
     assert np.array_equal(mirror(images, torch.tensor(flags)).numpy(), left_right)
-    assert np.array_equal(mirror_vertical(images, torch.tensor(flags)).numpy(), up_down)
 
 
 @given(batches())

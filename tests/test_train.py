@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import itertools
 import json
 import math
 import os
@@ -270,46 +269,6 @@ def test_test_errors_in_one_and_ten_views() -> None:
     assert 0 <= ten["top5_error"] < ten["top1_error"] and one["top5_error"] < one["top1_error"]
     assert not records.of_kind(fit(tiny.plain(epochs=2)), "test")
     assert not records.of_kind(fit(tiny.everything(epochs=2, threshold=100.0)), "test")
-
-
-@pytest.mark.parametrize("window", [4, 6, 0])
-def test_a_longer_run_begins_where_the_shorter_one_ended(window: int, tmp_path: Path) -> None:
-    """Bit for bit what it gives alone, windows across the seam and all; and only the rest is trained."""
-    short, long = (tiny.everything(epochs=n, window=window) for n in (2, 3))
-    before = fit(short, tmp_path / short.id)
-    updates = itertools.count()
-    mine = fit(long, tmp_path / long.id, keep_going=lambda: next(updates) >= 0)
-    alone = fit(long, tmp_path / "elsewhere" / long.id)
-    assert records.comparable(mine) == records.comparable(alone) and mine[0]["begun_as"] == short.id
-    assert next(updates) == records.of_kind(mine, "end")[0]["steps"] - records.of_kind(before, "end")[0]["steps"]
-    assert records.read_record(tmp_path / long.id / "record.jsonl") == mine
-
-
-@pytest.mark.parametrize("more", [1, 5, 9])
-def test_a_deleted_record_begins_with_the_shorter_run_and_not_with_old_checkpoints(more: int, tmp_path: Path) -> None:
-    """The record made of the shorter one's lines is another than the one that those knew."""
-    short, long = tiny.everything(epochs=2), tiny.everything(epochs=4)
-    fit(short, tmp_path / short.id)
-    with pytest.raises(loop.Interrupted):
-        fit(long, tmp_path / long.id, keep_going=tiny.for_updates(more))
-    (tmp_path / long.id / "record.jsonl").unlink()
-    updates = itertools.count()
-    mine = fit(long, tmp_path / long.id, keep_going=lambda: next(updates) >= 0)
-    assert records.read_record(tmp_path / long.id / "record.jsonl") == mine
-    assert records.comparable(mine) == records.comparable(fit(long)) and next(updates) == 12
-
-
-def test_a_run_begins_with_no_other_than_a_shorter_one_that_ended(tmp_path: Path) -> None:
-    long = tiny.plain(epochs=4)
-    others = [tiny.plain(epochs=2, seed=1), tiny.plain(epochs=5), tiny.plain(epochs=3)]
-    for other in others[:2]:
-        fit(other, tmp_path / other.id)
-    with pytest.raises(loop.Interrupted):
-        fit(others[2], tmp_path / others[2].id, keep_going=tiny.for_updates(7))
-    assert journal.shorter(long, tmp_path / long.id) is None
-    shortest = tiny.plain(epochs=1)
-    fit(shortest, tmp_path / shortest.id)
-    assert journal.shorter(long, tmp_path / long.id) == tmp_path / shortest.id
 
 
 def test_errors_on_the_training_images_where_they_are_asked_for() -> None:

@@ -34,14 +34,15 @@ TIERS: dict[str, list[tuple[str, str]]] = {
     "sample": [
         (name, "sample")
         for name in ("towers", "lrn", "pool", "augment", "dropout", "update", "depth", "order", "mirrors",
-                     "pool-as-run", "dropout-form", "overfit-pool", "converge", "readings")
+                     "pool-as-run", "dropout-form", "overfit-pool")
     ],
+    "sample-more": [("converge", "sample"), ("readings", "sample")],
     "1": [
         (name, "cifar10")
         for name in ("net", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "lrn-vgg")
     ],
     "ensembles": [("ensemble", "cifar10")],
-    "2": [("relu", "cifar10"), ("long", "cifar10"), ("relu-19pct", "cifar10")],
+    "2": [("relu", "cifar10"), ("relu-others", "cifar10"), ("long", "cifar10"), ("relu-19pct", "cifar10")],
     "3": [(name, "cifar10") for name in ("towers", "mirrors", "pool-as-run", "readings")],
 }  # fmt: skip
 """The order of shared/EVIDENCE.md. The arm "one tower" of tier 1 comes with "order"."""

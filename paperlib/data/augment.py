@@ -45,11 +45,6 @@ def mirror(images: Tensor, flags: Tensor) -> Tensor:
     return torch.where(flags[:, None, None, None], images.flip(-1), images)
 
 
-def mirror_vertical(images: Tensor, flags: Tensor) -> Tensor:
-    """Images (B, C, H, W) with top and bottom exchanged where ``flags`` (B,) is true; the paper does not do this."""
-    return torch.where(flags[:, None, None, None], images.flip(-2), images)
-
-
 def ten_views(images: Tensor, size: int) -> Tensor:
     """Section 4.1: four corners and the centre of images (B, C, H, W), then their mirrors: (10, B, C, size, size).
 

@@ -136,7 +136,7 @@ def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Kind:
-    """Differences of errors, or ratios of times: ``null`` is no effect, the axis goes from ``least`` to ``most`` at most.
+    """Differences of errors, or ratios of times: ``null`` is no effect, an axis has ``least`` to ``most`` at most.
 
     What reaches beyond has an arrow at the edge; an estimate that does is written out.
     """
@@ -155,9 +155,9 @@ class Kind:
 
     def shown(self, frame: pd.DataFrame) -> tuple[float, float]:
         """The ends of the axis: all that is drawn, as far as there is room."""
-        zones = [end for delta in frame["smallest_effect"] for end in self.zone(delta)]
-        ends = pd.concat([frame[["estimate", "low", "high"]].stack(), pd.Series(zones)])
-        low, high = float(ends.min()), float(ends.max())
+        ends = [end for delta in frame["smallest_effect"] for end in self.zone(delta)]
+        ends += [end for column in ("estimate", "low", "high") for end in frame[column].dropna()]
+        low, high = min(ends), max(ends)
         margin = (high / low) ** 0.04 if self.log else 0.04 * (high - low)
         low, high = (low / margin, high * margin) if self.log else (low - margin, high + margin)
         return max(low, self.least), min(high, self.most)

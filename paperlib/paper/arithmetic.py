@@ -133,11 +133,6 @@ def one_gpu() -> tuple[Layer, ...]:
     return net(kernels=facts.ONE_GPU_KERNELS, groups=UNGROUPED)
 
 
-def pooled_2x2_as_run() -> tuple[Layer, ...]:
-    """Run #147 of the 2012 source: 2x2 pools, and conv2 padded by 1 and conv5 by 0 to come back to 13 and 6."""
-    return net(pool=facts.POOLING_COMPARED, pads=(0, 1, 1, 1, 0))
-
-
 def one_weird_trick() -> tuple[Layer, ...]:
     """The one-column net of 2014 (torchvision's "alexnet"): 64-192-384-256-256, conv1 padded by 2, rounded down."""
     return net(kernels=(64, 192, 384, 256, 256), groups=UNGROUPED, pads=(2, 2, 1, 1, 1), ceil=False)

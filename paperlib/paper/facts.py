@@ -68,9 +68,6 @@ SMALL_SETS = (
 )
 """Three of the sets that section 1 names when it speaks of "tens of thousands of images"; the paper gives no counts."""
 
-MNIST_ERROR_BOUND = 0.3
-"""Section 1: the best error on MNIST of the time is below this, per cent, and close to that of people."""
-
 IMAGENET = LabelledSet("ImageNet", 15_000_000, False, "section 1, 'over'")
 """All of ImageNet, as section 1 states it."""
 
@@ -209,10 +206,6 @@ class Figure1:
 FIGURE1 = Figure1(layers=4, training_error=25.0, times_faster=6.0)
 """Section 3.1. The net is not specified further, and no configuration of the 2012 source uses tanh."""
 
-CIFAR_LRN = (13.0, 11.0)
-"""Section 3.3: CIFAR-10 test error of a four-layer net without and with normalisation, per cent."""
-
-
 # --- section 4: against overfitting -----------------------------------------------------------------------
 
 
@@ -222,17 +215,11 @@ LABEL_BITS = 10
 AUGMENTATION_FACTOR = 2048
 """Section 4.1: crops and mirrors make the training set larger by this factor."""
 
-TEST_VIEWS = 10
-"""Section 4.1: four corners and the centre, each also mirrored."""
-
 COLOUR_STD = 0.1
 """Section 4.1: standard deviation of the alpha_i of the colour noise."""
 
 DROPOUT = 0.5
 """Section 4.2: probability with which a hidden unit of the first two fully connected layers is set to zero."""
-
-DROPOUT_COST = 2.0
-"""Section 4.2: dropout multiplies the iterations to convergence by roughly this."""
 
 RGB_EIGENVALUES = (0.2175, 0.0188, 0.0045)
 """Not in the paper: eigenvalues of the RGB covariance of ImageNet pixels on a 0-1 scale (fb.resnet.torch)."""
@@ -318,12 +305,6 @@ TABLE2 = (
 CENTRE_VIEW = (39.0, 18.3)
 """Footnote 5: ILSVRC-2010 test errors of the net of Table 1 without the ten views, top-1 and top-5."""
 
-FALL_2009 = (67.4, 40.9)
-"""Section 6: Fall 2009 release (10,184 classes, 8.9 million images), net with a sixth convolution; own split."""
-
-FALL_2009_BEFORE = (78.1, 60.9)
-"""Section 6: the best published result on it before."""
-
 VALIDATION_TEST_BOUND = 0.1
 """Section 6: validation and test errors are said to differ by no more than this, percentage points."""
 
@@ -351,10 +332,6 @@ GAINS = (
     Gain("S4.1-g", "4.1", "colour noise ('by over 1 %')", 1.0, None, "", ""),
 )
 """The ablations with a size in the text. The first three are differences between single runs."""
-
-MIDDLE_LAYER_COST = 2.0
-"""Section 7: top-1 error rises by about so much when any middle layer is removed, percentage points."""
-
 
 # --- the run notes of 2012 --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 
 from paperlib import files
 from paperlib.errors import PaperlibError
-from paperlib.training import checkpoints, records, runs, towers
+from paperlib.training import checkpoints, records, towers
 from paperlib.training.optim import PaperSGD
 from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
@@ -61,16 +61,6 @@ class State:
     def from_json(cls, data: Line) -> State:
         sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
         return cls(**{**data, **sums})
-
-
-def shorter(run: Run, directory: Path) -> Path | None:
-    """The folder beside ``directory`` of the longest finished run that is ``run`` but for having fewer epochs."""
-    for epochs in range(run.stop.epochs - 1, 0, -1):
-        path = runs.record_path(directory.parent, replace(run, stop=replace(run.stop, epochs=epochs)).id)
-        status = records.status(records.read_record(path)) if records.begun(path) else "unfinished"
-        if status != "unfinished":
-            return path.parent if status in ("done", "censored") else None
-    return None
 
 
 class Journal:
@@ -133,26 +123,6 @@ class Journal:
                 f"({str(lines[0].get('id'))[:12]}, not {self.run.id[:12]}); use another folder"
             )
         return lines
-
-    def begin_with_shorter(self) -> None:
-        """Begin where the same run of fewer epochs ended, if that stands beside this one and this has not begun.
-
-        Its updates are the first ones of this run, bit for bit: nothing in them depends on how many are to come.
-        """
-        if self.directory is None or records.begun(self.path) or (folder := shorter(self.run, self.directory)) is None:
-            return
-        first, *lines = records.read_record(folder / "record.jsonl")
-        steps = records.of_kind(lines, "end")[-1]["steps"]  # the one before it would not fit the lines
-        found = checkpoints.load_checkpoint(folder, folder.name, lambda step, state: step == steps)
-        if found is None or first.get("start_weights") != self.first.get("start_weights"):
-            return
-        step, tensors, saved = found
-        so_far = [line for line in lines if line["kind"] in ("window", "epoch")]
-        lines = [self.first | {"begun_as": folder.name, "begun_with": first["code"]}, *so_far]
-        checkpoints.drop_checkpoints(self.directory, after=-1)  # of a record that was deleted: they know another one
-        self.rewrite("".join(json.dumps(line) + "\n" for line in lines).encode())
-        saved |= {"ended": "", "record_bytes": self.size()}
-        checkpoints.save_checkpoint(self.directory, self.run.id, step, tensors, saved)
 
     def __exit__(self, *_: object) -> None:
         if self.directory is not None:

@@ -125,7 +125,6 @@ def fit(
                 )
             return Trained(net, journal.lines)
         loop = Loop(run, data, device)
-        journal.begin_with_shorter()
         state = journal.restore(loop.net, loop.optimiser)
         if run.start and not topology.same(state.step):  # rank 0 alone has the checkpoint
             take_over(loop.net, start or other(run.start), run)

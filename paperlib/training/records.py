@@ -127,7 +127,7 @@ def status(lines: list[Line]) -> str:
 
 
 PROVENANCE = {
-    "started", "seconds", "env", "code", "begun_as", "begun_with", "processes", "compiled", "device", "start_weights",
+    "started", "seconds", "env", "code", "processes", "compiled", "device", "start_weights",
 }  # fmt: skip
 """Fields of a record that say when, where and how it was made, and may differ where it was made twice."""
 
