@@ -26,7 +26,7 @@ from paperlib.experiments import declared, form, relu
 from paperlib.experiments import declared as experiments_declared
 from paperlib.figures import figure1, style
 from paperlib.figures.style import markdown_table, scale_name
-from paperlib.training import loop, records
+from paperlib.training import loop
 
 
 def setup() -> None:
