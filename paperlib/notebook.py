@@ -22,11 +22,11 @@ from paperlib.errors import PaperlibError
 from paperlib.evidence import claims, decide, metrics, store
 from paperlib.evidence import rates as evidence_rates
 from paperlib.evidence.verdict import Verdict
-from paperlib.experiments import declared, form
+from paperlib.experiments import declared, form, relu
 from paperlib.experiments import declared as experiments_declared
 from paperlib.figures import figure1, style
 from paperlib.figures.style import markdown_table, scale_name
-from paperlib.training import loop, records
+from paperlib.training import loop
 
 
 def setup() -> None:
@@ -165,8 +165,8 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     lines = [f"*estimate*: {'; '.join(words)}."]
     if any(v.comparison.question == "direction" for v in found):
         lines.append(
-            "*which way?*: only the sign is asked for; *supported* is the direction in brackets, *contradicted* the "
-            "other one, claim or no claim."
+            "*which way?*: the verdict asks whether the whole interval lies on one side; *supported* is the side on "
+            "which the first arm is better."
         )
     if any(v.comparison.question != "direction" and v.proxy for v in found):
         lines.append("A proxy can decide a direction, never a size.")
@@ -196,42 +196,34 @@ def _ratio_table(name: str, scale: str) -> list[Verdict]:
     return found
 
 
-def say_of_the_baseline() -> None:
-    """How the five runs of the baseline that most experiments on the sample share compare with others of its recipe.
-
-    Nothing where no others are recorded (experiment "ensemble", whose first five nets are the baseline's).
-    """
-    own, *others = [
-        records.of_kind(lines, "ensemble")[0]["mean_top1_error"]
-        for _, _, lines in store.records_of("ensemble", "sample")
-    ] or [math.nan]
-    if not others:
-        return
-    mean = sum(others) / len(others)
-    luck, looks = ("unlucky", "less") if own > mean else ("lucky", "more")
-    say(
-        f"On the sample, *baseline* is the same five runs in most experiments. Their mean error is {own:.2f} % in ten "
-        f"views, that of the {5 * len(others)} other nets of the very same recipe that notebook 10 averages "
-        f"{mean:.2f} % (the centre view, which the tables show, is not recorded of those). So the five seem to be "
-        f"{luck}, and a change that is compared with them may look {looks} harmful than it is, by about the difference."
-    )
-
-
 def rate_table(scale: str) -> None:
-    """The recorded sweep of Figure 1: last running training error (%) of each learning rate, the chosen one bold."""
+    """The recorded sweep of Figure 1: the score of each learning rate, the chosen one bold.
+
+    The score is the last running training error (%), or the updates to the threshold of an arm that is tried until it
+    gets there.
+    """
     swept, chosen = evidence_rates.swept(scale), evidence_rates.chosen_rates(scale)
-    rates = sorted({rate for errors in swept.values() for rate in errors})
+    if not swept:
+        say(f"*No sweep of the learning rates of Figure 1 is recorded at scale {scale} yet.*")
+        return
+    rates = sorted({rate for scores in swept.values() for rate in scores})
+    timed = {arm for arm in swept if arm.split("/")[1] in relu.OVER_ITS_OWN_HORIZON[scale]}
 
     def cell(arm: str, rate: float) -> str:
-        if rate not in swept[arm]:
+        score = swept[arm].get(rate)
+        if score is None:
             return ""
-        text = "diverged" if math.isnan(swept[arm][rate]) else f"{swept[arm][rate]:.1f}"
+        if math.isnan(score):
+            return "never" if arm in timed else "diverged"
+        text = f"{score:.0f}" if arm in timed else f"{score:.1f}"
         return f"**{text}**" if rate == chosen[arm] else text
 
-    epochs = form.SWEEP_STOPS[scale].epochs
+    what = [f"running training error (%) after {form.SWEEP_STOPS[scale].epochs} epochs"] if timed < {*swept} else []
+    if timed:
+        what.append(f"updates to {relu.UNIT_STOPS[scale].threshold:g} % training error ({', '.join(sorted(timed))})")
     say(
-        f"Running training error (%) after {epochs} epochs by learning rate, one seed, "
-        f"{style.SCALE_NAMES[scale]}; bold: the rate that was chosen, blank: not tried:\n\n"
+        f"Sweep of learning rates, {style.SCALE_NAMES[scale]}, one seed: {', or '.join(what)}. "
+        "Bold: the rate that was chosen; blank: not tried.\n\n"
         + markdown_table(
             ("arm", *(f"{rate:g}" for rate in rates)), [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]
         )

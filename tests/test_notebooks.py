@@ -547,25 +547,6 @@ def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converg
     assert " | 2 | 15.00 | 10.00, 20.00 |\n" in said[0] and said[0].endswith(" | 2 | – | 5.00, – |")
 
 
-@pytest.mark.parametrize(
-    ("others", "words"), [(21.0, "be unlucky, and a change"), (24.0, "be lucky, and a change"), (None, "")]
-)
-def test_luck_of_the_baseline(others: float | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    means = [22.5] + ([] if others is None else [others, others + 1])
-    made = [("five nets", n, [{"kind": "ensemble", "mean_top1_error": mean}]) for n, mean in enumerate(means)]
-    said: list[str] = []
-    monkeypatch.setattr(store, "records_of", lambda name, scale: made)
-    monkeypatch.setattr(notebook, "say", said.append)
-    notebook.say_of_the_baseline()
-    assert len(said) == (others is not None) and all(words in text for text in said)
-    for text in said:
-        assert (
-            "22.50 %" in text
-            and f"10 other nets of the very same recipe that notebook 10 averages {others + 0.5:.2f} %" in text
-        )
-        assert ("less harmful" in text) == ("unlucky" in text) and ("more harmful" in text) == ("unlucky" not in text)
-
-
 def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
     """Only the sentences that apply, and the sign as the estimates have it: the first arm is better above 0."""
     times, points, alone = (

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from paperlib.data import known
 from paperlib.evidence import decide, metrics, store
+from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import relu
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.paper import facts
@@ -80,7 +81,7 @@ def fig1(scale: str = "cifar10") -> Drawing:
     panels[1].set_ylabel("")
     counts = frame.groupby("arm")["seed"].nunique()
     figure.suptitle(
-        f"Four-layer net on {SCALE_NAMES[scale]}, no regularisation; one line a seed", x=0.01, ha="left", fontsize=11
+        f"Four-layer net on {SCALE_NAMES[scale]}, no regularisation; one line per seed", x=0.01, ha="left", fontsize=11
     )
     alt = (
         f"Training error against epochs on {SCALE_NAMES[scale]}. "
@@ -90,9 +91,14 @@ def fig1(scale: str = "cifar10") -> Drawing:
     return Drawing(figure, frame.round(4), alt)
 
 
+def of_relu(scale: str) -> list[Verdict]:
+    """The verdicts on Figure 1 and on today's setting of it."""
+    return [v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)]
+
+
 def ratio_text(scale: str, setting: str) -> str:
     """ "tanh takes x times as long (low to high), n = 3", from the records."""
-    for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
+    for v in of_relu(scale):
         if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
             return f"{v.sentence('tanh takes {}').replace(' times', '×')}, n = {v.seeds}"
     return "no pair of runs recorded"
@@ -107,8 +113,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
     }  # fmt: skip
     found = {
         v.comparison.a.split("/")[0]: v
-        for name in ("relu", "relu-others", "relu-parts")
-        for v in decide.verdicts_of(name, scale)
+        for v in [*of_relu(scale), *decide.verdicts_of("relu-parts", scale)]
         if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
     }
     shown = [(s, found[s]) for s in settings if s in found]

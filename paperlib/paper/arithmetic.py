@@ -332,7 +332,7 @@ def order_of_gains() -> Outcome:
 
 
 def memory() -> Outcome:
-    """S3.2-a: does the net fit into 3 GB? Numbers of 4 bytes, batch of 128, no workspace."""
+    """S3.2-a: does the net fit into 3 GB (of 2³⁰ bytes)? Numbers of 4 bytes, batch of 128, no workspace."""
     layers, batch = two_towers(), facts.OPTIMISER.batch_size
     normalised = sum(
         layer.units for layer, conv in zip(layers, facts.CONVS, strict=False) if conv.normalised
@@ -340,12 +340,12 @@ def memory() -> Outcome:
     pooled = sum(after.inputs for after, conv in zip(layers[1:], facts.CONVS, strict=False) if conv.pooled)
     activations = 4 * batch * (2 * (unit_count(layers) + normalised + pooled) + layers[0].inputs)
     weights = 4 * 3 * parameter_count(layers)
-    total = (activations + weights) / 1e9
+    total, card = (activations + weights) / 1e9, facts.GPU_MEMORY_GB * 2**30 / 1e9
     return Outcome(
         f"{total:.1f} GB",
         "estimate",
         f"Activations with their gradients {activations / 1e9:.2f} GB (batch of {batch}), weights with gradients and "
-        f"velocities {weights / 1e9:.2f} GB: {total:.1f} of {facts.GPU_MEMORY_GB} GB before any workspace.",
+        f"velocities {weights / 1e9:.2f} GB: {total:.2f} of the card's {card:.2f} · 10⁹ bytes, before any workspace.",
     )
 
 
