@@ -165,8 +165,8 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     lines = [f"*estimate*: {'; '.join(words)}."]
     if any(v.comparison.question == "direction" for v in found):
         lines.append(
-            "*which way?*: only the sign is asked for; *supported* is the direction in brackets, *contradicted* the "
-            "other one, claim or no claim."
+            "*which way?*: the verdict asks whether the whole interval lies on one side; *supported* is the side on "
+            "which the first arm is better."
         )
     if any(v.comparison.question != "direction" and v.proxy for v in found):
         lines.append("A proxy can decide a direction, never a size.")
