@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -36,7 +37,7 @@ def stall() -> Drawing:
     frame = pd.DataFrame(rows, columns=columns)
     guessing = math.log(experiment.sizes.classes)
     there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
-    figure, panels = plt.subplots(1, len(there), figsize=(4.4 * len(there) + 1, 3.6), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(there), figsize=(2.9 * len(there) + 0.7, 3.8), sharey=True, squeeze=False)
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
         for colour, (reading, name) in zip((PALETTE[0], PALETTE[1]), READING.items(), strict=True):
             here = frame[frame["arm"] == reading + ending]
@@ -47,10 +48,10 @@ def stall() -> Drawing:
         axes.axhline(guessing, color="#555555", lw=0.8)
         axes.annotate("guessing", (0, guessing), xycoords=("axes fraction", "data"), xytext=(4, -12),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
-        axes.set(xlabel="updates", title=title, ylim=(guessing - 0.45, guessing + 0.3))
-        axes.legend(loc="lower left", fontsize=9)
+        axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
+        axes.legend(loc="lower left", fontsize=8.5)
     panels[0][0].set_ylabel("running training loss (nats)")
-    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line a seed; σ: of conv3 to conv5 in the full net"
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line per seed; σ: of conv3 to conv5 in the full net"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
@@ -132,7 +133,7 @@ def overfit() -> Drawing:
             axes.plot(of_arm[column], ys, mark, color=colour, ms=4.5, label=name if y == 0 else None)
     axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(arms) - 0.5, -0.5))
     axes.set_yticks(range(len(arms)), arms)
-    axes.set_title(f"{experiment.stop.train_images} training images, {SCALE_NAMES[experiment.scale]}; a line a seed")
+    axes.set_title(f"{experiment.stop.train_images} training images, {SCALE_NAMES[experiment.scale]}; one line per seed")
     axes.legend(loc="upper left")
     means = frame.groupby("arm", sort=False)[["fit_error", "test_error"]].mean()
     alt = "Mean errors on the training images and on the test images: " + "; ".join(
