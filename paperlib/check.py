@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from paperlib.errors import PaperlibError
 
@@ -49,12 +50,11 @@ def passed(checks: Iterable[Check]) -> bool:
     return all(c.ok is not False for c in checks)
 
 
-def python_version(version: tuple[int, int, int] | None = None) -> Check:
+def python_version(version: str | None = None) -> Check:
     """The interpreter's version (``version`` instead of the running one's)."""
-    major, minor, patch = version or (int(part.rstrip("+")) for part in platform.python_version_tuple())
+    found = (version or platform.python_version()).rstrip("+")  # "3.14.0rc1+" is built from sources after 3.14.0rc1
     needed = ".".join(map(str, OLDEST_PYTHON))
-    found = f"{major}.{minor}.{patch}"
-    return Check((major, minor) >= OLDEST_PYTHON, "Python", f"{found} (needs {needed} or newer)")
+    return Check(Version(found).release >= OLDEST_PYTHON, "Python", f"{found} (needs {needed} or newer)")
 
 
 def package_versions(distribution: str = DISTRIBUTION) -> Check:

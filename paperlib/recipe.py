@@ -6,16 +6,20 @@ table of readings in ``paperlib.paper.facts.READINGS``. An ablation is ``recipe.
 one dotted field, never a subclass.
 
 A recipe says *what* is trained; how large it is stands in :class:`Sizes`, and when it ends in :class:`Stop`.
+Values are checked wherever one of these is made: by its constructor, ``replace``, ``but`` or from plain data.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
+import math
 import types
 import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from paperlib.errors import PaperlibError
 
@@ -23,12 +27,30 @@ T = typing.TypeVar("T")
 
 
 class RecipeError(PaperlibError):
-    """A recipe names a field or a value that does not exist."""
+    """A recipe names a field or a value that does not exist, or one that would be ignored."""
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
+class Checked:
+    """A dataclass whose values are checked, and brought into their field's type, whenever one is made.
+
+    ``part`` is how error messages call it: "model" for the field "model.lrn".
+    """
+
+    part: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        kind: type = type(self)
+        for f in fields(self):
+            value = _checked(f"{self.part}.{f.name}", _hints(kind)[f.name], getattr(self, f.name))
+            object.__setattr__(self, f.name, value)  # frozen from here on
+
+
+@dataclass(frozen=True)
+class ModelRecipe(Checked):
     """The net: architecture, nonlinearity, normalisation, pooling, initial values, dropout."""
+
+    part = "model"
 
     net: str = "two_tower"  # two_tower | one_tower | 80sec | 19pct | (small ones of models.py)
     activation: str = "relu"  # relu | tanh | scaled_tanh | sigmoid
@@ -53,8 +75,10 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True)
-class AugmentRecipe:
+class AugmentRecipe(Checked):
     """What happens to an image on its way into the net."""
+
+    part = "augment"
 
     pixels: str = "centred"  # centred (0-255 minus the mean image) | standardised (zero mean, unit variance)
     crop: bool = True
@@ -70,8 +94,10 @@ class AugmentRecipe:
 
 
 @dataclass(frozen=True)
-class OptimRecipe:
+class OptimRecipe(Checked):
     """Section 5: stochastic gradient descent with momentum, and its schedule."""
+
+    part = "optim"
 
     lr: float = 0.01
     momentum: float = 0.9
@@ -85,10 +111,20 @@ class OptimRecipe:
     patience: int = 3  # epochs without a better validation error that make a plateau
     max_drops: int = 3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.freeze_conv1) not in (0, 2) or list(self.freeze_conv1) != sorted(self.freeze_conv1):
+            raise RecipeError(
+                "optim.freeze_conv1 takes two epochs, of the small rate and then of none, or nothing, "
+                f"not {self.freeze_conv1!r}"
+            )
+
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Model, augmentation and optimisation of one training; see the module's docstring."""
+
+    part = "recipe"
 
     model: ModelRecipe = field(default_factory=ModelRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
@@ -107,15 +143,18 @@ class Recipe:
     def but(self, **changes: Any) -> Recipe:
         """A copy with other values in the dotted fields named, e.g. ``{"model.lrn": False}``.
 
-        Raises :class:`RecipeError` for an unknown field or a value of the wrong type.
+        Raises :class:`RecipeError` for an unknown field or a value that it does not take.
         """
         parts: dict[str, dict[str, Any]] = {}
         for name, value in changes.items():
             part, _, leaf = name.partition(".")
             known = {f.name for f in fields(self)}
             if part not in known or leaf not in {f.name for f in fields(getattr(self, part))}:
-                raise RecipeError(f"a recipe has no field {name!r}; the fields are {', '.join(field_names())}")
-            parts.setdefault(part, {})[leaf] = _checked(type(getattr(self, part)), name, leaf, value)
+                raise RecipeError(
+                    f"a recipe has no field {name!r}, did you mean {nearest(name, field_names())!r}? "
+                    f"The fields are {', '.join(field_names())}"
+                )
+            parts.setdefault(part, {})[leaf] = value
         return replace(self, **{part: replace(getattr(self, part), **new) for part, new in parts.items()})
 
 
@@ -155,11 +194,109 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Range:
+    """The numbers from ``at_least`` (or those ``above``) to ``at_most`` (or those ``below``)."""
+
+    at_least: float = -math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    at_most: float = math.inf
+
+    def __contains__(self, number: float) -> bool:
+        return self.at_least <= number <= self.at_most and self.above < number < self.below
+
+    def __str__(self) -> str:
+        ends = {"of at least": self.at_least, "above": self.above, "below": self.below, "at most": self.at_most}
+        return " and ".join(f"{word} {end:g}" for word, end in ends.items() if math.isfinite(end))
+
+
+COUNT, NOT_NEGATIVE, POSITIVE = Range(at_least=1), Range(at_least=0), Range(above=0)
+RANGES: dict[str, Range] = {
+    "model.lrn_n": COUNT,
+    "model.lrn_k": POSITIVE,
+    "model.lrn_alpha": NOT_NEGATIVE,
+    "model.lrn_beta": NOT_NEGATIVE,
+    "model.extra_conv": NOT_NEGATIVE,
+    "model.width": POSITIVE,
+    "model.init_std": NOT_NEGATIVE,
+    "model.dropout": Range(at_least=0, below=1),
+    "augment.offsets": Range(at_least=32, at_most=33),
+    "augment.share": COUNT,
+    "augment.colour": NOT_NEGATIVE,
+    "augment.colour_off_epoch": NOT_NEGATIVE,
+    "optim.lr": POSITIVE,
+    "optim.momentum": Range(at_least=0, below=1),
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.batch_size": COUNT,
+    "optim.bias_lr_factor": NOT_NEGATIVE,
+    "optim.freeze_conv1": NOT_NEGATIVE,
+    "optim.drops": NOT_NEGATIVE,
+    "optim.patience": COUNT,
+    "optim.max_drops": NOT_NEGATIVE,
+    "sizes.side": COUNT,
+    "sizes.crop": COUNT,
+    "sizes.channels": COUNT,
+    "sizes.classes": COUNT,
+    "sizes.kernels": COUNT,
+    "sizes.kernel_sizes": COUNT,
+    "sizes.strides": COUNT,
+    "sizes.pads": NOT_NEGATIVE,
+    "sizes.pool_pads": NOT_NEGATIVE,
+    "sizes.fc": COUNT,
+    "stop.epochs": COUNT,
+    "stop.threshold": Range(at_least=0, at_most=100),
+    "stop.window": NOT_NEGATIVE,
+    "stop.validation": NOT_NEGATIVE,
+    "stop.train_images": NOT_NEGATIVE,
+    "stop.classes": NOT_NEGATIVE,
+    "run.members": COUNT,
+}
+"""What a number means something in; of a tuple, each of its elements."""
+
+IN_ANY_ORDER = ("model.removed", "optim.drops")
+"""Tuples that are stored in ascending order, so that one training has one description."""
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Fields that are not read ``when`` something of the recipe is so; ``because`` says it in words."""
+
+    because: str
+    when: Callable[[Recipe], bool]
+    fields: tuple[str, ...]
+
+
+# optim.bias_lr_drops under a constant rate is not here: whole readings are switched, also in runs too short for a drop
+IDLE = (
+    Idle("model.lrn is False", lambda r: not r.model.lrn,
+         ("model.lrn_n", "model.lrn_k", "model.lrn_alpha", "model.lrn_beta", "model.lrn_across_towers",
+          "model.spatial_norm", "model.norm1_before_relu")),
+    Idle("the towers never communicate", lambda r: r.model.communication == "never", ("model.lrn_across_towers",)),
+    Idle("model.dropout is 0", lambda r: not r.model.dropout, ("model.dropout_form",)),
+    Idle("model.init has a rule of its own", lambda r: r.model.init not in ("gaussian", "gain_matched"),
+         ("model.init_std",)),
+    Idle("augment.pixels is 'standardised'", lambda r: r.augment.pixels == "standardised", ("augment.mean",)),
+    Idle("augment.crop is False", lambda r: not r.augment.crop, ("augment.offsets",)),
+    Idle("images are neither cropped nor mirrored", lambda r: not r.augment.crop and r.augment.mirror == "none",
+         ("augment.share",)),
+    Idle("augment.colour is 0", lambda r: not r.augment.colour,
+         ("augment.colour_scale", "augment.colour_shrink", "augment.colour_off_epoch")),
+    Idle("optim.weight_decay is 0", lambda r: not r.optim.weight_decay, ("optim.decay_biases",)),
+    Idle("optim.drops are epochs", lambda r: r.optim.drops != "plateau", ("optim.patience", "optim.max_drops")),
+    Idle("the net has no conv1", lambda r: r.model.net == "mlp" or "conv1" in r.model.removed,
+         ("optim.freeze_conv1",)),
+)  # fmt: skip
+"""What an arm changes in vain. A recipe may have it, inherited: an arm may not change it."""
+
+
+@dataclass(frozen=True)
+class Sizes(Checked):
     """How large the net and its images are; the defaults are the paper's own (section 3.5).
 
     ``kernels`` are the output maps of each convolution, both towers together; ``pool_pads`` pad the pools.
     """
+
+    part = "sizes"
 
     side: int = 256  # of the stored image
     crop: int = 224  # of what the net sees
@@ -174,7 +311,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Stop:
+class Stop(Checked):
     """When a run ends: after ``epochs``, or as soon as the running training error reaches ``threshold`` (per cent).
 
     The running error is the mean over ``window`` updates; ``window`` 0 keeps epochs only.
@@ -184,6 +321,8 @@ class Stop:
     ``test_train`` has the finished net tested on its training images as well, without dropout or augmentation.
     """
 
+    part = "stop"
+
     epochs: int = 90
     threshold: float | None = None
     window: int = 0
@@ -192,17 +331,48 @@ class Stop:
     classes: tuple[int, ...] = ()
     test_train: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and not self.window:
+            raise RecipeError(
+                f"stop.threshold is compared with the error over a window: set stop.window, not only {self.threshold:g}"
+            )
+        if self.train_images and self.validation >= self.train_images:
+            raise RecipeError(
+                f"stop.validation takes fewer images than stop.train_images, {self.train_images}, not {self.validation}"
+            )
+        if len({*self.classes}) < len(self.classes):
+            raise RecipeError(f"stop.classes takes each class once, not {self.classes!r}")
 
-def field_names() -> list[str]:
+
+@functools.cache
+def field_names() -> tuple[str, ...]:
     """All dotted field names of a recipe."""
-    return [f"{part.name}.{leaf.name}" for part in fields(Recipe) for leaf in fields(getattr(Recipe(), part.name))]
+    kinds = (ModelRecipe, AugmentRecipe, OptimRecipe)
+    return tuple(f"{kind.part}.{leaf.name}" for kind in kinds for leaf in fields(kind))
+
+
+def value_of(recipe: Recipe, name: str) -> Any:
+    """The value of a dotted field."""
+    part, _, leaf = name.partition(".")
+    return getattr(getattr(recipe, part), leaf)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known dotted name that is most like ``name``, as a whole and in its last part."""
+
+    def alike(one: str, two: str) -> float:
+        return difflib.SequenceMatcher(None, one, two).ratio()
+
+    return max(known, key=lambda k: alike(name, k) + alike(name.rpartition(".")[2], k.rpartition(".")[2]))
 
 
 def to_dict(value: Any) -> dict[str, Any]:
     """A dataclass as nested plain data with every field that is at its default left out (the canonical form)."""
     out: dict[str, Any] = {}
+    kind: type = type(value)
     for f in fields(value):
-        mine, default = getattr(value, f.name), getattr(type(value)(), f.name)
+        mine, default = getattr(value, f.name), getattr(_default(kind), f.name)
         if dataclasses.is_dataclass(mine):
             inner = to_dict(mine)
             if inner:
@@ -214,39 +384,69 @@ def to_dict(value: Any) -> dict[str, Any]:
 
 def recipe_from_dict(data: dict[str, Any]) -> Recipe:
     """The inverse of :func:`to_dict` for a recipe."""
+    if not isinstance(data, dict) or not all(isinstance(leaves, dict) for leaves in data.values()):
+        raise RecipeError(f"a recipe is read from names of parts with names of fields, not from {data!r}")
+    unknown = [part for part in data if part not in {f.name for f in fields(Recipe)}]
+    if unknown:
+        raise RecipeError(f"a recipe has no part {unknown[0]!r}; its parts are model, augment, optim")
     return Recipe().but(**{f"{part}.{leaf}": value for part, leaves in data.items() for leaf, value in leaves.items()})
 
 
 def from_dict(kind: type[T], data: dict[str, Any]) -> T:
     """The inverse of :func:`to_dict` for :class:`Sizes` and :class:`Stop`."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - known)
+    if not isinstance(data, dict):
+        raise RecipeError(f"{kind.__name__} is read from names of fields, not from {data!r}")
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(set(data) - set(known))
     if unknown:
-        raise RecipeError(f"{kind.__name__} has no field {unknown[0]!r}; the fields are {', '.join(sorted(known))}")
-    return kind(**{name: _checked(kind, name, name, value) for name, value in data.items()})
+        raise RecipeError(
+            f"{kind.__name__} has no field {unknown[0]!r}, did you mean {nearest(unknown[0], known)!r}? "
+            f"The fields are {', '.join(known)}"
+        )
+    return kind(**data)
 
 
 _hints = functools.cache(typing.get_type_hints)  # slow, and asked for once a field of every record
+_default = functools.cache(lambda kind: kind())
 
 
-def _checked(kind: type, name: str, leaf: str, value: Any) -> Any:
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+@functools.cache
+def _origins(hint: Any) -> tuple[type, ...]:
+    """``(tuple, str)`` for ``tuple[int, ...] | str``."""
+    return tuple(typing.get_origin(t) or t for t in _alternatives(hint))
+
+
+@functools.cache
+def _element(hint: Any) -> type:
+    """``int`` for ``tuple[int, ...] | str``."""
+    return next(typing.get_args(t)[0] for t in _alternatives(hint) if typing.get_origin(t) is tuple)
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:
     """``value`` in the field's type (lists become tuples, ints become floats), or a RecipeError in one sentence."""
     if isinstance(value, list):
         value = tuple(value)
-    hint = _hints(kind)[leaf]
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    origins = tuple(typing.get_origin(t) or t for t in allowed)
-    if float in origins and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    origins = _origins(hint)
     is_bool_for_number = isinstance(value, bool) and bool not in origins
+    if float in origins and isinstance(value, int) and not is_bool_for_number:
+        value = float(value)
     if is_bool_for_number or not isinstance(value, origins):
         raise RecipeError(f"{name} takes {hint if len(origins) > 1 else origins[0].__name__}, not {value!r}")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise RecipeError(f"{name} takes a finite number, not {value!r}")
+        value = float(value) + 0.0  # -0.0 would be another id than 0.0
     if isinstance(value, tuple):
-        element = next(typing.get_args(t)[0] for t in allowed if typing.get_origin(t) is tuple)
+        element = _element(hint)
         if any(type(v) is not element for v in value):
             raise RecipeError(f"{name} takes values of type {element.__name__}, not {value!r}")
     if isinstance(value, str) and value not in CHOICES.get(name, (value,)):
         raise RecipeError(f"{name} takes one of {', '.join(CHOICES[name])}, not {value!r}")
-    if name == "optim.freeze_conv1" and len(value) not in (0, 2):
-        raise RecipeError(f"{name} takes two epochs, of the small rate and of none, or nothing, not {value!r}")
-    return value
+    numbers = value if isinstance(value, tuple) else (value,)
+    if name in RANGES and any(v not in RANGES[name] for v in numbers if isinstance(v, int | float)):
+        raise RecipeError(f"{name} takes {'numbers' if numbers is value else 'a number'} {RANGES[name]}, not {value!r}")
+    return tuple(sorted(value)) if name in IN_ANY_ORDER and isinstance(value, tuple) else value

@@ -349,3 +349,12 @@ def test_the_table_of_the_readme_is_current() -> None:
 def test_everything_generated_in_the_readme_is_current() -> None:
     text = (ROOT / "README.md").read_text()
     assert readme.render(text) == text, "python tools/readme.py brings it up to date"
+
+
+def test_a_comparison_without_a_value_is_told_in_a_sentence_of_its_own() -> None:
+    """It was "a v. b, updates neither a nor b reached …"."""
+    bounded = verdict("holds")
+    assert claims.result_in_words(bounded) == f"{claims.what_of(bounded)} {bounded.text}"
+    both = replace(bounded, bound="both", low=math.nan, high=math.nan)
+    for told in (claims.others_of([both]), claims.result_in_words(both)):
+        assert f"{claims.what_of(both)}: neither {both.comparison.a} nor {both.comparison.b} reached the" in told

@@ -153,7 +153,7 @@ def test_the_choice_of_a_rate(errors: dict[float, float], rate: float | None) ->
 def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the last window; a diverged run counts as one, however well it began."""
     ends = {"a@0.1": [80, 50], "a@0.3": [70, 30], "a@1": [20, 10, 1], "b@0.1": [50, 20], "b@0.3": [50, 30]}
-    arms = {arm: {"optim.lr": float(arm[2:]), "model.lrn_k": float(ord(arm[0]))} for arm in ends}
+    arms = {arm: {"optim.lr": float(arm[2:]), "optim.momentum": ord(arm[0]) / 128} for arm in ends}
     sweep = replace(MADE_UP, name="relu-rates", arms=arms, seeds=(100,), stop=Stop(epochs=1, window=10), sweep=True)
     declare(monkeypatch, sweep)
     for arm, errors in ends.items():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
@@ -15,7 +18,7 @@ from paperlib.experiments import declared, form, relu
 from paperlib.experiments.declared import DECLARED, NET_RATES, NET_SWEPT
 from paperlib.experiments.form import Experiment
 from paperlib.experiments.relu import PLAIN, RATES, SWEPT
-from paperlib.recipe import Recipe, field_names
+from paperlib.recipe import Recipe, RecipeError, Stop, field_names, value_of
 from paperlib.training import records
 from paperlib.training.runs import Run
 
@@ -26,21 +29,47 @@ by_name = pytest.mark.parametrize("experiment", DECLARED, ids=lambda e: f"{e.nam
 
 def differing(one: Recipe, two: Recipe) -> set[str]:
     """Dotted fields in which two recipes differ."""
+    return {name for name in field_names() if value_of(one, name) != value_of(two, name)}
 
-    def leaf(recipe: Recipe, name: str) -> Any:
-        part, _, rest = name.partition(".")
-        return getattr(getattr(recipe, part), rest)
 
-    return {name for name in field_names() if leaf(one, name) != leaf(two, name)}
+def leaves_of(run: Run) -> dict[str, Any]:
+    """All that an arm may change, by its name."""
+    parts = {f"{p.part}.{f.name}": getattr(p, f.name) for p in (run.sizes, run.stop) for f in dataclasses.fields(p)}
+    further = {"start": run.start, "start_rounded": run.start_rounded, "members": run.members}
+    return {name: value_of(run.recipe, name) for name in field_names()} | parts | further
 
 
 # ------------------------------------------------------------------------------------------ declarations
 
 
+SPELT_OUT = {
+    # of a sweep, one rate may be the base's; a net's own rate may be its base's
+    "": {"optim.lr"},
+    # a setting of Figure 1 has all its parts
+    "relu": {"model.activation", "model.init", "augment.pixels", "optim.bias_lr_factor"},
+    # a reading has all its switches
+    "stall": {"model.init_std", "optim.drops", "optim.freeze_conv1"},
+    # a line for each number of images, of which one is the base's
+    "size": {"stop.epochs", "optim.drops"},
+}
+"""Experiment (or the beginning of its name) -> fields that arms name though the base has the same value."""
+
+
 @by_name
 def test_an_arm_differs_from_its_base_in_what_it_names(experiment: Experiment) -> None:
+    base = leaves_of(experiment.changed({}, "x", 0))
+    alike = set()
     for arm, changes in experiment.arms.items():
-        assert differing(experiment.base, experiment.recipe(arm)) <= set(changes)
+        run = experiment.run(arm, 0, "x")
+        assert Run.from_config(run.config) == run
+        mine = leaves_of(run)
+        same = {name for name in changes if mine[name] == base[name]}
+        assert {name for name in base if mine[name] != base[name]} == {*changes} - same
+        alike |= same
+        for name in {*changes} - {"start"}:
+            assert mine[name] == changes[name]
+    allowed = SPELT_OUT[""] | SPELT_OUT.get(experiment.name.split("-")[0], set())
+    assert alike <= allowed
     assert experiment.scale in form.SCALES and experiment.title
 
 
@@ -166,6 +195,89 @@ def test_an_unknown_arm_is_named_with_those_there_are() -> None:
     with pytest.raises(PaperlibError) as error:
         declared.get("relu", "sample").recipe("2012/rleu")
     assert "no arm '2012/rleu' at scale sample" in str(error.value) and "2012/relu" in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------ refused
+
+
+def declare(
+    changes: dict[str, Any], base: Recipe = declared.BASELINE, stop: Stop = declared.BASELINE_STOP
+) -> Experiment:
+    return Experiment("made-up", "sample", "Made up", base, declared.SAMPLE_SIZES, stop, {"a": {}, "b": changes}, (0,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        # fields that there are not: such an arm had the id of its base
+        ({"optm.lr": 0.5}, "there is no field 'optm.lr', did you mean 'optim.lr'?"),
+        ({"lrn": True}, "there is no field 'lrn', did you mean 'model.lrn'?"),
+        ({"member": 5}, "there is no field 'member', did you mean 'members'?"),
+        ({"stop.epoch": 5}, "there is no field 'stop.epoch', did you mean 'stop.epochs'?"),
+        ({"start": {"optm.lr": 0.5}}, "there is no field 'optm.lr', did you mean 'optim.lr'?"),
+        # values that they do not take
+        ({"optim.lr": "fast"}, "optim.lr takes float, not 'fast'"),
+        ({"stop.epochs": 0}, "stop.epochs takes a number of at least 1, not 0"),
+        ({"sizes.fc": 1.5}, "sizes.fc takes int, not 1.5"),
+        ({"members": 0}, "run.members takes a number of at least 1, not 0"),
+        ({"members": "five"}, "run.members takes int, not 'five'"),
+        ({"start": True}, "start takes the changes that make the other run, not True"),
+        ({"start_rounded": True}, "a run with start_rounded needs a start, "
+                                  "the run from whose recorded weights it goes on"),
+        # nets that there are not, and fields that the net does not read
+        ({"model.net": "resnet"}, "there is no net 'resnet'; the nets are "),
+        ({"model.net": "mlp", "model.lrn": False},
+         "model.lrn changes nothing, because the net mlp does not read it"),
+        ({"model.net": "mlp", "model.removed": ("conv1",)},
+         "the net mlp does not read model.removed, so it cannot be ('conv1',): set it to ()"),
+        ({"model.net": "vgg_stack", "model.norm1_before_relu": False},
+         "model.norm1_before_relu changes nothing, because the net vgg_stack does not read it"),
+        ({"model.net": "vgg_stack", "sizes.strides": (2, 1, 1, 1, 1)},
+         "sizes.strides changes nothing, because the net vgg_stack does not read it"),
+        ({"model.net": "80sec"}, "the net 80sec does not read model.lrn, so it cannot be True: set it to False"),
+        ({"model.net": "mlp", "optim.freeze_conv1": (1, 2)},
+         "optim.freeze_conv1 changes nothing, because the net has no conv1"),
+        # fields that the rest of the recipe switches off
+        ({"model.lrn": False, "model.lrn_alpha": 1e-4}, "model.lrn_alpha changes nothing, because model.lrn is False"),
+        ({"model.dropout": 0.0, "model.dropout_form": "inverted"},
+         "model.dropout_form changes nothing, because model.dropout is 0"),
+        ({"augment.colour_shrink": False}, "augment.colour_shrink changes nothing, because augment.colour is 0"),
+        ({"augment.crop": False, "augment.offsets": 32},
+         "augment.offsets changes nothing, because augment.crop is False"),
+        ({"optim.patience": 2}, "optim.patience changes nothing, because optim.drops are epochs"),
+        # switches that act when all is over, in the six epochs of this base
+        ({"optim.freeze_conv1": (5, 6)}, "optim.freeze_conv1 never acts in epoch 6: the run has 6, counted from 0"),
+        ({"augment.colour": 0.1, "augment.colour_off_epoch": 6},
+         "augment.colour_off_epoch never acts in epoch 6: the run has 6, counted from 0"),
+        ({"optim.drops": (4, 7)}, "optim.drops never acts in epoch 7: the run has 6, counted from 0"),
+    ],
+)  # fmt: skip
+def test_a_change_that_is_none_is_refused_where_it_is_declared(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        declare(changes)
+    message = str(error.value)
+    assert message.startswith(f"experiment made-up at scale sample, arm 'b': {says}") and "\n" not in message
+
+
+def test_what_the_base_has_is_inherited() -> None:
+    """A net need not read it, and a switch of a long training may lie behind the end of a short one."""
+    assert declare({"stop.epochs": 3}).recipe("b").optim.drops == (4,)
+    late = declared.BASELINE.but(
+        **{"augment.colour": 0.1, "augment.colour_off_epoch": 67, "optim.freeze_conv1": (67, 72)}
+    )
+    declare({"model.lrn": False}, late)
+    declare({"model.net": "mlp"})
+    declare({"model.net": "80sec", "model.lrn": False, "model.dropout": 0.0})  # which this net has to be told
+    declare({"optim.freeze_conv1": (4, 5), "optim.drops": (5,)})
+    declare({"start": {}, "start_rounded": True, "members": 2, "sizes.fc": 64})
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.text(max_size=20) | st.sampled_from(form.CHANGEABLE).flatmap(lambda name: st.permutations(name).map("".join)))
+def test_any_other_name_is_refused(name: str) -> None:
+    assume(name not in form.CHANGEABLE)
+    with pytest.raises(RecipeError, match="made-up at scale sample, arm 'b': there is no field"):
+        declare({name: 1})
 
 
 def test_names() -> None:

@@ -24,10 +24,11 @@ from paperlib.nets.sizes import (
     VGG_FULL_SIZES,
     VGG_SAMPLE_SIZES,
 )
-from paperlib.nets.table import PARAMETERS, build, make, summary
+from paperlib.nets.table import NETS, PARAMETERS, build, make, summary, weight_std
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 
 PAPER, SOURCE = Recipe.paper().model, Recipe.source2012().model
+FOUR_LAYERS = replace(PAPER, lrn=False, dropout=0.0)
 READINGS = pytest.mark.parametrize("reading", [PAPER, SOURCE], ids=["paper", "source"])
 SIZES = pytest.mark.parametrize(
     "sizes", [FULL_SIZES, EVIDENCE_SIZES, SAMPLE_SIZES, TINY_SIZES], ids=["full", "evidence", "sample", "tiny"]
@@ -116,7 +117,8 @@ def test_one_tower_net_of_footnote_2() -> None:
     ],
 )
 def test_parameters(net: str, sizes: Sizes, parameters: int) -> None:
-    assert summary(replace(PAPER, net=net), sizes).loc["sum", "parameters"] == parameters
+    model = FOUR_LAYERS if net in ("80sec", "19pct") else PAPER
+    assert summary(replace(model, net=net), sizes).loc["sum", "parameters"] == parameters
 
 
 @pytest.mark.parametrize("pool", ["overlapping", "2x2"])
@@ -546,7 +548,7 @@ def test_bias_one_is_the_value_of_the_biases_that_start_at_one() -> None:
 @pytest.mark.parametrize("net", ["80sec", "19pct"])
 def test_four_layer_init_is_that_of_the_2012_configurations(net: str) -> None:
     std = {"conv1": 1e-4, "conv2": 0.01, "conv3": 0.01, "fc64": 0.1, "fc10": 0.1 if net == "80sec" else 0.01}
-    layers_of = learned_layers(build(replace(PAPER, net=net), CIFAR_SIZES, seed=0))
+    layers_of = learned_layers(build(replace(FOUR_LAYERS, net=net), CIFAR_SIZES, seed=0))
     assert [*layers_of] == [name for name in std if name != "fc64" or net == "80sec"]
     for name, layer in layers_of.items():
         assert_gaussian(layer.weight, std[name])
@@ -619,6 +621,66 @@ def test_nets_to_compare_with_learn(net: str, sizes: Sizes) -> None:
 def test_refusals(changes: dict[str, Any], sizes: Sizes, says: str) -> None:
     with pytest.raises(PaperlibError, match=says):
         make(replace(PAPER, **changes), sizes)
+
+
+@pytest.mark.parametrize(
+    ("net", "changes", "says"),
+    [
+        ("80sec", {"lrn": True}, "the net 80sec does not read model.lrn, so it cannot be True: set it to False"),
+        ("80sec", {"dropout": 0.5}, "does not read model.dropout, so it cannot be 0.5: set it to 0.0"),
+        ("80sec", {"width": 2.0}, "does not read model.width"),
+        ("19pct", {"pool": "2x2"}, "does not read model.pool, so it cannot be '2x2': set it to 'overlapping'"),
+        ("19pct", {"removed": ("conv1",)}, "does not read model.removed"),
+        ("mlp", {"removed": ("fc6",)}, "does not read model.removed"),
+        ("mlp", {"init_std": 0.02}, "does not read model.init_std"),
+        ("vgg_stack", {"removed": ("conv3",)}, r"model.removed, so it cannot be \('conv3',\): set it to \(\)"),
+        ("vgg_stack", {"extra_conv": 1}, "does not read model.extra_conv"),
+        ("vgg_stack", {"bias_one": 0.0}, "does not read model.bias_one"),
+        ("one_tower", {"communication": "never"}, "does not read model.communication"),
+        ("ungrouped", {"communication": "conv4"}, "does not read model.communication"),
+    ],
+)
+def test_what_a_net_does_not_read_is_refused(net: str, changes: dict[str, Any], says: str) -> None:
+    """80sec with LRN was 80sec, and so was its record."""
+    model = replace(FOUR_LAYERS if net in ("80sec", "19pct") else SOURCE, net=net)
+    with torch.device("meta"):
+        make(model, NETS[net].full)
+        with pytest.raises(PaperlibError, match=says):
+            make(replace(model, **changes), NETS[net].full)
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "activation": "tanh", "lrn": False, "lrn_n": 3, "lrn_k": 1.0, "lrn_alpha": 1.0, "lrn_beta": 1.0,
+    "norm1_before_relu": True, "lrn_across_towers": False, "spatial_norm": True, "pool": "2x2",
+    "communication": "conv4", "removed": ("conv3",), "extra_conv": 1, "width": 0.5, "init": "he",
+    "init_std": 0.03, "bias_one": 0.5, "dropout": 0.1, "dropout_form": "inverted",
+}  # fmt: skip
+OTHER_SIZES: dict[str, Any] = {
+    "crop": 200, "channels": 1, "classes": 7, "kernels": (32,) * 5, "kernel_sizes": (11, 7, 3, 3, 3),
+    "strides": (3, 1, 1, 1, 1), "pads": (0, 1, 1, 1, 1), "pool_pads": (1, 1, 1), "fc": 512,
+}  # fmt: skip
+
+
+def described(model: ModelRecipe, sizes: Sizes) -> list[Any]:
+    """Every layer, and its initial weights and biases."""
+    family = NETS[model.net]
+    with torch.device("meta"):
+        net = family.make(model, sizes)
+        learned = learned_layers(net).items()
+        start = [(name, weight_std(name, layer, model), family.bias(name, model)) for name, layer in learned]
+    return [[(name, repr(layer)) for name, layer in net.named_children()], start]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_table_says_which_fields_a_net_reads(net: str) -> None:
+    sizes, model = NETS[net].full, replace(PAPER, net=net)
+    assert {*OTHER_VALUES} == {f.name for f in fields(ModelRecipe)} - {"net"}
+    assert {*OTHER_SIZES} == {f.name for f in fields(Sizes)} - {"side"}  # of the stored image, which no net sees
+    plain = described(model, sizes)
+    others = OTHER_SIZES | {"kernels": OTHER_SIZES["kernels"][: len(sizes.kernels)]}
+    read = {name for name, value in OTHER_VALUES.items() if described(replace(model, **{name: value}), sizes) != plain}
+    read |= {name for name, value in others.items() if described(model, replace(sizes, **{name: value})) != plain}
+    assert read == NETS[net].reads - {"side"}
 
 
 def test_a_net_of_the_wrong_size_is_noticed_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -643,7 +643,6 @@ def test_settings_that_make_no_training_are_refused() -> None:
     held_out = refused(tiny.plain(validation=90))
     assert "takes 96 training images of Tiny patterns and holds out 90 of them: too few" in held_out
     assert "takes 10 training images of Tiny patterns: too few" in refused(tiny.plain(train_images=10))
-    assert "a batch has at least one image, not 0" in refused(but(tiny.plain(), optim_batch_size=0))
     assert "has 96 training images, the run asks for 97" in refused(tiny.plain(train_images=97))
 
 

@@ -80,8 +80,6 @@ def test_an_arm_may_change_sizes_and_the_stopping_rule() -> None:
     tuned = run("fine-tuned", 1)
     assert tuned.start and tuned.start.stop == Stop(epochs=2, classes=(3, 1, 5, 0, 4)) and tuned.start.seed == 1
     assert replace(tuned, start=None) == run("scratch", 1)
-    with pytest.raises(TypeError):
-        replace(EXPERIMENT, arms={"wrong": {"stop.epoch": 1}}).run("wrong", 0, SAMPLE)
 
 
 def test_what_a_run_builds_upon_is_part_of_its_id() -> None:

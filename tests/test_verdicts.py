@@ -187,7 +187,7 @@ def test_so_many_seeds_do_decide(estimate: float, half: float, n: int) -> None:
 
 BETTER = Comparison("S9-b", "baseline", "b", "test_error", smallest_effect=0.5)
 MANY = replace(
-    MADE_UP, arms={"baseline": {}, "b": {"model.lrn": True}, "c": {"model.bias_one": 0.5}},
+    MADE_UP, arms={"baseline": {}, "b": {"optim.momentum": 0.8}, "c": {"optim.momentum": 0.5}},
     stop=Stop(epochs=2, window=10),
     comparisons=(
         BETTER, replace(BETTER, claim="S9-c"), replace(BETTER, claim="", b="c"), replace(BETTER, a="b", b="c"),
@@ -271,7 +271,7 @@ def test_arms_are_compared_by_their_means_over_all_their_seeds(folder: Path, mon
     """Unequal numbers of seeds; the pool has the arms of another experiment too, and counts a shared run once."""
     of = replace(MANY, comparisons=(BETTER,), seeds=(0, 1, 2), seeds_of={"baseline": (0, 1, 2, 3, 4, 5)})
     other = replace(
-        of, name="other", arms={"baseline": {}, "d": {"model.lrn_k": 1.0}}, seeds=tuple(range(20)), comparisons=()
+        of, name="other", arms={"baseline": {}, "d": {"optim.momentum": 0.7}}, seeds=tuple(range(20)), comparisons=()
     )
     apart = replace(of, name="apart", arms={"e": {}}, stop=replace(of.stop, epochs=3), comparisons=())
     declare(monkeypatch, of, other, apart)
@@ -295,7 +295,7 @@ def test_arms_are_compared_by_their_means_over_all_their_seeds(folder: Path, mon
 
 def test_runs_from_other_seeds_of_a_start_are_one_arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run that it starts from has the same seed: that does not make each run an arm of its own."""
-    of = replace(MANY, arms={"baseline": {}, "b": {"start": {"model.lrn": True}}}, comparisons=(BETTER,))
+    of = replace(MANY, arms={"baseline": {}, "b": {"start": {"optim.momentum": 0.8}}}, comparisons=(BETTER,))
     declare(monkeypatch, of)
     for arm, seed in itertools.product(of.arms, range(5)):
         put(folder, arm, seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
@@ -416,7 +416,7 @@ def test_where_both_arms_were_stopped_nothing_is_bounded(folder: Path) -> None:
 
 def test_verdicts_of_a_claim_are_sorted_by_scale(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     never = Comparison("S9-a", "fast", "absent", "updates", "log_ratio", smallest_effect=1.1)
-    small = replace(MADE_UP, arms={**MADE_UP.arms, "absent": {"model.lrn_k": 1.0}}, comparisons=(FASTER, never))
+    small = replace(MADE_UP, arms={**MADE_UP.arms, "absent": {"optim.momentum": 0.6}}, comparisons=(FASTER, never))
     large = replace(small, scale="cifar10", proxy=False)
     declare(monkeypatch, small, large)
     for of, factor in ((small, 2.0), (large, 3.0)):

@@ -249,11 +249,6 @@ def check(recipe: AugmentRecipe, sizes: Sizes, images: Rows) -> None:
             f"a view of {sizes.crop} × {sizes.crop} does not fit into images of {side} × {side}; "
             "choose a smaller sizes.crop"
         )
-    positions(side, sizes.crop, recipe.offsets)
-    if recipe.share < 1:
-        raise PaperlibError(f"augment.share takes a number of images from 1 up, not {recipe.share}")
-    if recipe.colour < 0:
-        raise PaperlibError(f"augment.colour is a standard deviation, from 0 up, not {recipe.colour}")
     if recipe.colour and channels != 3:
         raise PaperlibError(
             f"colour noise needs images of three channels and these have {channels}; set augment.colour to 0"

@@ -213,7 +213,7 @@ def results_of(here: Sequence[Verdict]) -> list[str]:
 def others_of(elsewhere: Sequence[Verdict]) -> str:
     """A sentence with the verdicts at the other scales."""
     told = [
-        f"at scale {v.scale}, n = {v.seeds}: {what_of(v)} {v.text}, {v.status}"
+        f"at scale {v.scale}, n = {v.seeds}: {result_in_words(v)}, {v.status}"
         + (f" ({v.outlook})" if v.outlook else "")
         for v in elsewhere
     ]
@@ -223,8 +223,13 @@ def others_of(elsewhere: Sequence[Verdict]) -> str:
 def besides(entry: dict[str, Any]) -> str:
     """A sentence with the comparisons that an entry names beside those that decide it."""
     found = [v for named in entry.get("beside", []) for v in decide.verdicts_beside(*named.split(": ", 1))]
-    told = [f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {what_of(v)} {v.text}" for v in found]
+    told = [f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {result_in_words(v)}" for v in found]
     return f"Beside it, deciding nothing: {'; '.join(told)}." if told else ""
+
+
+def result_in_words(v: Verdict) -> str:
+    """The comparison and its value; where there is none, what the text says of the arms is a sentence of its own."""
+    return f"{what_of(v)}{' ' if v.has_value else ': '}{v.text}"
 
 
 def what_of(v: Verdict) -> str:

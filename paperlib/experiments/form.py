@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.recipe import Recipe, Sizes, Stop
+from paperlib.nets.table import check_read, family_of, values_taken
+from paperlib.recipe import IDLE, Recipe, RecipeError, Sizes, Stop, field_names, nearest, value_of
 from paperlib.training.runs import Run
 
 SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
 Changes = dict[str, Any]
+CHANGEABLE = (
+    *field_names(), *(f"{kind.part}.{f.name}" for kind in (Sizes, Stop) for f in fields(kind)),
+    "start", "start_rounded", "members",
+)  # fmt: skip
+"""What an arm may change."""
 
 
 def fields_of(changes: Changes, *parts: str) -> Changes:
@@ -69,6 +75,9 @@ class Experiment:
     number of nets that it averages.
     ``keep`` lists arms whose nets are looked at when they are recorded; the weights of the first :data:`KEPT` seeds are
     recorded too. ``control`` is the arm that most others are compared with.
+
+    Raises :class:`RecipeError` for a change that is none: of a field that does not exist, that the arm's net or the
+    rest of its recipe does not read, or that acts only after the last epoch.
     """
 
     name: str
@@ -85,6 +94,26 @@ class Experiment:
     sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
     keep: tuple[str, ...] = ()
     control: str = "baseline"
+
+    def __post_init__(self) -> None:
+        for arm, changes in self.arms.items():
+            try:
+                self.check(changes)
+            except PaperlibError as error:
+                raise RecipeError(f"experiment {self.name} at scale {self.scale}, arm {arm!r}: {error}") from error
+
+    def check(self, changes: Changes) -> None:
+        """Raise :class:`PaperlibError` where some of the changes would be ignored, or make no run."""
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise RecipeError(f"there is no field {name!r}, did you mean {nearest(name, CHANGEABLE)!r}?")
+        if "start" in changes:
+            if not isinstance(changes["start"], dict):
+                raise RecipeError(f"start takes the changes that make the other run, not {changes['start']!r}")
+            self.check(changes["start"])
+        run = self.changed(changes, "", 0)
+        check_read(run.recipe.model)
+        check_felt(self, run)
 
     def changes(self, arm: str) -> Changes:
         """What an arm changes, by dotted field."""
@@ -141,6 +170,36 @@ class Experiment:
             )
         }
 
+
+def check_felt(experiment: Experiment, run: Run) -> None:
+    """Raise :class:`RecipeError` for a field in which ``run`` differs from its experiment's base, and to no effect.
+
+    What the base has, a run inherits, and need not read.
+    """
+    model, base = run.recipe.model, experiment.base
+    reads = family_of(model).reads
+    for f in fields(Sizes):
+        if f.name not in reads and getattr(run.sizes, f.name) != getattr(experiment.sizes, f.name):
+            raise RecipeError(f"sizes.{f.name} changes nothing, because the net {model.net} does not read it")
+    for name in field_names():
+        value, inherited = value_of(run.recipe, name), value_of(base, name)
+        if value == inherited:
+            continue
+        part, _, leaf = name.partition(".")
+        unread = part == "model" and leaf not in reads and leaf != "net"
+        if unread and inherited in values_taken(model, leaf):  # else the arm has to change it
+            raise RecipeError(f"{name} changes nothing, because the net {model.net} does not read it")
+        for idle in IDLE:
+            if name in idle.fields and idle.when(run.recipe):
+                raise RecipeError(f"{name} changes nothing, because {idle.because}")
+        epochs = [] if name not in SWITCHES else value if isinstance(value, tuple) else (value,)
+        for epoch in epochs:
+            if isinstance(epoch, int) and epoch >= run.stop.epochs:
+                raise RecipeError(f"{name} never acts in epoch {epoch}: the run has {run.stop.epochs}, counted from 0")
+
+
+SWITCHES = ("optim.freeze_conv1", "optim.drops", "augment.colour_off_epoch")
+"""Fields that are epochs, counted from 0."""
 
 FIVE = (0, 1, 2, 3, 4)
 """The seeds of an experiment that is to decide something."""

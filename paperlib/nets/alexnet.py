@@ -195,7 +195,5 @@ def check_alexnet(model: ModelRecipe, sizes: Sizes, towers: int) -> None:
         raise PaperlibError(f"the net {model.net} has five convolutions and three pools; these sizes have {lengths}")
     if any(units % towers for units in (*sizes.kernels, sizes.fc)):
         raise PaperlibError(f"two towers need an even number of kernels and units in every layer, not {sizes.kernels}")
-    if not 0 <= model.extra_conv <= 4:
+    if model.extra_conv > 4:
         raise PaperlibError(f"model.extra_conv takes 0 to 4 further layers, conv6 to conv9, not {model.extra_conv}")
-    if model.width <= 0:
-        raise PaperlibError(f"model.width takes a factor above 0, not {model.width:g}")

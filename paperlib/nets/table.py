@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,7 +17,7 @@ from paperlib.nets.alexnet import one_tower, two_tower, ungrouped
 from paperlib.nets.layers import learned_layers, parameter_count
 from paperlib.nets.others import FOUR_LAYER_STD, four_layer, mlp, vgg_stack
 from paperlib.nets.sizes import CIFAR_SIZES, FULL_SIZES, TINY_SIZES, VGG_FULL_SIZES
-from paperlib.recipe import ModelRecipe, Sizes
+from paperlib.recipe import ModelRecipe, Recipe, RecipeError, Sizes
 from paperlib.seeding import generator
 
 # ---------------------------------------------------------------------------------------------------------
@@ -67,26 +68,75 @@ class Family:
 
     ``std`` and ``bias`` are constants of a net of ``full`` sizes. ``like`` makes that net; where it is one of
     another kind, ``stands_for`` says which of its layers each layer of this one corresponds to.
+
+    ``reads`` are the fields of :class:`ModelRecipe` and of "sizes" that change it, besides its name. Of a field that
+    it does not read it takes the values of both readings, which it may have inherited; or else those in ``takes``.
     """
 
     make: Builder
     full: Sizes
     std: Constant
     bias: Constant
+    reads: frozenset[str]
+    takes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     like: Builder | None = None
     stands_for: Mapping[str, str] = field(default_factory=dict)
 
 
+SIZES_READ = {"side", "crop", "channels", "classes", "kernels"}
+ALL_READ = frozenset({f.name for part in (ModelRecipe, Sizes) for f in fields(part)} - {"net"})
+ONE_TOWER_READS = ALL_READ - {"communication", "lrn_across_towers"}
+FOUR_LAYER_READS = frozenset({"activation", "init"} | SIZES_READ)
+DROPOUT = {"dropout", "dropout_form"}
+LRN = {"lrn", "lrn_n", "lrn_k", "lrn_alpha", "lrn_beta"}
+MLP_READS = frozenset({"activation", "init", "width", "bias_one"} | DROPOUT | {f.name for f in fields(Sizes)})
+VGG_READS = frozenset({"activation", "init", "width"} | LRN | DROPOUT | SIZES_READ | {"fc"})
+
 NETS: dict[str, Family] = {
-    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, alexnet_bias),
-    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, alexnet_bias),
-    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, alexnet_bias),
-    "80sec": Family(four_layer, CIFAR_SIZES, four_layer_std, no_bias),
-    "19pct": Family(four_layer, CIFAR_SIZES, four_layer_std, no_bias),
-    # the first layer of a fully connected net reads pixels, as conv1 does
-    "mlp": Family(mlp, FULL_SIZES, alexnet_std, mlp_bias, paper_net, {"fc1": "conv1", "fc2": "fc7", "fc3": "fc8"}),
-    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std, no_bias),
-}
+    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, alexnet_bias, ALL_READ),
+    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, alexnet_bias, ONE_TOWER_READS),
+    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, alexnet_bias, ONE_TOWER_READS),
+    "80sec": Family(
+        four_layer, CIFAR_SIZES, four_layer_std, no_bias, FOUR_LAYER_READS | {"fc"},
+        takes={"lrn": (False,), "dropout": (0.0,)},
+    ),
+    "19pct": Family(
+        four_layer, CIFAR_SIZES, four_layer_std, no_bias, FOUR_LAYER_READS, takes={"lrn": (False,), "dropout": (0.0,)}
+    ),
+    "mlp": Family(
+        mlp, FULL_SIZES, alexnet_std, mlp_bias, MLP_READS, takes={"lrn": (False, True)}, like=paper_net,
+        # the first layer of a fully connected net reads pixels, as conv1 does
+        stands_for={"fc1": "conv1", "fc2": "fc7", "fc3": "fc8"},
+    ),
+    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std, no_bias, VGG_READS),
+}  # fmt: skip
+
+READINGS = (Recipe.paper().model, Recipe.source2012().model)
+
+
+def family_of(model: ModelRecipe) -> Family:
+    """The family of a net. Raises :class:`PaperlibError` for one that is not in the table."""
+    if model.net not in NETS:
+        raise PaperlibError(f"there is no net {model.net!r}; the nets are {', '.join(NETS)}")
+    return NETS[model.net]
+
+
+def values_taken(model: ModelRecipe, name: str) -> tuple[Any, ...]:
+    """The values that the net of ``model`` takes for a field which it does not read."""
+    return family_of(model).takes.get(name) or tuple(getattr(reading, name) for reading in READINGS)
+
+
+def check_read(model: ModelRecipe) -> None:
+    """Raise :class:`RecipeError` for a field that asks for what the net of ``model`` has not got."""
+    family = family_of(model)
+    for f in fields(ModelRecipe):
+        value = getattr(model, f.name)
+        if f.name in family.reads or f.name == "net" or value in (taken := values_taken(model, f.name)):
+            continue
+        raise RecipeError(
+            f"the net {model.net} does not read model.{f.name}, so it cannot be {value!r}: set it to {taken[0]!r}"
+        )
+
 
 PARAMETERS: dict[tuple[str, Sizes], int] = {
     ("two_tower", FULL_SIZES): 60_965_224,
@@ -100,9 +150,12 @@ PARAMETERS: dict[tuple[str, Sizes], int] = {
 
 
 def make(model: ModelRecipe, sizes: Sizes) -> nn.Module:
-    """The net of ``model`` at ``sizes``, its weights not yet those of a seed (see :func:`build`)."""
-    if model.net not in NETS:
-        raise PaperlibError(f"there is no net {model.net!r}; the nets are {', '.join(NETS)}")
+    """The net of ``model`` at ``sizes``, its weights not yet those of a seed (see :func:`build`).
+
+    Raises :class:`PaperlibError` for a net that is not in the table, for a field that it does not read and that asks
+    for something, and for layers that do not fit together.
+    """
+    check_read(model)
     net = NETS[model.net].make(model, sizes)
     unchanged = not model.removed and not model.extra_conv and model.width == 1 and model.communication == "conv3"
     if unchanged and (model.net, sizes) in PARAMETERS:

@@ -199,8 +199,6 @@ class Loop:
         n = run.stop.train_images or len(data.train_images)
         if n > len(data.train_images):
             raise PaperlibError(f"{data.title} has {len(data.train_images)} training images, the run asks for {n}")
-        if run.recipe.optim.batch_size < 1:
-            raise PaperlibError(f"a batch has at least one image, not {run.recipe.optim.batch_size}")
         if run.recipe.optim.batch_size > n - run.stop.validation:
             rest = f" and holds out {run.stop.validation:,} of them" if run.stop.validation else ""
             raise PaperlibError(

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from paperlib.errors import PaperlibError
 from paperlib.files import ROOT
-from paperlib.recipe import Recipe, Sizes, Stop, from_dict, recipe_from_dict, to_dict
+from paperlib.recipe import Checked, Recipe, RecipeError, Sizes, Stop, from_dict, nearest, recipe_from_dict, to_dict
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Checked):
     """One training, fully described; ``data`` is the fingerprint of the data set.
 
     With ``start`` its weights begin as that run's ended (those of the output layer only where the classes are the
     same; section 6, "fine-tuning"), and with ``start_rounded`` as they are recorded, rounded to half precision. With
     ``members`` above 1 it is the average of so many nets, each a run of its own (section 6, "5 CNNs").
     """
+
+    part = "run"
 
     recipe: Recipe
     sizes: Sizes
@@ -33,10 +34,9 @@ class Run:
     start_rounded: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.start_rounded and self.start is None:
-            raise PaperlibError(
-                "a run with start_rounded needs a start, the run from whose recorded weights it goes on"
-            )
+            raise RecipeError("a run with start_rounded needs a start, the run from whose recorded weights it goes on")
 
     @property
     def starts(self) -> list[Run]:
@@ -72,7 +72,14 @@ class Run:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Run:
-        """The inverse of :attr:`config`."""
+        """The inverse of :attr:`config`. Raises :class:`RecipeError` for what it would not have written."""
+        known = [f.name for f in fields(cls)]
+        for name in config:
+            if name not in known:
+                raise RecipeError(f"a run has no field {name!r}, did you mean {nearest(name, known)!r}?")
+        for name in ("recipe", "sizes", "stop", "data", "seed"):
+            if name not in config:
+                raise RecipeError(f"the description of a run lacks {name!r}")
         return cls(
             recipe_from_dict(config["recipe"]),
             from_dict(Sizes, config["sizes"]),
