@@ -31,21 +31,6 @@ def alexnet_std(name: str, model: ModelRecipe) -> float:
     return model.init_std if name.startswith("conv") and int(name[4:]) >= 3 else 0.01
 
 
-def alexnet_bias(name: str, model: ModelRecipe) -> float:
-    """Section 5: 1 in conv2, conv4, conv5 and the hidden fully connected layers, which so start with positive input."""
-    return model.bias_one if name in ("conv2", "conv4", "conv5", "fc6", "fc7") else 0.0
-
-
-def mlp_bias(name: str, model: ModelRecipe) -> float:
-    """As in the paper's hidden fully connected layers."""
-    return model.bias_one if name in ("fc1", "fc2") else 0.0
-
-
-def no_bias(name: str, model: ModelRecipe) -> float:
-    """Biases start at 0."""
-    return 0.0
-
-
 def four_layer_std(name: str, model: ModelRecipe) -> float:
     """initW of the 2012 configurations."""
     return FOUR_LAYER_STD[model.net][name]
@@ -56,36 +41,34 @@ def vgg_std(name: str, model: ModelRecipe) -> float:
     return 0.01
 
 
-def paper_net(model: ModelRecipe, sizes: Sizes) -> nn.Module:
-    """The two-tower net without any change of layers."""
-    return two_tower(ModelRecipe(), sizes)
-
-
 @dataclass(frozen=True)
 class Family:
     """A kind of net: how it is made, and what ``gaussian`` and ``gain_matched`` initial values are for it.
 
-    ``std`` and ``bias`` are constants of a net of ``full`` sizes. ``like`` makes that net; where it is one of
-    another kind, ``stands_for`` says which of its layers each layer of this one corresponds to.
+    ``std`` is a layer's standard deviation in the net of ``full`` sizes. Biases start at ``model.bias_one`` in the
+    layers ``ones``, at 0 in the others. ``fan_in`` names layers that take the place of a layer of another net, and
+    the inputs of a unit there.
     """
 
     make: Builder
     full: Sizes
     std: Constant
-    bias: Constant
-    like: Builder | None = None
-    stands_for: Mapping[str, str] = field(default_factory=dict)
+    ones: tuple[str, ...] = ()
+    fan_in: Mapping[str, int] = field(default_factory=dict)
 
+
+# section 5: these convolutions and the hidden fully connected layers give their ReLUs positive inputs at the start
+ONES = ("conv2", "conv4", "conv5", "fc6", "fc7")
 
 NETS: dict[str, Family] = {
-    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, alexnet_bias),
-    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, alexnet_bias),
-    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, alexnet_bias),
-    "80sec": Family(four_layer, CIFAR_SIZES, four_layer_std, no_bias),
-    "19pct": Family(four_layer, CIFAR_SIZES, four_layer_std, no_bias),
-    # the first layer of a fully connected net reads pixels, as conv1 does
-    "mlp": Family(mlp, FULL_SIZES, alexnet_std, mlp_bias, paper_net, {"fc1": "conv1", "fc2": "fc7", "fc3": "fc8"}),
-    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std, no_bias),
+    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, ONES),
+    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, ONES),
+    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, ONES),
+    "80sec": Family(four_layer, CIFAR_SIZES, four_layer_std),
+    "19pct": Family(four_layer, CIFAR_SIZES, four_layer_std),
+    # its layers take the places of conv1, which reads pixels too, fc7 and fc8 of the paper's net
+    "mlp": Family(mlp, FULL_SIZES, alexnet_std, ("fc1", "fc2"), {"fc1": 3 * 11**2, "fc2": 4096, "fc3": 4096}),
+    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std),
 }
 
 PARAMETERS: dict[tuple[str, Sizes], int] = {
@@ -128,7 +111,7 @@ def initialise(net: nn.Module, model: ModelRecipe, seed: int) -> None:
         noise = torch.randn(layer.weight.shape, generator=generator(seed, "init", name, tuple(layer.weight.shape)))
         layer.weight.copy_(noise * weight_std(name, layer, model))
         if layer.bias is not None:
-            layer.bias.fill_(NETS[model.net].bias(name, model))
+            layer.bias.fill_(model.bias_one if name in NETS[model.net].ones else 0.0)
 
 
 def weight_std(name: str, layer: nn.Conv2d | nn.Linear, model: ModelRecipe) -> float:
@@ -150,9 +133,11 @@ def weight_std(name: str, layer: nn.Conv2d | nn.Linear, model: ModelRecipe) -> f
 def full_size_fan_in(name: str, model: ModelRecipe) -> int:
     """Inputs of one unit of layer ``name`` in the full-size net that ``model`` is a small copy of."""
     family = NETS[model.net]
+    if name in family.fan_in:
+        return family.fan_in[name]
     with torch.device("meta"):
-        full = (family.like or family.make)(model, family.full)
-    return learned_layers(full)[family.stands_for.get(name, name)].weight[0].numel()
+        full = family.make(model, family.full)
+    return learned_layers(full)[name].weight[0].numel()
 
 
 # ---------------------------------------------------------------------------------------------------------
