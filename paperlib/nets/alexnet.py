@@ -1,9 +1,15 @@
-"""The net of section 3.5 (Figure 2) and its ablations."""
+"""The net of section 3.5 (Figure 2) and its ablations.
+
+:func:`section_3_5` is the table of the paper's net, one row a layer with weights. :func:`ablated` edits rows where a
+recipe asks for another net. The loop of :func:`alexnet` makes the layers of each row.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -12,6 +18,53 @@ from paperlib.nets.layers import ACTIVATIONS, Dropout, GroupedLinear, MaxPool, P
 from paperlib.nets.lrn import LocalResponseNorm, SpatialResponseNorm
 from paperlib.nets.sizes import widened
 from paperlib.recipe import ModelRecipe, Sizes
+
+# ---------------------------------------------------------------------------------------------------------
+# The table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer with weights, and the layers without weights that follow it."""
+
+    layer: str  # its name; "" after it was removed, when only its pool is left
+    maps: int = 0  # kernels or units of both towers together
+    window: int = 1
+    stride: int = 1
+    pad: int = 0
+    reads: str = "both"  # image | own (tower) | both (towers)
+    then: tuple[str, ...] = ()  # names of the layers that follow, in this order
+    pool: MaxPool | None = None  # the pool in ``then``
+
+    def output_side(self, side: int) -> int:
+        """Side of a convolution's maps; the last window hangs over an edge without padding (224 -> 55, reading 19)."""
+        return output_side(side, self.window, self.stride, self.pad, ceil=self.pad == 0)
+
+    def less(self, *kinds: str) -> Row:
+        """The row without the followers that have one of ``kinds`` in their name."""
+        return replace(self, then=tuple(name for name in self.then if not any(kind in name for kind in kinds)))
+
+
+def section_3_5(sizes: Sizes) -> dict[str, Row]:
+    """The rows of the paper's net by place, at ``sizes``; the comments give the paper's sizes and sides."""
+    conv1, conv2, conv3, conv4, conv5 = zip(sizes.kernels, sizes.kernel_sizes, sizes.strides, sizes.pads, strict=True)
+    pool1, pool2, pool5 = (MaxPool(z=3, s=2, pad=pad) for pad in sizes.pool_pads)  # section 3.4
+    rows = (
+        Row("conv1", *conv1, "image", ("act1", "norm1", "pool1"), pool1),  # 96 of 11x11x3: 55x55, pooled to 27x27
+        Row("conv2", *conv2, "own", ("act2", "norm2", "pool2"), pool2),  # 256 of 5x5x48: 27x27, pooled to 13x13
+        Row("conv3", *conv3, "both", ("act3",)),  # 384 of 3x3x256: 13x13
+        Row("conv4", *conv4, "own", ("act4",)),  # 384 of 3x3x192: 13x13
+        Row("conv5", *conv5, "own", ("act5", "pool5"), pool5),  # 256 of 3x3x192: 13x13, pooled to 6x6
+        Row("flatten"),  # 9216 features; those of a tower stay together
+        Row("fc6", sizes.fc, then=("act6", "drop6")),  # 4096
+        Row("fc7", sizes.fc, then=("act7", "drop7")),  # 4096
+        Row("fc8", sizes.classes),  # 1000 logits; the softmax belongs to the loss
+    )
+    return {row.layer: row for row in rows}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The net
 
 
 def two_tower(model: ModelRecipe, sizes: Sizes) -> nn.Sequential:
@@ -34,146 +87,124 @@ def ungrouped(model: ModelRecipe, sizes: Sizes) -> nn.Sequential:
 
 
 def alexnet(model: ModelRecipe, sizes: Sizes, towers: int) -> nn.Sequential:
-    """The eight layers of section 3.5, first to last. Raises :class:`PaperlibError` where they do not fit together."""
-    net = Assembly(model, sizes, towers)
-    if model.norm1_before_relu:  # reading 1
-        net.place(1, "norm", "pool", "act")
-    else:
-        net.place(1, "act", "norm", "pool")
-    net.place(2, "act", "norm", "pool")
-    net.place(3, "act")
-    net.place(4, "act")
-    net.place(5, "act", "pool")
-    for number in range(6, 6 + model.extra_conv):  # section 6: a sixth convolution stands over the last pool
-        net.place(number, "act")
-    net.flatten()
-    net.hidden(6)
-    net.hidden(7)
-    net.output(8)
-    return nn.Sequential(net.layers)
+    """The layers of each row, first to last: images (B, C, crop, crop) to logits (B, classes).
 
-
-CONV_OF_TOWERS = {"conv3": 3, "conv4": 4, "never": None}
-"""``model.communication`` -> the convolution that reads both towers: the paper's, that of #132, and none (#150)."""
-
-
-class Assembly:
-    """Puts the layers of a net one after the other, and keeps the books of how many maps of which side there are.
-
-    A removed convolution takes its nonlinearity and normalisation with it, but not its pool: the last maps keep their
-    sides. What it did for the others falls to the next convolution that is left. Without conv1, that one stands in
-    its place: it reads the image, with conv1's window, stride, padding and normalisation. Without conv3, it reads
-    both towers.
-    A removed hidden layer takes its dropout with it.
+    Raises :class:`PaperlibError` where the layers do not fit together.
     """
-
-    def __init__(self, model: ModelRecipe, sizes: Sizes, towers: int) -> None:
-        check_alexnet(model, sizes, towers)
-        self.model, self.sizes, self.towers = model, widened(sizes, model.width), towers
-        left = [number for number in range(1, 6 + model.extra_conv) if f"conv{number}" not in model.removed]
-        self.stands_at = {number: number for number in left[1:]} | ({1: left[0]} if left else {})
-        self.reads_all = set(left[:1]) | readers_of_both_towers(model, left)
-        self.layers: OrderedDict[str, nn.Module] = OrderedDict()
-        self.maps, self.side = sizes.channels, sizes.crop
-        self.stated_side = sizes.crop  # what the side would be with the paper's own pools and pads
-        self.features = 0  # inputs of the next fully connected layer
-
-    def place(self, place: int, *then: str) -> None:
-        """The convolution that stands at ``place``, if one does, and in this order what follows it."""
-        if place in self.stands_at:
-            self.convolution(place, self.stands_at[place])
-        for step in then:
-            if step == "pool":
-                self.pool(place)
-            elif place not in self.stands_at:
-                continue
-            elif step == "norm":
-                self.norm(place)
+    check_alexnet(model, sizes, towers)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    follower = followers(model, towers)
+    maps, side = sizes.channels, sizes.crop
+    for place, row in ablated(model, widened(sizes, model.width)).items():
+        groups = towers if row.reads == "own" else 1
+        if row.layer.startswith("conv"):
+            if row.pad == 0 and (side - row.window) % row.stride:
+                layers[place.replace("conv", "edge")] = PadToCeil(row.window, row.stride)
+            layers[row.layer] = nn.Conv2d(maps, row.maps, row.window, row.stride, row.pad, groups=groups)
+            maps, side = row.maps, row.output_side(side)
+        elif row.layer == "flatten":
+            layers["flatten"] = nn.Flatten()
+            maps, side = maps * side**2, 1
+        elif row.layer:
+            layers[row.layer] = GroupedLinear(maps, row.maps, groups) if groups > 1 else nn.Linear(maps, row.maps)
+            maps = row.maps
+        for name in row.then:
+            if row.pool and name.startswith("pool"):
+                layers[name], side = row.pool, row.pool.output_side(side)
             else:
-                self.add(f"act{place}" if place <= 5 else f"act_conv{place}", ACTIVATIONS[self.model.activation]())
-
-    def add(self, name: str, layer: nn.Module) -> None:
-        """The next layer."""
-        assert name not in self.layers, name
-        self.layers[name] = layer
-
-    def convolution(self, place: int, number: int) -> None:
-        """Maps of conv ``number``, geometry of ``place``."""
-        sizes, i = self.sizes, place - 1
-        kernel, stride, pad = (3, 1, 1) if place > 5 else (sizes.kernel_sizes[i], sizes.strides[i], sizes.pads[i])
-        # Not padded, the last window hangs over the edge (224 -> 55, reading 19); a padded one does so by itself.
-        ceil = pad == 0
-        self.stated_side = output_side(self.stated_side, kernel, stride, pad, ceil)
-        if self.model.pool == "2x2_as_run" and place in (2, 5):
-            pad -= 1
-        if ceil and (self.side - kernel) % stride:
-            self.add(f"edge{place}", PadToCeil(kernel, stride))
-        maps, groups = sizes.kernels[min(number, 5) - 1], 1 if number in self.reads_all else self.towers
-        self.add(f"conv{number}", nn.Conv2d(self.maps, maps, kernel, stride, pad, groups=groups))
-        self.maps, self.side = maps, output_side(self.side, kernel, stride, pad, ceil)
-
-    def norm(self, place: int) -> None:
-        """Section 3.3; after layer 2 also the spatial norm (reading 4), which run #148, without LRN, lacked too."""
-        m = self.model
-        if not m.lrn:
-            return
-        # a sum over all maps would let towers talk that never should
-        across = m.lrn_across_towers and m.communication != "never"
-        groups = 1 if across else self.towers
-        self.add(f"norm{place}", LocalResponseNorm(m.lrn_n, m.lrn_k, m.lrn_alpha, m.lrn_beta, groups))
-        if m.spatial_norm and place == 2:
-            self.add("spatial_norm2", SpatialResponseNorm())
-
-    def pool(self, place: int) -> None:
-        """Section 3.4: z=3, s=2; or z=2, s=2, padded or rounded up where that gives the side of the paper's pool.
-
-        As run in #147, the first pool gave one pixel more (55 -> 28, rounded up), and conv2 and conv5 had one pixel
-        of padding less to come back to the paper's sides.
-        """
-        pad = self.sizes.pool_pads[(1, 2, 5).index(place)]
-        self.stated_side = output_side(self.stated_side, 3, 2, pad)
-        if self.model.pool == "overlapping":
-            pool = MaxPool(z=3, s=2, pad=pad)
-        else:
-            pool = pool_2x2(self.side, self.stated_side + (self.model.pool == "2x2_as_run" and place == 1))
-        self.add(f"pool{place}", pool)
-        self.side = pool.output_side(self.side)
-
-    def flatten(self) -> None:
-        """Maps to a row of features; a tower's maps stay together."""
-        self.add("flatten", nn.Flatten())
-        self.features = self.maps * self.side**2
-
-    def hidden(self, number: int) -> None:
-        """A fully connected layer, its nonlinearity, and dropout on its output (section 4.2)."""
-        if f"fc{number}" in self.model.removed:
-            return
-        if self.model.communication == "never" and self.towers > 1:
-            self.add(f"fc{number}", GroupedLinear(self.features, self.sizes.fc, self.towers))
-        else:
-            self.add(f"fc{number}", nn.Linear(self.features, self.sizes.fc))
-        self.add(f"act{number}", ACTIVATIONS[self.model.activation]())
-        if self.model.dropout:
-            self.add(f"drop{number}", Dropout(self.model.dropout, self.model.dropout_form))
-        self.features = self.sizes.fc
-
-    def output(self, number: int) -> None:
-        """One logit a class, from both towers; the softmax of section 3.5 belongs to the loss."""
-        self.add(f"fc{number}", nn.Linear(self.features, self.sizes.classes))
+                layers[name] = follower[name.rstrip("123456789")]()
+    return nn.Sequential(layers)
 
 
-def readers_of_both_towers(model: ModelRecipe, left: list[int]) -> set[int]:
-    """Numbers of the convolutions that read the maps of both towers.
+def followers(model: ModelRecipe, towers: int) -> dict[str, Callable[[], nn.Module]]:
+    """What makes each kind of follower; the kind is the layer's name without its number."""
+    act, lrn = ACTIVATIONS[model.activation], (model.lrn_n, model.lrn_k, model.lrn_alpha, model.lrn_beta)
+    # a sum over maps of both towers would let them talk where they never should
+    across = model.lrn_across_towers and model.communication != "never"
+    return {
+        "act": act,  # section 3.1
+        "act_conv": act,
+        "norm": lambda: LocalResponseNorm(*lrn, groups=1 if across else towers),  # section 3.3
+        "spatial_norm": SpatialResponseNorm,  # cnorm2 of layers-145.cfg
+        "drop": lambda: Dropout(model.dropout, model.dropout_form),  # section 4.2
+    }
 
-    ``model.communication`` names the one; if it was removed, the next in ``left`` is it. Convolutions added after
-    the fifth read both, as conv6 of #146 did. Where the towers never talk (#150) it is none, and the hidden layers
-    too stay in their tower: they meet in the last layer alone. That is our reading of the run note's "no
-    communication at all"; its configuration also made the layers wider, which is ``model.width``.
+
+# ---------------------------------------------------------------------------------------------------------
+# Its ablations
+
+
+def ablated(model: ModelRecipe, sizes: Sizes) -> dict[str, Row]:
+    """The rows of the paper's net, with an edit for each field of ``model`` that asks for another net."""
+    rows = section_3_5(sizes)
+
+    def edit(place: str, **columns: Any) -> None:
+        rows[place] = replace(rows[place], **columns)
+
+    if model.norm1_before_relu:  # reading 1
+        edit("conv1", then=("norm1", "pool1", "act1"))
+    if model.spatial_norm:  # reading 4
+        edit("conv2", then=("act2", "norm2", "spatial_norm2", "pool2"))
+    for n in range(6, 6 + model.extra_conv):  # section 6: "over the last pooling layer"; #146 reads both towers there
+        rows[f"conv{n}"] = Row(f"conv{n}", sizes.kernels[4], 3, 1, 1, "both", (f"act_conv{n}",))
+    rows |= {place: rows.pop(place) for place in ("flatten", "fc6", "fc7", "fc8")}  # still last
+    if model.communication == "conv4":  # as #132
+        edit("conv3", reads="own")
+        edit("conv4", reads="both")
+    if model.communication == "never":
+        # #150: we read "no communication at all" as none before fc8. Its configuration also made the layers wider,
+        # which is model.width.
+        for place in list(rows)[1:-1]:
+            edit(place, reads="own")
+    rows = without(rows, model.removed)
+    if not model.lrn:  # run #148 lacked the spatial norm too
+        rows = {place: row.less("norm") for place, row in rows.items()}
+    if not model.dropout:
+        rows = {place: row.less("drop") for place, row in rows.items()}
+    if model.pool != "overlapping":
+        rows = pooled_2x2(rows, sizes.crop, as_run=model.pool == "2x2_as_run")
+    return rows
+
+
+def without(rows: dict[str, Row], removed: tuple[str, ...]) -> dict[str, Row]:
+    """The rows after layers are removed (section 7).
+
+    A hidden layer goes with its dropout. A convolution goes with its nonlinearity and normalisation, but its pool
+    stays, so that the last maps keep their sides; the next remaining convolution takes over what it read. After
+    conv1, that one is in its place: it reads the image, with conv1's window, stride, padding and normalisation.
+    After the convolution that reads both towers, it reads both.
     """
-    joins = CONV_OF_TOWERS[model.communication]
-    if joins is None:
-        return set()
-    return set([n for n in left if joins <= n <= 5][:1]) | {n for n in left if n > 5}
+    rows = {place: row for place, row in rows.items() if place.startswith("conv") or place not in removed}
+    remaining = [place for place in rows if place.startswith("conv") and place not in removed]
+    for gone in [place for place in rows if place in removed]:
+        heir = next((place for place in remaining if place > gone), None)  # "conv4" > "conv3"
+        if heir and gone == "conv1":
+            rows["conv1"] = replace(rows["conv1"], layer=heir, maps=rows[heir].maps)
+            gone = heir  # its own place is now empty
+        elif heir and rows[gone].reads == "both":
+            rows[heir] = replace(rows[heir], reads="both")
+        rows[gone] = replace(rows[gone].less("act", "norm"), layer="")
+    return rows
+
+
+def pooled_2x2(rows: dict[str, Row], side: int, as_run: bool) -> dict[str, Row]:
+    """The rows with z=2, s=2 (section 3.4), padded or rounded up where that gives the side of the paper's pool.
+
+    ``side`` is the image's. As run in #147, the first pool gave one pixel more (55 -> 28, rounded up), and conv2 and
+    conv5 had one pixel of padding less, which led back to the paper's sides.
+    """
+    stated_side = side  # what it would be with the paper's own pools and pads
+    for place, row in rows.items():
+        if row.layer.startswith("conv"):
+            stated_side = row.output_side(stated_side)
+            row = replace(row, pad=row.pad - (as_run and place in ("conv2", "conv5")))
+            side = row.output_side(side)
+        if row.pool:
+            stated_side = row.pool.output_side(stated_side)
+            pool = pool_2x2(side, stated_side + (as_run and place == "conv1"))
+            row, side = replace(row, pool=pool), pool.output_side(side)
+        rows = rows | {place: row}
+    return rows
 
 
 def pool_2x2(side: int, wanted: int) -> MaxPool:

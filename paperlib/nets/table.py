@@ -32,21 +32,6 @@ def alexnet_std(name: str, model: ModelRecipe) -> float:
     return model.init_std if name.startswith("conv") and int(name[4:]) >= 3 else 0.01
 
 
-def alexnet_bias(name: str, model: ModelRecipe) -> float:
-    """Section 5: 1 in conv2, conv4, conv5 and the hidden fully connected layers, which so start with positive input."""
-    return model.bias_one if name in ("conv2", "conv4", "conv5", "fc6", "fc7") else 0.0
-
-
-def mlp_bias(name: str, model: ModelRecipe) -> float:
-    """As in the paper's hidden fully connected layers."""
-    return model.bias_one if name in ("fc1", "fc2") else 0.0
-
-
-def no_bias(name: str, model: ModelRecipe) -> float:
-    """Biases start at 0."""
-    return 0.0
-
-
 def four_layer_std(name: str, model: ModelRecipe) -> float:
     """initW of the 2012 configurations."""
     return FOUR_LAYER_STD[model.net][name]
@@ -57,17 +42,13 @@ def vgg_std(name: str, model: ModelRecipe) -> float:
     return 0.01
 
 
-def paper_net(model: ModelRecipe, sizes: Sizes) -> nn.Module:
-    """The two-tower net without any change of layers."""
-    return two_tower(ModelRecipe(), sizes)
-
-
 @dataclass(frozen=True)
 class Family:
     """A kind of net: how it is made, and what ``gaussian`` and ``gain_matched`` initial values are for it.
 
-    ``std`` and ``bias`` are constants of a net of ``full`` sizes. ``like`` makes that net; where it is one of
-    another kind, ``stands_for`` says which of its layers each layer of this one corresponds to.
+    ``std`` is a layer's standard deviation in the net of ``full`` sizes. Biases start at ``model.bias_one`` in the
+    layers ``ones``, at 0 in the others. ``fan_in`` names layers that take the place of a layer of another net, and
+    the inputs of a unit there.
 
     ``reads`` are the fields of :class:`ModelRecipe` and of "sizes" that change it, besides its name. Of a field that
     it does not read it takes the values of both readings, which it may have inherited; or else those in ``takes``.
@@ -76,39 +57,37 @@ class Family:
     make: Builder
     full: Sizes
     std: Constant
-    bias: Constant
     reads: frozenset[str]
+    ones: tuple[str, ...] = ()
     takes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    like: Builder | None = None
-    stands_for: Mapping[str, str] = field(default_factory=dict)
+    fan_in: Mapping[str, int] = field(default_factory=dict)
 
 
 SIZES_READ = {"side", "crop", "channels", "classes", "kernels"}
 ALL_READ = frozenset({f.name for part in (ModelRecipe, Sizes) for f in fields(part)} - {"net"})
 ONE_TOWER_READS = ALL_READ - {"communication", "lrn_across_towers"}
 FOUR_LAYER_READS = frozenset({"activation", "init"} | SIZES_READ)
+PLAIN_ONLY = {"lrn": (False,), "dropout": (0.0,)}
 DROPOUT = {"dropout", "dropout_form"}
 LRN = {"lrn", "lrn_n", "lrn_k", "lrn_alpha", "lrn_beta"}
 MLP_READS = frozenset({"activation", "init", "width", "bias_one"} | DROPOUT | {f.name for f in fields(Sizes)})
 VGG_READS = frozenset({"activation", "init", "width"} | LRN | DROPOUT | SIZES_READ | {"fc"})
 
+# section 5: these convolutions and the hidden fully connected layers give their ReLUs positive inputs at the start
+ONES = ("conv2", "conv4", "conv5", "fc6", "fc7")
+
 NETS: dict[str, Family] = {
-    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, alexnet_bias, ALL_READ),
-    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, alexnet_bias, ONE_TOWER_READS),
-    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, alexnet_bias, ONE_TOWER_READS),
-    "80sec": Family(
-        four_layer, CIFAR_SIZES, four_layer_std, no_bias, FOUR_LAYER_READS | {"fc"},
-        takes={"lrn": (False,), "dropout": (0.0,)},
-    ),
-    "19pct": Family(
-        four_layer, CIFAR_SIZES, four_layer_std, no_bias, FOUR_LAYER_READS, takes={"lrn": (False,), "dropout": (0.0,)}
-    ),
+    "two_tower": Family(two_tower, FULL_SIZES, alexnet_std, ALL_READ, ONES),
+    "one_tower": Family(one_tower, FULL_SIZES, alexnet_std, ONE_TOWER_READS, ONES),
+    "ungrouped": Family(ungrouped, FULL_SIZES, alexnet_std, ONE_TOWER_READS, ONES),
+    "80sec": Family(four_layer, CIFAR_SIZES, four_layer_std, FOUR_LAYER_READS | {"fc"}, takes=PLAIN_ONLY),
+    "19pct": Family(four_layer, CIFAR_SIZES, four_layer_std, FOUR_LAYER_READS, takes=PLAIN_ONLY),
     "mlp": Family(
-        mlp, FULL_SIZES, alexnet_std, mlp_bias, MLP_READS, takes={"lrn": (False, True)}, like=paper_net,
-        # the first layer of a fully connected net reads pixels, as conv1 does
-        stands_for={"fc1": "conv1", "fc2": "fc7", "fc3": "fc8"},
+        mlp, FULL_SIZES, alexnet_std, MLP_READS, ("fc1", "fc2"), takes={"lrn": (False, True)},
+        # its layers take the places of conv1, which reads pixels too, fc7 and fc8 of the paper's net
+        fan_in={"fc1": 3 * 11**2, "fc2": 4096, "fc3": 4096},
     ),
-    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std, no_bias, VGG_READS),
+    "vgg_stack": Family(vgg_stack, VGG_FULL_SIZES, vgg_std, VGG_READS),
 }  # fmt: skip
 
 READINGS = (Recipe.paper().model, Recipe.source2012().model)
@@ -181,7 +160,7 @@ def initialise(net: nn.Module, model: ModelRecipe, seed: int) -> None:
         noise = torch.randn(layer.weight.shape, generator=generator(seed, "init", name, tuple(layer.weight.shape)))
         layer.weight.copy_(noise * weight_std(name, layer, model))
         if layer.bias is not None:
-            layer.bias.fill_(NETS[model.net].bias(name, model))
+            layer.bias.fill_(model.bias_one if name in NETS[model.net].ones else 0.0)
 
 
 def weight_std(name: str, layer: nn.Conv2d | nn.Linear, model: ModelRecipe) -> float:
@@ -203,9 +182,11 @@ def weight_std(name: str, layer: nn.Conv2d | nn.Linear, model: ModelRecipe) -> f
 def full_size_fan_in(name: str, model: ModelRecipe) -> int:
     """Inputs of one unit of layer ``name`` in the full-size net that ``model`` is a small copy of."""
     family = NETS[model.net]
+    if name in family.fan_in:
+        return family.fan_in[name]
     with torch.device("meta"):
-        full = (family.like or family.make)(model, family.full)
-    return learned_layers(full)[family.stands_for.get(name, name)].weight[0].numel()
+        full = family.make(model, family.full)
+    return learned_layers(full)[name].weight[0].numel()
 
 
 # ---------------------------------------------------------------------------------------------------------
