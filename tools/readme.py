@@ -71,7 +71,7 @@ def figure1() -> str:
     """What Figure 1 came to, a sentence a scale."""
     sentences = []
     for scale in ("cifar10", "sample"):
-        for v in decide.verdicts_of("relu", scale):
+        for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
             if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh"):
                 setting = v.comparison.a.split("/")[0]
                 found = v.sentence("tanh takes {} as many updates as ReLU")

@@ -4,7 +4,7 @@ from paperlib.figures.claims import fig_claims
 from paperlib.figures.figure1 import UNIT_COLOURS, UNIT_DASHES, UNIT_NAMES, fig1, relu_parts
 from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS, fig2
 from paperlib.figures.figures3_4 import fig3, fig3_of, fig4, kernels_by_seed
-from paperlib.figures.forest import ablations
+from paperlib.figures.forests import forest, forest_times
 from paperlib.figures.style import PALETTE, SCALE_NAMES, markdown_table, scale_name, show
 from paperlib.figures.tables import table1, table2
 from paperlib.figures.trainings import overfit, stall, training
@@ -17,13 +17,14 @@ __all__ = [
     "UNIT_COLOURS",
     "UNIT_DASHES",
     "UNIT_NAMES",
-    "ablations",
     "fig1",
     "fig2",
     "fig3",
     "fig3_of",
     "fig4",
     "fig_claims",
+    "forest",
+    "forest_times",
     "kernels_by_seed",
     "markdown_table",
     "overfit",

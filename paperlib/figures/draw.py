@@ -19,7 +19,7 @@ from paperlib.figures.claims import fig_claims
 from paperlib.figures.figure1 import fig1, relu_parts
 from paperlib.figures.figure2 import fig2
 from paperlib.figures.figures3_4 import fig3, fig4, kernels_by_seed
-from paperlib.figures.forest import ablations
+from paperlib.figures.forests import forest, forest_times
 from paperlib.figures.style import Drawing, png
 from paperlib.figures.tables import Table, table1, table2
 from paperlib.figures.trainings import overfit, stall, training
@@ -44,7 +44,8 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "overfit": overfit,
     "stall": stall,
     "training": training,
-    "ablations": ablations,
+    "forest": forest,
+    "forest_times": forest_times,
     "claims": fig_claims,
 }
 

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 
 from paperlib.data import known
 from paperlib.evidence import decide, metrics, store
-from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import relu
-from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, use_style
+from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.paper import facts
 from paperlib.training import records, runs
 
@@ -71,6 +70,8 @@ def fig1(scale: str = "cifar10") -> Drawing:
     settings = {"2012": "setting of 2012", "today": "setting of today"}
     arms = [arm for arm in relu.FIGURE1_ARMS]
     frame = curves("relu", scale, arms)
+    if frame.empty:
+        return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]} is", list(frame.columns))
     threshold = relu.UNIT_STOPS[scale].threshold or 0.0
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharey=True, width_ratios=(1.25, 1))
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
@@ -89,14 +90,9 @@ def fig1(scale: str = "cifar10") -> Drawing:
     return Drawing(figure, frame.round(4), alt)
 
 
-def of_relu(scale: str) -> list[Verdict]:
-    """The verdicts on Figure 1 and on today's setting of it."""
-    return [v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)]
-
-
 def ratio_text(scale: str, setting: str) -> str:
     """ "tanh takes x times as long (low to high), n = 3", from the records."""
-    for v in of_relu(scale):
+    for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
         if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
             return f"{v.sentence('tanh takes {}').replace(' times', '×')}, n = {v.seeds}"
     return "no pair of runs recorded"
@@ -111,12 +107,15 @@ def relu_parts(scale: str = "sample") -> Drawing:
     }  # fmt: skip
     found = {
         v.comparison.a.split("/")[0]: v
-        for v in [*of_relu(scale), *decide.verdicts_of("relu-parts", scale)]
+        for name in ("relu", "relu-others", "relu-parts")
+        for v in decide.verdicts_of(name, scale)
         if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
     }
     shown = [(s, found[s]) for s in settings if s in found]
     rows = [{"setting": s, **{k: getattr(v, k) for k in ("estimate", "low", "high", "n", "bound")}} for s, v in shown]
     frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
+    if frame.empty:
+        return nothing_yet(f"comparison of ReLU and tanh on {SCALE_NAMES[scale]} is", list(frame.columns))
     figure, axes = plt.subplots(figsize=(7.6, 2.9))
     for y, (_, v) in enumerate(shown):
         if not v.has_value:

@@ -51,7 +51,7 @@ def fig3() -> Drawing:
     experiment = declared.FULL_TINY
     if not (found := store.longest(experiment.name, experiment.scale)):
         use_style()
-        return nothing_yet(experiment.name, ["tower", "kernel", "colour_index"])
+        return nothing_yet(f"net of experiment {experiment.name} is", ["tower", "kernel", "colour_index"])
     return fig3_of(weights.checkpoint(store.place_of(found[2][0]).with_suffix(".safetensors")))
 
 
@@ -60,7 +60,7 @@ def kernels_by_seed() -> Drawing:
     use_style()
     found = kernels_of(declared.COLOUR, "baseline", sets.load("photos"))
     if not found:
-        return nothing_yet("colour", ["seed", "tower", "kernel", "colour_index"])
+        return nothing_yet("net of experiment colour is", ["seed", "tower", "kernel", "colour_index"])
     rows = []
     count = len(next(iter(found.values())))
     figure, panels = plt.subplots(
@@ -182,7 +182,7 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
     sample = sets.load("sample")
     if not trained and declared.NET.run("baseline", 0, sample.fingerprint).id not in store.recorded():
         use_style()
-        return nothing_yet("net", ["part", "query", "rank", "label", "value", "right"])
+        return nothing_yet("net of experiment net is", ["part", "query", "rank", "label", "value", "right"])
     return pictures(*(trained or weights.recorded(declared.NET, "baseline", 0, sample)), sample, scale_name("sample"))
 
 

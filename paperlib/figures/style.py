@@ -97,10 +97,10 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> st
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def nothing_yet(experiment: str, columns: list[str]) -> Drawing:
-    """What stands for a figure whose nets are not recorded."""
-    figure, axes = plt.subplots(figsize=(8.6, 1.2))
-    alt = f"No weights of experiment {experiment} are recorded yet, so there is nothing to draw."
+def nothing_yet(what: str, columns: list[str]) -> Drawing:
+    """What stands for a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
+    figure, axes = plt.subplots(figsize=(8.6, 2.0))
+    alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
     axes.axis("off")
     return Drawing(figure, pd.DataFrame(columns=columns), alt)

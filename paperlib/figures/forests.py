@@ -1,0 +1,377 @@
+"""Forest plots of all declared comparisons, or of those of some sections: estimate, interval, and what it decides."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from paperlib.errors import PaperlibError
+from paperlib.evidence import claims, decide
+from paperlib.evidence.verdict import Verdict
+from paperlib.experiments import declared
+from paperlib.experiments.form import Comparison, Experiment
+from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
+
+# ---------------------------------------------------------------------------------------------------------
+# What is drawn, and where
+
+SECTIONS = {
+    "1": "size of the training set", "3": "order of the four ideas", "3.1": "ReLU", "3.2": "two towers",
+    "3.3": "normalisation", "3.4": "pooling", "4": "overfitting", "4.1": "augmentation", "4.2": "dropout",
+    "5": "details of learning", "6": "results", "7": "depth",
+}  # fmt: skip
+"""Sections of the paper, in its order -> what their comparisons are about."""
+SECTION_OF = {
+    "relu": "3.1", "relu-others": "3.1", "relu-19pct": "3.1", "relu-xavier": "3.1", "relu-parts": "3.1",
+    "towers": "3.2", "lrn": "3.3", "lrn-vgg": "3.3", "pool": "3.4", "pool-as-run": "3.4", "overfit-pool": "3.4",
+    "overfit": "4", "long": "4", "augment": "4.1", "mirrors": "4.1", "colour": "4.1",
+    "dropout": "4.2", "dropout-form": "4.2", "converge": "4.2", "update": "5", "readings": "5", "stall": "5",
+    "net": "6", "ensemble": "6", "pretrain": "6", "full": "6", "depth": "7", "order": "3", "size": "1",
+}  # fmt: skip
+"""Experiment -> the section of those of its comparisons that serve no claim."""
+SETTINGS = {
+    "overfit": "640 images", "overfit-pool": "640 images", "long": "30 epochs", "lrn-vgg": "net A of VGG",
+    "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
+}  # fmt: skip
+"""Experiments on other nets or schedules than the baseline's -> in which way."""
+ERRORS = {
+    "test_error": "", "train_error": "training error", "overfit": "test − training",
+    "ten_views_gain": "", "ensemble_gain": "",
+}  # fmt: skip
+"""Metrics in points of error -> how they are named where it is not the test error."""
+SINGLES = {"ten_views_gain": "ten views v. one", "ensemble_gain": "average of five v. one"}
+"""Metrics of one arm that are themselves a difference -> what is compared."""
+MARKS = {
+    "ilsvrc2012": ("#000000", "P"), "cifar10": (PALETTE[0], "o"), "tinyimagenet": (PALETTE[4], "^"),
+    "photos": (PALETTE[2], "s"), "sample": (PALETTE[1], "D"),
+}  # fmt: skip
+"""Scale -> its colour and mark; of one comparison the first of them stands on top."""
+COLUMNS = [
+    "section", "setting", "experiment", "a", "b", "metric", "claims", "scale", "proxy", "n", "enough",
+    "smallest_effect", "at_least", "estimate", "low", "high", "bound", "outcome",
+]  # fmt: skip
+
+
+def comparisons_of(experiment: Experiment, ratios: bool) -> dict[decide.Test, list[Comparison]]:
+    """The different tests of an experiment, of times or of errors, each with all comparisons that ask about it.
+
+    Directions come first: what is drawn of an equal test is its answer to them.
+    """
+    tests: dict[decide.Test, list[Comparison]] = {}
+    for c in sorted(experiment.comparisons, key=lambda c: c.question != "direction"):
+        if (c.transform == "log_ratio") if ratios else (c.transform == "difference" and c.metric in ERRORS):
+            tests.setdefault(decide.test_of(c), []).append(c)
+    return tests
+
+
+def sections_of(name: str, asked: list[Comparison]) -> list[str]:
+    """All sections to which a test belongs, those of its claims and its experiment's.
+
+    The first is the one under which it is drawn: the experiment's where a claim of that section asks, or none does.
+    """
+    places = [place for c in asked if c.claim for place in claims.sections_of(claims.entry_of(c.claim))]
+    own = SECTION_OF[name]
+    return list(dict.fromkeys([own, *places] if own in places or not places else [*places, own]))
+
+
+def lines(*sections: str, ratios: bool = False) -> pd.DataFrame:
+    """A row a test and scale with a recorded verdict, of all sections or of some.
+
+    In the order of the paper, then of declaration; all scales of a comparison together, the largest first. Equal tests
+    of one experiment are one row, with all the claims that they serve.
+    """
+    if unknown := [section for section in sections if section not in SECTIONS]:
+        raise PaperlibError(f"no comparison is in section {unknown[0]!r}; the sections are {', '.join(SECTIONS)}")
+    blocks, tests = {("", ""): 0}, dict[Any, int]()
+    rows: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    for experiment in declared.DECLARED:
+        for test, asked in comparisons_of(experiment, ratios).items():
+            places = sections_of(experiment.name, asked)
+            section = next((place for place in places if not sections or place in sections), "")
+            v = verdict_on(experiment, asked[0]) if section else None
+            if v is not None:
+                block = SETTINGS.get(v.experiment, ""), ERRORS.get(v.comparison.metric, "")
+                place = (
+                    list(SECTIONS).index(section), blocks.setdefault(block, len(blocks)),
+                    tests.setdefault((v.experiment, test), len(tests)), list(MARKS).index(v.scale),
+                )  # fmt: skip
+                rows[place] = (section, ", ".join(filter(None, block)), *row_of(v, asked))
+    return pd.DataFrame([rows[place] for place in sorted(rows)], columns=COLUMNS)
+
+
+def verdict_on(experiment: Experiment, c: Comparison) -> Verdict | None:
+    """The verdict on one comparison; None where its arms have no records, or none with the metric."""
+    for v in decide.verdicts_of(experiment.name, experiment.scale):
+        if v.comparison == c and (v.has_value or v.bound or v.outside):
+            return v
+    return None
+
+
+def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
+    """What is drawn of a verdict, and what is written beside it."""
+    c = v.comparison
+    at_least = c.target if c.question == "at least" else math.nan
+    served = ", ".join(dict.fromkeys(other.claim for other in asked if other.claim))
+    return (
+        v.experiment, c.a, c.b, c.metric, served, v.scale, v.proxy, v.n, v.n >= v.fewest, c.smallest_effect, at_least,
+        v.estimate, v.low, v.high, v.bound, v.outcome,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The axis of a kind of comparison
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Differences of errors, or ratios of times: ``null`` is no effect, an axis has ``least`` to ``most`` at most.
+
+    What reaches beyond has an arrow at the edge; an estimate that does is written out.
+    """
+
+    what: str
+    better: str
+    unit: str
+    null: float
+    least: float
+    most: float
+    log: bool = False
+
+    def zone(self, delta: float) -> tuple[float, float]:
+        """The effects that are smaller than the smallest of interest."""
+        return (1 / delta, delta) if self.log else (-delta, delta)
+
+    def shown(self, frame: pd.DataFrame) -> tuple[float, float]:
+        """The ends of the axis: all that is drawn, as far as there is room."""
+        ends = [end for delta in frame["smallest_effect"] for end in self.zone(delta)]
+        ends += [end for column in ("estimate", "low", "high") for end in frame[column].dropna()]
+        low, high = min(ends), max(ends)
+        margin = (high / low) ** 0.04 if self.log else 0.04 * (high - low)
+        low, high = (low / margin, high * margin) if self.log else (low - margin, high + margin)
+        return max(low, self.least), min(high, self.most)
+
+
+ERROR = Kind("errors", "the first is better", "points of error; positive: the first is better", 0.0, -4.0, 6.0)
+TIME = Kind(
+    "times", "the first is faster", "updates of the second / updates of the first; above 1: the first is faster",
+    1.0, 0.2, 10.0, log=True,
+)  # fmt: skip
+
+
+def forest(*sections: str) -> Drawing:
+    """All comparisons of errors, or those that belong to ``sections`` ("3.3"), a line a comparison and scale."""
+    return drawn(ERROR, sections)
+
+
+def forest_times(*sections: str) -> Drawing:
+    """All comparisons of times to an error, or those that belong to ``sections``."""
+    return drawn(TIME, sections)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Drawing
+
+MOST_LINES = 45
+"""More are drawn in two columns."""
+LINE = 0.158
+"""Inches a line."""
+
+
+def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:
+    """The forest of one kind of comparison."""
+    use_style()
+    frame = lines(*sections, ratios=kind.log)
+    where = f" in section{'s' * (len(sections) > 1)} {' and '.join(sections)}" if sections else ""
+    if frame.empty:
+        return nothing_yet(f"comparison of {kind.what}{where} is", COLUMNS)
+    columns = [Column(part, short=len(frame) > MOST_LINES) for part in in_columns(frame)]
+    height = LINE * max(column.height for column in columns)
+    size = (9.2 if len(columns) > 1 else 7.6, height + 1.75)
+    figure, panels = plt.subplots(1, len(columns), figsize=size, squeeze=False)
+    for axes, column in zip(panels[0], columns, strict=True):
+        draw_column(axes, column, kind, kind.shown(frame), max(c.height for c in columns))
+    title = textwrap.fill(conclusion(frame, kind, where), 125 if len(columns) > 1 else 100)
+    figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
+    legend(figure, frame, kind)
+    return Drawing(figure, frame.round(4), alt_text(frame, kind, where))
+
+
+def in_columns(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """The whole frame, or where that would be too long its halves, divided between two sections."""
+    if len(frame) <= MOST_LINES or frame["section"].nunique() == 1:
+        return [frame]
+    starts = frame.index[frame["section"] != frame["section"].shift()][1:]
+    cut = min(starts, key=lambda start: max(Column(part).height for part in (frame[:start], frame[start:])))
+    return [frame[:cut], frame[cut:]]
+
+
+@dataclass
+class Column:
+    """Where each line, heading and label of some rows stands, downwards from 0 in lines.
+
+    In ``short`` labels the baseline, where it comes first, is left out.
+    """
+
+    frame: pd.DataFrame
+    short: bool = False
+    places: list[float] = field(default_factory=list)
+    heads: list[tuple[float, str, str]] = field(default_factory=list)
+    labels: list[tuple[float, str]] = field(default_factory=list)
+    height: float = 0.0
+
+    def __post_init__(self) -> None:
+        for section, of_section in self.frame.groupby("section", sort=False):
+            self.head(f"{section} {SECTIONS[str(section)]}", "bold")
+            for setting, of_setting in of_section.groupby("setting", sort=False):
+                if setting:
+                    self.head(str(setting), "italic")
+                for _, of_test in of_setting.groupby(["experiment", "a", "b", "metric"], sort=False):
+                    self.test(of_test)
+            self.height += 0.4
+
+    def head(self, text: str, how: str) -> None:
+        self.heads.append((self.height, text, how))
+        self.height += 1.0
+
+    def test(self, rows: pd.DataFrame) -> None:
+        """One comparison, at all its scales."""
+        places = [self.height + 0.85 * k for k in range(len(rows))]
+        self.places += places
+        self.labels.append((sum(places) / len(places), label(rows.iloc[0], self.short)))
+        self.height = places[-1] + 1.05
+
+
+def label(row: Any, short: bool = False) -> str:
+    """ "a v. b", or what a metric of one arm compares."""
+    if row.b:
+        size = "" if math.isnan(row.at_least) else f" (≥ {row.at_least:g}?)"
+        return (f"v. {row.b}" if short and row.a == "baseline" else f"{row.a} v. {row.b}") + size
+    return f"{row.a}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
+
+
+def draw_column(axes: Axes, column: Column, kind: Kind, shown: tuple[float, float], height: float) -> None:
+    """The lines of one column, their labels at the left, what they decide at the right."""
+    if kind.log:
+        axes.set_xscale("log")
+        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if shown[0] <= tick <= shown[1]]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    axes.set(xlim=shown, ylim=(height - 0.4, -0.7))
+    for y, row in zip(column.places, column.frame.itertuples(), strict=True):
+        draw_line(axes, y, row, kind, shown)
+    axes.axvline(kind.null, color="#555555", lw=0.8, zorder=1)
+    texts = sorted([*column.heads, *((y, text, "") for y, text in column.labels)])
+    axes.set_yticks([y for y, *_ in texts], [text for _, text, _ in texts], fontsize=8)
+    for tick, (y, _, how) in zip(axes.get_yticklabels(), texts, strict=True):
+        tick.set(fontweight="bold" if how == "bold" else "normal", fontstyle="italic" if how == "italic" else "normal")
+        if how == "bold" and y > 0:
+            axes.axhline(y - 0.65, color="#bbbbbb", lw=0.6)
+    axes.set_xlabel(kind.unit + ("\n“v. x”: baseline v. x" if column.short else ""), fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+
+
+OUTCOME_COLOURS = {"holds": "#111111", "contradicted": PALETTE[3], "no effect": "#555555", "undecided": "#6b6b6b"}
+
+
+def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, float]) -> None:
+    """One comparison at one scale: its zone without interest, interval, estimate (hollow with too few seeds), word."""
+    colour, mark = MARKS[row.scale]
+    axes.annotate(row.outcome, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
+                  color=OUTCOME_COLOURS[row.outcome], annotation_clip=False)  # fmt: skip
+    if math.isnan(row.estimate):
+        text = "no bound: neither got there" if row.bound else "no value: no run counts"
+        axes.annotate(text, (kind.null, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        return
+    least, most = kind.zone(row.smallest_effect)
+    axes.add_patch(Rectangle((least, y - 0.42), most - least, 0.84, color="#e2e2e2", lw=0, zorder=0.5))
+    low, high = (row.estimate, row.estimate) if row.bound or math.isnan(row.low) else (row.low, row.high)
+    axes.plot([max(low, shown[0]), min(high, shown[1])], [y, y], color=colour, lw=1.5 if row.enough else 0.8)
+    for beyond, edge, arrow in ((low < shown[0], shown[0], "<"), (high > shown[1], shown[1], ">")):
+        if beyond:
+            axes.plot(edge, y, arrow, color=colour, ms=4.5, clip_on=False)
+    mark = {"lower": ">", "upper": "<"}.get(row.bound, mark)
+    if shown[0] <= row.estimate <= shown[1]:
+        axes.plot(row.estimate, y, mark, color=colour, ms=4.5, mfc=colour if row.enough else "white", zorder=3)
+    else:
+        write_at_the_edge(axes, y, row, right=row.estimate > shown[1])
+
+
+def write_at_the_edge(axes: Axes, y: float, row: Any, right: bool) -> None:
+    """An estimate that the picture has no room for, in numbers."""
+    text = f"{row.estimate:.1f}" + ("" if math.isnan(row.low) else f" ({row.low:.1f} to {row.high:.1f})")
+    axes.annotate(text, (float(right), y), xycoords=("axes fraction", "data"), xytext=(-6 if right else 6, 0),
+                  textcoords="offset points", ha="right" if right else "left", va="center", fontsize=8,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
+
+
+def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
+    """Scales with their seeds, and what else is drawn."""
+    handles: list[Artist] = []
+    for scale, of_scale in in_scales(frame):
+        colour, mark = MARKS[scale]
+        few, many = of_scale["n"].min(), of_scale["n"].max()
+        seeds = f"n = {few}" if few == many else f"n = {few} to {many}"
+        name = f"{scale_name(scale, bool(of_scale['proxy'].any()))}, {seeds}"
+        handles.append(Line2D([], [], color=colour, marker=mark, ms=4.5, label=name))
+    handles.append(Patch(color="#e2e2e2", lw=0, label="less than the smallest effect of interest"))
+    if not frame["enough"].all():
+        handles.append(Line2D([], [], color="#555555", lw=0.8, marker="o", ms=4.5, mfc="white", label="too few seeds"))
+    if (frame["bound"] != "").any():
+        handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="at least (or at most) so much"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5)
+
+
+def in_scales(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each scale that has some."""
+    for scale in MARKS:
+        if len(of_scale := frame[frame["scale"] == scale]):
+            yield scale, of_scale
+
+
+# ---------------------------------------------------------------------------------------------------------
+# In words
+
+
+def conclusion(frame: pd.DataFrame, kind: Kind, where: str) -> str:
+    """How many comparisons came out in which way."""
+    words = {
+        "holds": (f"holds ({kind.better})", f"hold ({kind.better})"),
+        "contradicted": ("is contradicted", "are contradicted"),
+        "no effect": ("shows no effect of interest", "show no effect of interest"),
+        "undecided": ("is undecided", "are undecided"),
+    }  # fmt: skip
+    counts = [(sum(frame["outcome"] == outcome), *both) for outcome, both in words.items()]
+    parts = [f"{n} {one if n == 1 else many}" for n, one, many in counts if n]
+    return f"Of {len(frame)} comparison{'' if len(frame) == 1 else 's'}{where}, {', '.join(parts)}"
+
+
+def alt_text(frame: pd.DataFrame, kind: Kind, where: str) -> str:
+    """The counts, then each comparison that holds or is contradicted, with its estimate."""
+    parts = [f"Forest plot of comparisons of {kind.what}. {conclusion(frame, kind, where)}"]
+    for outcome, word in (("holds", "Holds"), ("contradicted", "Contradicted")):
+        found = [in_words(row) for row in frame[frame["outcome"] == outcome].itertuples()]
+        parts += [f"{word}: {'; '.join(found)}"] if found else []
+    return ". ".join(parts) + "."
+
+
+def in_words(row: Any) -> str:
+    """ "3.3 baseline v. no lrn (cifar10) 1.5"."""
+    setting = f", {row.setting}" if row.setting else ""
+    bound = {"lower": "> ", "upper": "< "}.get(row.bound, "")
+    return f"{row.section} {label(row)}{setting} ({row.scale}) {bound}{row.estimate:.1f}"
