@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from paperlib.data import known
 from paperlib.evidence import decide, metrics, store
-from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import relu
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.paper import facts
@@ -91,14 +90,9 @@ def fig1(scale: str = "cifar10") -> Drawing:
     return Drawing(figure, frame.round(4), alt)
 
 
-def of_relu(scale: str) -> list[Verdict]:
-    """The verdicts on Figure 1 and on today's setting of it."""
-    return [v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)]
-
-
 def ratio_text(scale: str, setting: str) -> str:
     """ "tanh takes x times as long (low to high), n = 3", from the records."""
-    for v in of_relu(scale):
+    for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
         if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
             return f"{v.sentence('tanh takes {}').replace(' times', '×')}, n = {v.seeds}"
     return "no pair of runs recorded"
@@ -113,7 +107,8 @@ def relu_parts(scale: str = "sample") -> Drawing:
     }  # fmt: skip
     found = {
         v.comparison.a.split("/")[0]: v
-        for v in [*of_relu(scale), *decide.verdicts_of("relu-parts", scale)]
+        for name in ("relu", "relu-others", "relu-parts")
+        for v in decide.verdicts_of(name, scale)
         if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
     }
     shown = [(s, found[s]) for s in settings if s in found]
