@@ -667,7 +667,10 @@ def described(model: ModelRecipe, sizes: Sizes) -> list[Any]:
     with torch.device("meta"):
         net = family.make(model, sizes)
         learned = learned_layers(net).items()
-        start = [(name, weight_std(name, layer, model), family.bias(name, model)) for name, layer in learned]
+        start = [
+            (name, weight_std(name, layer, model), model.bias_one if name in family.ones else 0.0)
+            for name, layer in learned
+        ]
     return [[(name, repr(layer)) for name, layer in net.named_children()], start]
 
 
