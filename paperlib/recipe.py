@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -171,38 +170,6 @@ SOURCE2012: dict[str, Any] = {
     "augment.shuffle": False,
 }
 """What differs from the paper in the authors' code: field -> the code's value."""
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Fields that are not read ``when`` something of the recipe is so; ``because`` says it in words."""
-
-    because: str
-    when: Callable[[Recipe], bool]
-    fields: tuple[str, ...]
-
-
-# optim.bias_lr_drops under a constant rate is not here: whole readings are switched, also in runs too short for a drop
-IDLE = (
-    Idle("model.lrn is False", lambda r: not r.model.lrn,
-         ("model.lrn_n", "model.lrn_k", "model.lrn_alpha", "model.lrn_beta", "model.lrn_across_towers",
-          "model.spatial_norm", "model.norm1_before_relu")),
-    Idle("the towers never communicate", lambda r: r.model.communication == "never", ("model.lrn_across_towers",)),
-    Idle("model.dropout is 0", lambda r: not r.model.dropout, ("model.dropout_form",)),
-    Idle("model.init has a rule of its own", lambda r: r.model.init not in ("gaussian", "gain_matched"),
-         ("model.init_std",)),
-    Idle("augment.pixels is 'standardised'", lambda r: r.augment.pixels == "standardised", ("augment.mean",)),
-    Idle("augment.crop is False", lambda r: not r.augment.crop, ("augment.offsets",)),
-    Idle("images are neither cropped nor mirrored", lambda r: not r.augment.crop and r.augment.mirror == "none",
-         ("augment.share",)),
-    Idle("augment.colour is 0", lambda r: not r.augment.colour,
-         ("augment.colour_scale", "augment.colour_shrink", "augment.colour_off_epoch")),
-    Idle("optim.weight_decay is 0", lambda r: not r.optim.weight_decay, ("optim.decay_biases",)),
-    Idle("optim.drops are epochs", lambda r: r.optim.drops != "plateau", ("optim.patience", "optim.max_drops")),
-    Idle("the net has no conv1", lambda r: r.model.net == "mlp" or "conv1" in r.model.removed,
-         ("optim.freeze_conv1",)),
-)  # fmt: skip
-"""What an arm changes in vain. A recipe may have it, inherited: an arm may not change it."""
 
 
 @dataclass(frozen=True)

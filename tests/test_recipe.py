@@ -15,14 +15,10 @@ from hypothesis import strategies as st
 
 from paperlib.paper import facts
 from paperlib.recipe import (
-    CHOICES,
-    RANGES,
     AugmentRecipe,
     ModelRecipe,
     OptimRecipe,
-    Range,
     Recipe,
-    RecipeError,
     Sizes,
     Stop,
     field_names,
@@ -32,6 +28,7 @@ from paperlib.recipe import (
     value_of,
 )
 from paperlib.training.runs import Run
+from paperlib.values import CHOICES, RANGES, Range, RecipeError
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 

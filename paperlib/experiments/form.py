@@ -14,8 +14,9 @@ from typing import Any
 
 from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
-from paperlib.nets.table import check_read, family_of, values_taken
-from paperlib.recipe import IDLE, Recipe, RecipeError, Sizes, Stop, field_names, nearest, value_of
+from paperlib.experiments.effect import check_felt
+from paperlib.nets.table import check_read
+from paperlib.recipe import Recipe, RecipeError, Sizes, Stop, field_names, nearest
 from paperlib.training.runs import Run
 
 SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
@@ -113,7 +114,7 @@ class Experiment:
             self.check(changes["start"])
         run = self.changed(changes, "", 0)
         check_read(run.recipe.model)
-        check_felt(self, run)
+        check_felt(run, self.base, self.sizes)
 
     def changes(self, arm: str) -> Changes:
         """What an arm changes, by dotted field."""
@@ -170,36 +171,6 @@ class Experiment:
             )
         }
 
-
-def check_felt(experiment: Experiment, run: Run) -> None:
-    """Raise :class:`RecipeError` for a field in which ``run`` differs from its experiment's base, and to no effect.
-
-    What the base has, a run inherits, and need not read.
-    """
-    model, base = run.recipe.model, experiment.base
-    reads = family_of(model).reads
-    for f in fields(Sizes):
-        if f.name not in reads and getattr(run.sizes, f.name) != getattr(experiment.sizes, f.name):
-            raise RecipeError(f"sizes.{f.name} changes nothing, because the net {model.net} does not read it")
-    for name in field_names():
-        value, inherited = value_of(run.recipe, name), value_of(base, name)
-        if value == inherited:
-            continue
-        part, _, leaf = name.partition(".")
-        unread = part == "model" and leaf not in reads and leaf != "net"
-        if unread and inherited in values_taken(model, leaf):  # else the arm has to change it
-            raise RecipeError(f"{name} changes nothing, because the net {model.net} does not read it")
-        for idle in IDLE:
-            if name in idle.fields and idle.when(run.recipe):
-                raise RecipeError(f"{name} changes nothing, because {idle.because}")
-        epochs = [] if name not in SWITCHES else value if isinstance(value, tuple) else (value,)
-        for epoch in epochs:
-            if isinstance(epoch, int) and epoch >= run.stop.epochs:
-                raise RecipeError(f"{name} never acts in epoch {epoch}: the run has {run.stop.epochs}, counted from 0")
-
-
-SWITCHES = ("optim.freeze_conv1", "optim.drops", "augment.colour_off_epoch")
-"""Fields that are epochs, counted from 0."""
 
 FIVE = (0, 1, 2, 3, 4)
 """The seeds of an experiment that is to decide something."""
