@@ -51,7 +51,8 @@ def stall() -> Drawing:
         axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
         axes.legend(loc="lower left", fontsize=8.5)
     panels[0][0].set_ylabel("running training loss (nats)")
-    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; one line per seed; σ: of conv3 to conv5 in the full net"
+    about = "one line per seed; σ: of conv3 to conv5 in the full net"
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
@@ -133,7 +134,8 @@ def overfit() -> Drawing:
             axes.plot(of_arm[column], ys, mark, color=colour, ms=4.5, label=name if y == 0 else None)
     axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(arms) - 0.5, -0.5))
     axes.set_yticks(range(len(arms)), arms)
-    axes.set_title(f"{experiment.stop.train_images} training images, {SCALE_NAMES[experiment.scale]}; one line per seed")
+    images = f"{experiment.stop.train_images} training images"
+    axes.set_title(f"{images}, {SCALE_NAMES[experiment.scale]}; one line per seed")
     axes.legend(loc="upper left")
     means = frame.groupby("arm", sort=False)[["fit_error", "test_error"]].mean()
     alt = "Mean errors on the training images and on the test images: " + "; ".join(
