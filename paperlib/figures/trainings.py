@@ -33,7 +33,7 @@ def stall() -> Drawing:
     ]
     columns = ["arm", "seed", "update", "loss", "error"]
     if not rows:
-        return nothing_yet(f"run of experiment {experiment.name} is", columns)
+        return nothing_yet(experiment.name, columns)
     frame = pd.DataFrame(rows, columns=columns)
     guessing = math.log(experiment.sizes.classes)
     there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
@@ -51,9 +51,8 @@ def stall() -> Drawing:
         axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
         axes.legend(loc="lower left", fontsize=8.5)
     panels[0][0].set_ylabel("running training loss (nats)")
-    title = (
-        f"The first updates, {SCALE_NAMES[experiment.scale]}; one line per seed; σ: of conv3 to conv5 in the full net"
-    )
+    about = "one line per seed; σ: of conv3 to conv5 in the full net"
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
@@ -81,7 +80,7 @@ def training() -> Drawing:
     experiment = declared.FULL_TINY
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
     if not (found := store.longest(experiment.name, experiment.scale)):
-        return nothing_yet(f"run of experiment {experiment.name} is", columns)
+        return nothing_yet(experiment.name, columns)
     _, seed, lines = found
     epochs = store.epochs_of(lines)
     frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
@@ -123,7 +122,7 @@ def overfit() -> Drawing:
     columns = ["arm", "seed", "fit_error", "test_error"]
     frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
-        return nothing_yet(f"run of experiment {experiment.name} is", columns)
+        return nothing_yet(experiment.name, columns)
     arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
     figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
     for y, arm in enumerate(arms):
@@ -135,9 +134,8 @@ def overfit() -> Drawing:
             axes.plot(of_arm[column], ys, mark, color=colour, ms=4.5, label=name if y == 0 else None)
     axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(arms) - 0.5, -0.5))
     axes.set_yticks(range(len(arms)), arms)
-    axes.set_title(
-        f"{experiment.stop.train_images} training images, {SCALE_NAMES[experiment.scale]}; one line per seed"
-    )
+    images = f"{experiment.stop.train_images} training images"
+    axes.set_title(f"{images}, {SCALE_NAMES[experiment.scale]}; one line per seed")
     axes.legend(loc="upper left")
     means = frame.groupby("arm", sort=False)[["fit_error", "test_error"]].mean()
     alt = "Mean errors on the training images and on the test images: " + "; ".join(
