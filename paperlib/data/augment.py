@@ -212,7 +212,7 @@ class Augmenter:
         return rows[torch.arange(len(rows)) // self.recipe.share * self.recipe.share]
 
     def windows(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Offsets and flips of :func:`crop_and_mirror` for ``rows``, as the epoch has drawn them and the recipe takes them.
+        """Offsets and flips of :func:`crop_and_mirror` for ``rows``: what the epoch drew, as the recipe wants it.
 
         With ``share`` [14], ``rows`` are those to share with.
         """

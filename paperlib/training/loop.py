@@ -67,21 +67,24 @@ def fit(
     :class:`Interrupted` as soon as ``keep_going()`` is false. A loss that is not a number ends the run as "diverged".
     """
     refuse(run, data, start, topology)
-    how: dict[str, Any] = {"progress": progress, "checkpoint_seconds": checkpoint_seconds, "keep_going": keep_going}
-    how |= {"topology": topology, "device": device}
+    parts = Parts.of(data, run.sizes, run.stop)
+    keep_freed_memory()
+
+    how = {"checkpoint_seconds": checkpoint_seconds, "keep_going": keep_going, "topology": topology, "device": device}
 
     def trained(other: Run) -> nn.Module:
         """The net of a run that this one builds upon, in the folder beside this one's."""
         part = {**(about or {}), "arm": f"part of {(about or {}).get('arm', 'a run')}"}
-        return fit(other, data, directory.parent / other.id if directory else None, about=part, **how).net
+        place = directory.parent / other.id if directory else None
+        return fit(other, data, place, about=part, progress=progress, **how).net  # type: ignore[arg-type]
 
-    parts = Parts.of(data, run.sizes, run.stop)
-    first = records.first_line(run, data.name, about or {}, device, topology.provenance(), start)
+    given = checkpoints.weights_sha256(start.state_dict()) if start is not None else None
+    first = records.first_line(run, data.name, about, device, topology.provenance(), given)
     with Journal(first, directory, topology, checkpoint_seconds) as journal:
         if run.members > 1:
             return average(run, parts, journal, [trained(one).cpu() for one in run.alone()])
         if journal.finished:
-            return as_it_ended(run, journal)
+            return as_it_ended(run, journal, directory)
         if run.start and not journal.state.step:
             start = start or trained(run.start)
         training = prepare(run, parts, journal, start, device)
@@ -316,14 +319,14 @@ def last_lines(training: Training, net: nn.Module) -> Iterator[Line]:
 # What is not trained: a run that is finished already, and an average of others
 
 
-def as_it_ended(run: Run, journal: Journal) -> Trained:
+def as_it_ended(run: Run, journal: Journal, directory: Path | None) -> Trained:
     """A finished run with its net; raises :class:`PaperlibError` where its weights are no more."""
     net = build(run.recipe.model, run.sizes, run.seed)
     put_back(journal.tensors, {"weights": net.state_dict()})
     journal.topology.copy_from_first(net.state_dict())
     if checkpoints.weights_sha256(net.state_dict()) != records.of_kind(journal.lines, "end")[-1]["weights_sha256"]:
         raise PaperlibError(
-            f"{journal.directory} has the record of a finished run and not its weights; delete it to train again"
+            f"{directory} has the record of a finished run and not its weights; delete it to train again"
         )
     return Trained(net, journal.lines)
 
@@ -333,6 +336,7 @@ def average(run: Run, parts: Parts, journal: Journal, nets: Sequence[nn.Module])
     net = evaluate.Average(nets)
     if not journal.finished:
         augmenter, (images, labels) = parts.augmenter(run.recipe.augment), parts.test
+        images = images[:]
         single = [evaluate.predict(each, augmenter, images, views=10) for each in nets]
         line: Line = {"kind": "ensemble", "members": [one.id for one in run.alone()], "views": 10, "n": len(images)}
         for k in (1, 5):

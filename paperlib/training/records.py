@@ -27,19 +27,22 @@ Line = dict[str, Any]
 
 
 def first_line(
-    run: Run, data_name: str, about: Mapping[str, Any], device: str = "cpu", processes: Mapping[str, str] | None = None
-) -> Line:
+    run: Run, data_name: str, about: Mapping[str, Any] | None = None, device: str = "cpu",
+    processes: Mapping[str, str] | None = None, start_weights: str | None = None,
+) -> Line:  # fmt: skip
     """How a record begins: which run, of what experiment (``about``), on what data, by which code, where and when.
 
-    ``env`` names a device, a compiler and ``processes`` only where it was not one process on a CPU as PyTorch has it.
+    ``env`` names a device, a compiler and ``processes`` only where it was not one process on a CPU as PyTorch has it;
+    ``start_weights`` is the sha256 of a net to start from that was not trained for it.
     """
     means: Line = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
-    return {
-        "kind": "run", "format": FORMAT, "id": run.id, **about, "seed": run.seed, "config": run.config,
+    line: Line = {
+        "kind": "run", "format": FORMAT, "id": run.id, **(about or {}), "seed": run.seed, "config": run.config,
         "data": {"name": data_name, "fingerprint": run.data},
         "code": code_version(), "env": {**environment(), **(processes or {}), **means},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
+    return line if start_weights is None else {**line, "start_weights": start_weights}
 
 
 @cache
