@@ -532,7 +532,8 @@ def test_a_disk_that_is_full_at_a_line_loses_nothing(
 
 
 MOMENTS = [
-    ("loop.update", 1, True), ("loop.update", 9, True), ("loop.update", 6, False), ("evaluate.error_in_training", 2, False),
+    ("loop.update", 1, True), ("loop.update", 9, True), ("loop.update", 6, False),
+    ("evaluate.error_in_training", 2, False),
     ("checkpoints.save_file", 1, True), ("checkpoints.save_file", 8, True), ("checkpoints.save_file", 8, False),
     ("checkpoints.write_whole", 1, True), ("checkpoints.write_whole", 1, False), ("checkpoints.write_whole", 7, True),
     ("checkpoints.write_whole", 12, False), ("Path.replace", 10, True), ("Path.replace", 11, True),
