@@ -19,7 +19,8 @@ from paperlib.data.batches import Batches, Parts
 from paperlib.data.images import Dataset
 from paperlib.experiments.form import Experiment
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.training import checkpoints, evaluate, journal, loop, records
+from paperlib.training import checkpoints, evaluate, loop, records
+from paperlib.training.journal import Journal
 from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
@@ -80,12 +81,10 @@ def batches(run: Run, data: Dataset | None = None) -> Batches:
     return Batches(Parts.of(data or dataset(), run.sizes, run.stop), run.recipe, run.seed)
 
 
-def training(
-    run: Run, data: Dataset | None = None, topology: Topology = ALONE
-) -> tuple[loop.Training, journal.Journal]:
+def training(run: Run, data: Dataset | None = None, topology: Topology = ALONE) -> tuple[loop.Training, Journal]:
     """A run before its first update, without a directory."""
     parts = Parts.of(data or dataset(), run.sizes, run.stop)
-    lines = journal.Journal(records.first_line(run, "tiny"), topology=topology)
+    lines = Journal(records.first_line(run, "tiny"), topology=topology)
     return loop.prepare(run, parts, lines), lines
 
 
@@ -129,7 +128,7 @@ class Sabotage:
     def __call__(self) -> None:
         holder, name = self.function.split(".")
         modules = {"checkpoints": checkpoints, "evaluate": evaluate, "loop": loop}
-        place = {**modules, "Path": Path, "Journal": journal.Journal}[holder]
+        place = {**modules, "Path": Path, "Journal": Journal}[holder]
         original, calls = getattr(place, name), itertools.count(1)
 
         def deadly(*args: Any, **named: Any) -> Any:
