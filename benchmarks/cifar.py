@@ -14,13 +14,16 @@ from torchvision.transforms import v2
 
 from benchmarks.net import stock_modules
 from benchmarks.timing import Result, compare
+from paperlib.data.batches import Parts
 from paperlib.data.images import Dataset
 from paperlib.experiments.declared import BASELINE
 from paperlib.nets import table
 from paperlib.nets.layers import set_step
 from paperlib.nets.sizes import EVIDENCE_SIZES
 from paperlib.recipe import Sizes, Stop
-from paperlib.training import loop as training_loop
+from paperlib.training import loop, records
+from paperlib.training.journal import Journal
+from paperlib.training.processes import ALONE, Topology
 from paperlib.training.runs import Run
 
 UPDATES, BATCH = 40, 128
@@ -35,6 +38,12 @@ def made_up(sizes: Sizes = EVIDENCE_SIZES, n: int = UPDATES * BATCH) -> Dataset:
     labels = torch.randint(0, sizes.classes, (n,), generator=draw)
     classes = tuple(map(str, range(sizes.classes)))
     return Dataset("cifar10", "made up", images, labels, images[:500], labels[:500], classes, "made up")
+
+
+def prepared(run: Run, data: Dataset, topology: Topology = ALONE) -> loop.Training:
+    """A run before its first update; nothing is written."""
+    parts = Parts.of(data, run.sizes, run.stop)
+    return loop.prepare(run, parts, Journal(records.first_line(run, data.name), topology=topology))
 
 
 class Idiomatic(TorchDataset[tuple[Tensor, Tensor]]):
@@ -55,13 +64,13 @@ class Idiomatic(TorchDataset[tuple[Tensor, Tensor]]):
 def run() -> Iterator[Result]:
     """The same number of updates of the same net; each loop makes its own batches."""
     data = made_up()
-    loop = training_loop.Loop(Run(RECIPE, EVIDENCE_SIZES, Stop(epochs=1), data.fingerprint, 0), data)
+    run = Run(RECIPE.but(**{"optim.batch_size": BATCH}), EVIDENCE_SIZES, Stop(epochs=1), data.fingerprint, 0)
+    training = prepared(run, data)
 
     def ours() -> None:
-        order = torch.randperm(len(data.train_images))
-        loop.augmenter.start_epoch(0, 0, len(order))
-        for step, rows in enumerate(order.split(BATCH)):
-            loop.update(rows, 1e-6, 0, step)
+        for inputs, labels in training.batches.of_epoch(0):
+            loop.update(training, inputs, labels, 1e-6, 0)
+            training.state.step += 1
 
     net = stock_modules(table.build(RECIPE.model, EVIDENCE_SIZES, 0)).train()
     optimiser = torch.optim.SGD(net.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4)

@@ -19,9 +19,8 @@ from benchmarks import cifar
 from benchmarks.timing import ROUNDS, Result, seconds, share, summary
 from paperlib.nets.sizes import EVIDENCE_SIZES, FULL_SIZES
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.training import journal, loop
-from paperlib.training import loop as training_loop
-from paperlib.training.processes import ALONE, Topology, launch
+from paperlib.training import loop
+from paperlib.training.processes import Topology, launch
 from paperlib.training.runs import Run
 
 TOPOLOGIES = ((1, 1), (2, 1), (2, 2))
@@ -63,20 +62,21 @@ def in_turn(topology: Topology, recipe: Recipe, sizes: Sizes, batch: int, rounds
     watched = Watched(**{each.name: getattr(topology, each.name) for each in fields(Topology)})
     data = cifar.made_up(sizes, batch)
     recipe = recipe.but(**{"optim.batch_size": batch, "optim.drops": ()})
-    rows = torch.arange(batch)
+    run = Run(recipe, sizes, Stop(epochs=1), data.fingerprint, 0)
 
-    def loop_of(place: Topology) -> loop.Loop:
-        loop = training_loop.Loop(Run(recipe, sizes, Stop(epochs=1), data.fingerprint, 0), data)
-        loop.take_part(place, journal.State())
-        loop.augmenter.start_epoch(0, 0, batch)
-        return loop
-
-    def update(loop: loop.Loop, step: int, threads: int) -> float:
+    def update(training: loop.Training, step: int, threads: int) -> float:
         torch.set_num_threads(threads)
-        return seconds(lambda: loop.update(rows, 1e-6, 0, step))
+        training.state.step = step
+
+        def an_epoch_of_one_batch() -> None:
+            for inputs, labels in training.batches.of_epoch(0):
+                loop.update(training, inputs, labels, 1e-6, 0)
+
+        return seconds(an_epoch_of_one_batch)
 
     loop.keep_freed_memory()
-    together, alone = loop_of(watched), loop_of(ALONE) if topology.rank == 0 else None
+    together = cifar.prepared(run, data, watched)
+    alone = cifar.prepared(run, data) if topology.rank == 0 else None
     found = []
     for step in range(rounds + 1):
         topology.total(0.0)  # all begin together

@@ -22,8 +22,7 @@ from paperlib.data.augment import (
     Draws,
     centre,
     colour_shift,
-    crop,
-    mirror,
+    crop_and_mirror,
     positions,
     ten_views,
 )
@@ -51,6 +50,10 @@ def augmenter(images: Tensor, size: int, r: AugmentRecipe) -> Augmenter:
     return made
 
 
+def unflipped(n: int) -> Tensor:
+    return torch.zeros(n, 2, dtype=torch.bool)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Each operation against a loop over images
 
@@ -71,23 +74,30 @@ def test_crops_are_those_of_a_loop(batch, random, as_float_channels_last):
     expected = np.stack([x[:, i : i + size, j : j + size] for x, (i, j) in zip(images.numpy(), offsets, strict=True)])
     if as_float_channels_last:
         images = images.to(torch.float32, memory_format=torch.channels_last)
-    got = crop(images, torch.tensor(offsets), size)
-    assert got.dtype == images.dtype
+    got = crop_and_mirror(images, torch.tensor(offsets), unflipped(len(images)), size)
+    assert got.dtype == images.dtype and got.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(got.numpy(), expected)
 
 
 def test_a_crop_beyond_the_image_is_an_error():
-    with pytest.raises(IndexError):
-        crop(random_images(1, 8), torch.tensor([[3, 0]]), 6)
+    for offset in ([3, 0], [0, 3], [-1, 0]):
+        with pytest.raises(IndexError):
+            crop_and_mirror(random_images(1, 8), torch.tensor([offset]), unflipped(1), 6)
 
 
 @given(batches(), st.randoms(use_true_random=False))
 def test_mirrors_are_those_of_a_loop(batch, random):
-    images, _ = batch
-    flags = [random.random() < 0.5 for _ in images]
-    pairs = list(zip(images.numpy(), flags, strict=True))
-    left_right = np.stack([np.stack([np.fliplr(plane) if flag else plane for plane in x]) for x, flag in pairs])
-    assert np.array_equal(mirror(images, torch.tensor(flags)).numpy(), left_right)
+    images, size = batch
+    flags = [(random.random() < 0.5, random.random() < 0.5) for _ in images]
+
+    def turned(plane: np.ndarray, mirrored: bool, upside_down: bool) -> np.ndarray:
+        plane = np.fliplr(plane) if mirrored else plane
+        return np.flipud(plane) if upside_down else plane
+
+    windows = images[:, :, :size, :size].numpy()
+    expected = np.stack([np.stack([turned(p, *flag) for p in x]) for x, flag in zip(windows, flags, strict=True)])
+    corner = torch.zeros(len(images), 2, dtype=torch.int64)
+    assert np.array_equal(crop_and_mirror(images, corner, torch.tensor(flags), size).numpy(), expected)
 
 
 @given(batches())
@@ -232,9 +242,10 @@ def test_number_of_distinct_crops(side, size, offsets, factor):
     count = positions(side, size, offsets)
     for top in range(count):
         each = torch.tensor([(top, left) for left in range(count)])
-        row = crop(image.expand(count, -1, -1, -1), each, size)
         for flag in (False, True):
-            seen |= {hash(x.numpy().tobytes()) for x in mirror(row, torch.tensor([flag] * count))}
+            flips = torch.tensor([[flag, False]] * count)
+            views = crop_and_mirror(image.expand(count, -1, -1, -1), each, flips, size)
+            seen |= {hash(x.numpy().tobytes()) for x in views}
     assert len(seen) == factor
 
 

@@ -68,7 +68,7 @@ def errors_of_a_share(topology: Topology) -> dict[str, float]:
     """The job of one process."""
     found = weights.checkpoint(KEPT)
     sample = sets.load("sample")
-    augmenter = loop.Loop(found.run, sample).augmenter
+    augmenter = tiny.batches(found.run, sample).augmenter
     images, labels = sample.test_images[:53], sample.test_labels[:53]
     return evaluate.errors(found.net(), augmenter, images, labels, 1, topology, batch_size=10)
 

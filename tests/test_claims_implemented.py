@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 
 from paperlib.data.augment import Augmenter
+from paperlib.data.batches import Batches
 from paperlib.data.images import Dataset
 from paperlib.evidence import claims
 from paperlib.experiments import declared, relu
@@ -25,9 +27,9 @@ from paperlib.nets.lrn import LocalResponseNorm, SpatialResponseNorm
 from paperlib.nets.sizes import EVIDENCE_SIZES
 from paperlib.nets.table import build, make
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.training import journal, loop
-from paperlib.training import loop as training_loop
+from paperlib.training import evaluate, loop
 from paperlib.training.optim import PaperSGD
+from paperlib.training.processes import Topology
 from paperlib.training.runs import Run
 
 SMALL = Sizes(
@@ -222,41 +224,41 @@ def test_the_colour_noise_is_drawn_once_for_an_image_and_anew_at_each_use() -> N
 
 @dataclass
 class InDouble:
-    """A loop whose net computes in double precision, so that a decay of a millionth of the weights shows."""
+    """A training whose net computes in double precision, so that a decay of a millionth of the weights shows."""
 
-    loop: loop.Loop
+    of: loop.Training
     inputs: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.loop.net.double()
-        self.loop.optimiser = PaperSGD(self.loop.net, self.loop.run.recipe.optim)
-        self.training, self.testing = self.loop.augmenter.train_batch, self.loop.augmenter.test_batch
-        self.loop.augmenter.train_batch = self.train_batch  # type: ignore[method-assign]
-        self.loop.augmenter.test_batch = lambda images: self.testing(images).double()  # type: ignore[method-assign]
+        self.of.net.double()
+        self.of.optimiser = PaperSGD(self.of.net, self.of.run.recipe.optim)
+        augmenter = self.of.batches.augmenter
+        self.training, self.testing = augmenter.train_batch, augmenter.test_batch
+        augmenter.train_batch = self.train_batch  # type: ignore[method-assign]
+        augmenter.test_batch = lambda images: self.testing(images).double()  # type: ignore[method-assign]
 
     def train_batch(self, images: Tensor, rows: Tensor, shared: Tensor | None = None) -> Tensor:
         self.inputs.append(self.training(images, rows, shared).double())
         return self.inputs[-1]
 
 
-def lines_of(loop: loop.Loop) -> list[dict[str, Any]]:
-    """The record of all updates."""
-    lines = journal.Journal(loop.run, None, {"data_name": "sample"})
-    return list(loop.updates(journal.State(), 1e9, lines, False, lambda: True))
-
-
-def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say() -> None:
+def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """S3.5-a, S5-a, S5-c: the paper's recipe for two epochs of three batches, beside the sentences of the paper."""
     run, data = the_papers_run(epochs=2, validation=12), dataset(12 + 3 * 128 + 5)
-    wrapped = InDouble(training_loop.Loop(run, data))
-    loop, used = wrapped.loop, []
-    net = copy.deepcopy(loop.net)
+    training, lines = tiny.training(run, data)
+    wrapped, used = InDouble(training), []
+    net = copy.deepcopy(training.net)
     v = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
-    theirs = loop.update
+    theirs, read = loop.update, Batches.read
 
-    def beside(rows: Tensor, lr: float, epoch: int, step: int, *following: Tensor) -> tuple[float, int]:
-        loss, wrong = theirs(rows, lr, epoch, step)
-        labels = data.train_labels[rows]
+    def watched(self: Batches, batches: Any) -> Any:
+        used.extend(batches)
+        return read(self, batches)
+
+    def beside(training: loop.Training, inputs: Tensor, of_them: Tensor, lr: float, epoch: int) -> tuple[float, int]:
+        step = training.state.step
+        loss, wrong = theirs(training, inputs, of_them, lr, epoch)
+        labels = data.train_labels[used[step]]
         net.train()
         set_step(net, run.seed, step)
         raised = net(wrapped.inputs[-1]).exp()
@@ -271,14 +273,17 @@ def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say() -> N
         assert loss == pytest.approx(-objective.item(), rel=1e-12)
         assert wrong == int((p.argmax(1) != labels).sum())
         assert lr == 0.01
-        used.append(rows)
-        for name, w in loop.net.named_parameters():
-            torch.testing.assert_close(loop.optimiser.velocity[name], v[name], rtol=1e-8, atol=1e-15)
+        compared.append(step)
+        for name, w in training.net.named_parameters():
+            torch.testing.assert_close(training.optimiser.velocity[name], v[name], rtol=1e-8, atol=1e-15)
             torch.testing.assert_close(w.detach(), dict(net.named_parameters())[name].detach(), rtol=1e-10, atol=1e-15)
         return loss, wrong
 
-    loop.update = beside  # type: ignore[method-assign]
-    lines_of(loop)
+    compared: list[int] = []
+    monkeypatch.setattr(loop, "update", beside)
+    monkeypatch.setattr(Batches, "read", watched)
+    loop.loop(training, lines)
+    assert compared == list(range(6))
     assert [len(rows) for rows in used] == [128] * 6
     for epoch in (used[:3], used[3:]):
         assert len(torch.cat(epoch).unique()) == 3 * 128  # no image twice in an epoch
@@ -286,10 +291,10 @@ def test_updates_climb_the_mean_log_probability_as_sections_3_5_and_5_say() -> N
 
 
 def scripted(errors: list[float], check: Callable[[Tensor], None]) -> Callable[..., float]:
-    """Stands in for ``Loop.error``: looks at the images it is given and tells the next error of the script."""
+    """Stands in for the test after an epoch: looks at the images it is given and tells the next error of the script."""
     script = iter(errors)
 
-    def error(self: loop.Loop, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+    def error(net: nn.Module, augmenter: Augmenter, images: Tensor, labels: Tensor, topology: Topology) -> float:
         check(images)
         return next(script)
 
@@ -307,12 +312,13 @@ def test_the_rate_starts_at_a_hundredth_and_falls_tenfold_three_times(monkeypatc
     def held_out(images: Tensor) -> None:
         assert torch.equal(images, data.train_images[-16:])
 
-    monkeypatch.setattr(training_loop.Loop, "error", scripted(errors, held_out))
-    loop = training_loop.Loop(the_papers_run(epochs=18, validation=16), data)
-    rates = [line["lr"] for line in lines_of(loop)]
+    monkeypatch.setattr(evaluate, "error_in_training", scripted(errors, held_out))
+    training, lines = tiny.training(the_papers_run(epochs=18, validation=16), data)
+    loop.loop(training, lines)
+    rates = [line["lr"] for line in lines.lines[1:]]
     assert rates == pytest.approx([0.01] * 5 + [0.001] * 4 + [0.0001] * 3 + [0.00001] * 6, rel=1e-12)
     for epoch in (0, 60, 70, 89):
-        assert {loop.optimiser.group_rate(group, 0.01, epoch) for group in loop.optimiser.groups} == {0.01}
+        assert {training.optimiser.group_rate(group, 0.01, epoch) for group in training.optimiser.groups} == {0.01}
 
 
 # ---------------------------------------------------------------------------------------------------------

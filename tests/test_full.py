@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from PIL import Image
 from paperlib import cli
 from paperlib.data import pack, packed
 from paperlib.data.augment import Augmenter
+from paperlib.data.batches import Batches, Parts
 from paperlib.data.images import DataError, Statistics
 from paperlib.experiments import declared
-from paperlib.training import loop as training_loop
-from paperlib.training import records
+from paperlib.training import loop, records
 from paperlib.training.processes import Topology, launch
 from tests import tiny
 
@@ -128,16 +129,40 @@ def test_the_statistics_are_those_of_the_images(prepared: Path) -> None:
     torch.testing.assert_close(given.colours, counted.colours)
 
 
+class Watched:
+    """Images that say which of them somebody has begun to read."""
+
+    def __init__(self, images: Any) -> None:
+        self.images, self.begun = images, []
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        self.begun.append(rows.tolist())
+        read: torch.Tensor = self.images[rows]
+        return read
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def wait_for(self, n: int) -> list[list[int]]:
+        """The batches begun as soon as they are ``n``, or after some seconds."""
+        deadline = time.monotonic() + 10
+        while len(self.begun) < n and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return list(self.begun)
+
+
 def test_the_images_of_the_next_update_are_read_ahead_and_are_the_right_ones(prepared: Path) -> None:
     dataset = packed.load(prepared)
     run = declared.FULL.run("eighth", 0, dataset.fingerprint)
-    loop = training_loop.Loop(run, dataset)
+    batches, watched = tiny.batches(run, dataset), Watched(dataset.train_images)
+    batches.images = watched  # type: ignore[assignment]
     orders = torch.arange(200).split(50)
-    for rows, following in zip(orders, [*orders[1:], None], strict=True):
-        assert torch.equal(loop.read(rows, following), dataset.train_images[rows])
-        assert (loop.ahead is None) == (following is None)
-    assert torch.equal(loop.read(orders[0], orders[1]), dataset.train_images[orders[0]])
-    assert torch.equal(loop.read(orders[3]), dataset.train_images[orders[3]])  # not the ones that were read ahead
+    for first in (0, 2):  # the second time from the middle of an epoch
+        watched.begun.clear()
+        for k, images in enumerate(batches.read(orders[first:]), first):
+            assert torch.equal(images, dataset.train_images[orders[k]])
+            ahead = min(k + 1, 3)
+            assert watched.wait_for(ahead - first + 1) == [rows.tolist() for rows in orders[first : ahead + 1]]
 
 
 def test_a_part_of_a_batch_has_the_crops_of_the_whole(prepared: Path) -> None:
@@ -190,14 +215,17 @@ class Still:
 def inputs_of(topology: Topology, folder: Path) -> list[Any]:
     """What the net of one process is given in the two updates of an epoch."""
     dataset = packed.load(folder)
-    loop = training_loop.Loop(declared.FULL.run("eighth", 0, dataset.fingerprint), dataset)
-    loop.topology, loop.net, loop.optimiser = topology, Recorder(), Still()  # type: ignore[assignment]
-    loop.augmenter.start_epoch(0, 0, len(loop.images))
-    first, second = torch.arange(256).split(128)
-    loop.update(first, 0.01, 0, 0, second)
-    assert loop.ahead is not None and loop.ahead[0] == topology.rows(second).tolist()
-    loop.update(second, 0.01, 0, 1)
-    return loop.net.inputs  # type: ignore[return-value]
+    run = declared.FULL.run("eighth", 0, dataset.fingerprint)
+    parts = Parts.of(dataset, run.sizes, run.stop)
+    batches = Batches(parts, run.recipe, run.seed, topology.data_rank, topology.data)
+    training = loop.Training(run, parts, batches, Recorder(), Still(), topology=topology)  # type: ignore[arg-type]
+    batches.images = watched = Watched(batches.images)  # type: ignore[assignment]
+    rows = [topology.rows(batch).tolist() for batch in batches.order(0)[:256].split(128)]
+    for k, batch in enumerate(batches.of_epoch(0)):
+        assert watched.wait_for(2) == rows
+        loop.update(training, *batch, 0.01, 0)
+        training.state.step = k + 1
+    return training.net.inputs  # type: ignore[return-value]
 
 
 def test_together_several_processes_give_their_nets_what_one_gives_its_own(prepared: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,8 @@ from paperlib.nets.layers import set_step
 from paperlib.nets.sizes import FULL_SIZES, VGG_SAMPLE_SIZES
 from paperlib.nets.table import build
 from paperlib.recipe import Recipe, Stop
-from paperlib.training import checkpoints, journal, loop, processes, records, towers
-from paperlib.training import loop as training_loop
+from paperlib.training import checkpoints, loop, processes, records, towers
 from paperlib.training import records as training_records
-from paperlib.training.optim import PaperSGD
 from paperlib.training.processes import ALONE, Topology, launch
 from paperlib.training.runs import Run
 
@@ -62,16 +62,6 @@ def of_reading(name: str, epochs: int = 4) -> Run:
     return Run(READINGS[name], SIZES, Stop(epochs=epochs), tiny.FINGERPRINT, seed=7)
 
 
-def in_double(run: Run) -> loop.Loop:
-    """The loop of a run, with a net and inputs in double precision."""
-    loop = training_loop.Loop(run, DATA)
-    loop.net.double()
-    loop.optimiser = PaperSGD(loop.net, run.recipe.optim)
-    inputs = loop.augmenter.train_batch
-    loop.augmenter.train_batch = lambda *batch: inputs(*batch).double()  # type: ignore[method-assign]
-    return loop
-
-
 def started(job: Any, *args: Any, topology: tuple[int, int]) -> list[Any]:
     """``job`` in the processes of a topology, or in this one where it is one."""
     if topology == (1, 1):
@@ -84,22 +74,24 @@ def started(job: Any, *args: Any, topology: tuple[int, int]) -> list[Any]:
 
 def side_by_side(topology: Topology) -> dict[str, dict[str, Any]]:
     """By reading: the largest relative differences between this part of a net and the one-process net."""
-    return {name: largest_differences(topology, of_reading(name)) for name in READINGS}
+    with Doubled():
+        return {name: largest_differences(topology, of_reading(name)) for name in READINGS}
 
 
 def largest_differences(topology: Topology, run: Run) -> dict[str, Any]:
-    whole, part = in_double(run), in_double(run)
-    part.take_part(topology, journal.State())
+    (whole, _), (part, _) = tiny.training(run), tiny.training(run, topology=topology)
     first = {name: w.clone() for name, w in whole.net.state_dict().items()}
     logits: dict[str, torch.Tensor] = {}
     whole.net.register_forward_hook(lambda _, __, out: logits.update(whole=out.detach()))
     part.net.register_forward_hook(lambda _, __, out: logits.update(part=out.detach()))
     worst = dict.fromkeys(("loss", "wrong", "logits", "gradients", "velocities", "weights"), 0.0)
     topology.traffic.clear()
-    for step in range(UPDATES):
-        epoch, k = divmod(step, whole.steps_per_epoch)
-        rows = loop.epoch_order(run, 96, epoch)[k * tiny.BATCH : (k + 1) * tiny.BATCH]
-        (loss, wrong), (my_loss, my_wrong) = (update(loop, rows, epoch, step) for loop in (whole, part))
+    for epoch, *batches in itertools.islice(pairs_of_batches(whole, part), UPDATES):
+        (loss, wrong), (my_loss, my_wrong) = (
+            loop.update(training, *batch, run.recipe.optim.lr, epoch)
+            for training, batch in zip((whole, part), batches, strict=True)
+        )
+        whole.state.step = part.state.step = whole.state.step + 1
         pairs = [("loss", loss, my_loss), ("wrong", wrong, my_wrong)]
         pairs.append(("logits", topology.rows(logits["whole"]), logits["part"]))
         mine, expected = towers.gather(tensors_of(part), topology), tensors_of(whole)
@@ -115,16 +107,18 @@ def largest_differences(topology: Topology, run: Run) -> dict[str, Any]:
     return {"worst": worst, "moved": moved, "sent": dict(topology.traffic)}
 
 
-def update(loop: loop.Loop, rows: torch.Tensor, epoch: int, step: int) -> tuple[float, int]:
-    loop.augmenter.start_epoch(loop.run.seed, epoch, 96)
-    return loop.update(rows, loop.run.recipe.optim.lr, epoch, step)
+def pairs_of_batches(whole: loop.Training, part: loop.Training) -> Iterator[tuple[Any, ...]]:
+    """Epoch by epoch: its number, the batches of one process and the shares of another."""
+    for epoch in itertools.count():
+        for pair in zip(whole.batches.of_epoch(epoch), part.batches.of_epoch(epoch), strict=True):
+            yield epoch, *pair
 
 
-def tensors_of(loop: loop.Loop) -> dict[str, torch.Tensor]:
-    """Gradients, velocities and weights of a loop's net."""
-    named = dict(loop.net.named_parameters())
+def tensors_of(training: loop.Training) -> dict[str, torch.Tensor]:
+    """Gradients, velocities and weights of a training's net."""
+    named = dict(training.net.named_parameters())
     found = {f"gradients/{name}": p.grad for name, p in named.items()}
-    found |= {f"velocities/{name}": v for name, v in loop.optimiser.velocity.items()}
+    found |= {f"velocities/{name}": v for name, v in training.optimiser.velocity.items()}
     return found | {f"weights/{name}": p.detach() for name, p in named.items()}
 
 
@@ -232,7 +226,7 @@ def test_counts_that_make_no_job_are_refused(tmp_path: Path) -> None:
         with pytest.raises(PaperlibError, match=words), processes.joined(count, 1.0, meeting, 0, world):
             pass
     with pytest.raises(PaperlibError, match="a batch of 16 cannot be shared out evenly among 3 processes"):
-        in_double(of_reading("paper")).take_part(Topology(data=3), journal.State())
+        tiny.training(of_reading("paper"), topology=Topology(data=3))
 
 
 # ------------------------------------------------------------------------------------------ a whole run
@@ -422,7 +416,7 @@ def test_the_command_trains_the_run_that_is_declared(
         jobs.append((job, dataset.name, topology.world))
         job.directory.mkdir()
         lines = [
-            journal.Journal(job.run, None, {"data_name": "sample"}).first,
+            records.first_line(job.run, "sample"),
             {"kind": "test", "views": 1, "top1_error": 9.5, "top5_error": 0.25},
         ]
         (job.directory / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -20,15 +20,15 @@ from filelock import FileLock
 
 from paperlib.data import images, sets
 from paperlib.data.augment import Augmenter
+from paperlib.data.batches import Batches
 from paperlib.errors import PaperlibError
 from paperlib.evidence import store
 from paperlib.nets.layers import set_step
 from paperlib.nets.table import build
 from paperlib.seeding import generator
 from paperlib.training import checkpoints, evaluate, journal, loop, records
-from paperlib.training import loop as training_loop
 from paperlib.training import records as training_records
-from paperlib.training.processes import Topology
+from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
@@ -129,27 +129,31 @@ def test_only_the_first_training_images_where_so_many_are_asked_for() -> None:
 
 def test_the_order_is_keyed_by_seed_and_epoch() -> None:
     run, other = tiny.plain(), but(tiny.everything(), augment_shuffle=True)
-    order = loop.epoch_order(run, 96, 1)
+    order = tiny.batches(run).order(1)
     assert sorted(order.tolist()) == list(range(96))
-    assert torch.equal(order, loop.epoch_order(other, 96, 1))
-    assert not torch.equal(order, loop.epoch_order(run, 96, 2))
-    assert not torch.equal(order, loop.epoch_order(dataclasses.replace(run, seed=1), 96, 1))
-    stored = loop.epoch_order(but(run, augment_shuffle=False), 96, 1)
+    assert torch.equal(order, tiny.batches(other).order(1))
+    assert not torch.equal(order, tiny.batches(run).order(2))
+    assert not torch.equal(order, tiny.batches(dataclasses.replace(run, seed=1)).order(1))
+    stored = tiny.batches(but(run, augment_shuffle=False)).order(1)
     assert stored.tolist() == list(range(96))
 
 
 def test_arms_share_the_images_of_every_update_and_the_initial_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[list[int]]] = {}
     first: dict[str, dict[str, torch.Tensor]] = {}
-    update = loop.Loop.update
+    update, read = loop.update, Batches.read
 
-    def watched(loop: loop.Loop, rows: torch.Tensor, *rest: Any) -> tuple[float, int]:
-        name = loop.run.recipe.model.activation
-        first.setdefault(name, {k: v.clone() for k, v in loop.net.state_dict().items()})
-        seen.setdefault(name, []).append(rows.tolist())
-        return update(loop, rows, *rest)
+    def watched(training: loop.Training, *given: Any) -> tuple[float, int]:
+        name = training.run.recipe.model.activation
+        first.setdefault(name, {k: v.clone() for k, v in training.net.state_dict().items()})
+        return update(training, *given)
 
-    monkeypatch.setattr(loop.Loop, "update", watched)
+    def watched_rows(self: Batches, batches: Any) -> Any:
+        seen.setdefault(unit, []).extend(rows.tolist() for rows in batches)
+        return read(self, batches)
+
+    monkeypatch.setattr(loop, "update", watched)
+    monkeypatch.setattr(Batches, "read", watched_rows)
     for unit in ("relu", "tanh"):
         fit(but(tiny.plain(epochs=2), model_activation=unit, optim_lr={"relu": 0.05, "tanh": 0.01}[unit]))
     assert seen["relu"] == seen["tanh"] and len(seen["relu"]) == 12
@@ -203,15 +207,15 @@ def test_weights_that_the_last_update_made_no_numbers_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of that update is that of the weights before it, and no other update comes to tell."""
-    original = loop.Loop.update
+    original = loop.update
 
-    def overflowing(self: loop.Loop, *given: Any) -> tuple[float, int]:
-        result = original(self, *given)
-        if given[3] == 17:
-            next(self.net.parameters()).data[0, 0, 0, 0] = math.inf
+    def overflowing(training: loop.Training, *given: Any) -> tuple[float, int]:
+        result = original(training, *given)
+        if training.state.step == 17:
+            next(training.net.parameters()).data[0, 0, 0, 0] = math.inf
         return result
 
-    monkeypatch.setattr(loop.Loop, "update", overflowing)
+    monkeypatch.setattr(loop, "update", overflowing)
     lines = fit(tiny.everything(), tmp_path)
     assert lines[-1]["status"] == "diverged" and lines[-1]["steps"] == 18
     assert not records.of_kind(lines, "test")
@@ -220,14 +224,18 @@ def test_weights_that_the_last_update_made_no_numbers_end_the_run(
 
 def test_the_processes_meet_after_each_batch_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for another's whole share of the test set, which may take longer than the timeout."""
-    loop = training_loop.Loop(tiny.plain(), DATA)
-    whole = loop.error(DATA.test_images, DATA.test_labels, batch_size=5)
+    training, _ = tiny.training(tiny.plain())
+
+    def error(topology: Topology) -> float:
+        augmenter, test = training.batches.augmenter, training.parts.test
+        return evaluate.error_in_training(training.net, augmenter, *test, topology, batch_size=5)
+
+    whole = error(ALONE)
     wrong = {}
     for rank in (0, 1):
         shares: list[float] = []
         monkeypatch.setattr(Topology, "total", lambda self, value, shares=shares: [shares.append(value) or value])
-        loop.topology = Topology(towers=1, data=2, rank=rank)
-        loop.error(DATA.test_images, DATA.test_labels, batch_size=5)
+        error(Topology(towers=1, data=2, rank=rank))
         assert len(shares) == 3  # 24 images are five batches, two at a time
         wrong[rank] = sum(shares)
     assert wrong[0] + wrong[1] == pytest.approx(whole / 100 * len(DATA.test_images))
@@ -430,8 +438,10 @@ def test_a_record_that_lost_its_last_bytes_goes_on_from_the_checkpoint_before(
     os.truncate(tmp_path / "record.jsonl", sizes[1] - 1)
     assert sizes[0] < sizes[1]  # a window ended between the two
     steps: list[int] = []
-    original = loop.Loop.update
-    monkeypatch.setattr(loop.Loop, "update", lambda self, *given: (steps.append(given[3]), original(self, *given))[1])
+    original = loop.update
+    monkeypatch.setattr(
+        loop, "update", lambda training, *given: (steps.append(training.state.step), original(training, *given))[1]
+    )
     assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
     assert steps[0] == newest - 1
 
@@ -522,10 +532,11 @@ def test_a_disk_that_is_full_at_a_line_loses_nothing(
 
 
 MOMENTS = [
-    ("Loop.update", 1, True), ("Loop.update", 9, True), ("Loop.update", 6, False), ("Loop.error", 2, False),
-    ("runs.save_file", 1, True), ("runs.save_file", 8, True), ("runs.save_file", 8, False),
-    ("runs.write_whole", 1, True), ("runs.write_whole", 1, False), ("runs.write_whole", 7, True),
-    ("runs.write_whole", 12, False), ("Path.replace", 10, True), ("Path.replace", 11, True),
+    ("loop.update", 1, True), ("loop.update", 9, True), ("loop.update", 6, False),
+    ("evaluate.error_in_training", 2, False),
+    ("checkpoints.save_file", 1, True), ("checkpoints.save_file", 8, True), ("checkpoints.save_file", 8, False),
+    ("checkpoints.write_whole", 1, True), ("checkpoints.write_whole", 1, False), ("checkpoints.write_whole", 7, True),
+    ("checkpoints.write_whole", 12, False), ("Path.replace", 10, True), ("Path.replace", 11, True),
     ("Journal.write", 1, True), ("Journal.write", 1, False), ("Journal.write", 4, True), ("Journal.write", 5, False),
     ("Journal.write", 9, True), ("Journal.write", 10, True), ("Journal.write", 11, True),
     ("Journal.write", 11, False), ("Path.unlink", 3, True), ("Path.unlink", 4, False), ("Path.replace", 1, True),

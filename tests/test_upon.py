@@ -24,8 +24,7 @@ from paperlib.experiments import declared, form
 from paperlib.experiments.form import Comparison, Experiment
 from paperlib.nets.table import build
 from paperlib.recipe import Stop
-from paperlib.training import checkpoints, evaluate, journal, loop, records, runs
-from paperlib.training import loop as training_loop
+from paperlib.training import checkpoints, evaluate, loop, records, runs
 from paperlib.training.runs import Run
 
 SAMPLE = FINGERPRINTS["sample"]["embedded"]
@@ -118,33 +117,32 @@ def test_some_classes_only() -> None:
 def test_a_fine_tuned_net_starts_where_the_other_ended_but_for_its_output() -> None:
     tuned = run("fine-tuned")
     assert tuned.start
-    first = weights_of(training_loop.fit(tuned.start, DATA).net)
+    first = weights_of(loop.fit(tuned.start, DATA).net)
     fresh = build(tuned.recipe.model, tuned.sizes, tuned.seed)
-    loop = training_loop.Loop(tuned, DATA)
-    training_loop.take_over(loop.net, training_loop.fit(tuned.start, DATA).net, tuned)
-    for name, t in loop.net.state_dict().items():
+    training, lines = tiny.training(tuned)
+    loop.take_over(training.net, loop.fit(tuned.start, DATA).net, tuned)
+    for name, t in training.net.state_dict().items():
         expected = fresh.state_dict()[name] if name.startswith("fc8") else first[name]
         assert torch.equal(t, expected), name
     assert not torch.equal(first["conv1.weight"], fresh.state_dict()["conv1.weight"])
     # the whole run: one epoch from there
-    state = journal.State()
-    list(loop.updates(state, 1e9, journal.Journal(tuned, None, {"data_name": "tiny"}), False, lambda: True))
-    whole = training_loop.fit(tuned, DATA)
-    assert whole.lines[-1]["weights_sha256"] == checkpoints.weights_sha256(loop.net.state_dict())
+    loop.loop(training, lines)
+    whole = loop.fit(tuned, DATA)
+    assert whole.lines[-1]["weights_sha256"] == checkpoints.weights_sha256(training.net.state_dict())
     other = build(tuned.recipe.model, replace(tuned.sizes, fc=16), 0)
     with pytest.raises(PaperlibError, match="has no fc6.weight of shape"):
-        training_loop.take_over(loop.net, other, tuned)
+        loop.take_over(training.net, other, tuned)
 
 
 def test_where_the_classes_are_the_same_the_output_layer_goes_on_too_and_all_of_it_rounded() -> None:
     continued = run("continued")
     assert continued.start == run("scratch")
-    first = weights_of(training_loop.fit(continued.start, DATA).net)
-    loop = training_loop.Loop(continued, DATA)
-    training_loop.take_over(loop.net, training_loop.fit(continued.start, DATA).net, continued)
-    for name, t in loop.net.state_dict().items():
+    first = weights_of(loop.fit(continued.start, DATA).net)
+    training, _ = tiny.training(continued)
+    loop.take_over(training.net, loop.fit(continued.start, DATA).net, continued)
+    for name, t in training.net.state_dict().items():
         assert torch.equal(t, first[name].half().float()), name
-    assert any(not torch.equal(t, first[name]) for name, t in loop.net.state_dict().items())
+    assert any(not torch.equal(t, first[name]) for name, t in training.net.state_dict().items())
 
 
 def test_what_goes_on_from_recorded_weights_needs_nothing_else(here: Path) -> None:
@@ -209,14 +207,14 @@ def test_an_average_against_its_members_by_hand(tmp_path: Path) -> None:
     for one in three.alone():
         assert records.finished(tmp_path / one.id / "record.jsonl")
         net = loop.fit(one, DATA, tmp_path / one.id).net
-        scores = evaluate.predict(net, loop.Loop(one, DATA).augmenter, few.test_images, views=10)
+        scores = evaluate.predict(net, tiny.batches(one).augmenter, few.test_images, views=10)
         errors.append(100 * (scores.argmax(1) != few.test_labels).double().mean().item())
         total = total + scores
     assert line["mean_top1_error"] == pytest.approx(sum(errors) / 3, abs=1e-3)
     assert line["top1_error"] == pytest.approx(
         100 * (total.argmax(1) != few.test_labels).double().mean().item(), abs=1e-3
     )
-    together = evaluate.predict(trained.net, loop.Loop(one, DATA).augmenter, few.test_images, views=10)
+    together = evaluate.predict(trained.net, tiny.batches(one).augmenter, few.test_images, views=10)
     torch.testing.assert_close(together, total / 3)
     gain = METRICS["ensemble_gain"](trained.lines)
     assert gain == pytest.approx(line["mean_top1_error"] - line["top1_error"])

@@ -15,10 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paperlib.data.batches import Batches, Parts
 from paperlib.data.images import Dataset
 from paperlib.experiments.form import Experiment
 from paperlib.recipe import Recipe, Sizes, Stop
-from paperlib.training import journal, loop, records
+from paperlib.training import checkpoints, evaluate, loop, records
+from paperlib.training.journal import Journal
+from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
@@ -73,6 +76,18 @@ def everything(epochs: int = 3, seed: int = 0, **stop: Any) -> Run:
     return Run(EVERYTHING, TOWERS, Stop(epochs=epochs, **{"window": 4, **stop}), FINGERPRINT, seed)
 
 
+def batches(run: Run, data: Dataset | None = None) -> Batches:
+    """The batches of a run in one process."""
+    return Batches(Parts.of(data or dataset(), run.sizes, run.stop), run.recipe, run.seed)
+
+
+def training(run: Run, data: Dataset | None = None, topology: Topology = ALONE) -> tuple[loop.Training, Journal]:
+    """A run before its first update, without a directory."""
+    parts = Parts.of(data or dataset(), run.sizes, run.stop)
+    lines = Journal(records.first_line(run, "tiny"), topology=topology)
+    return loop.prepare(run, parts, lines), lines
+
+
 def for_updates(n: int) -> Callable[[], bool]:
     """A ``keep_going`` that asks to stop after ``n`` updates."""
     count = itertools.count()
@@ -112,13 +127,14 @@ class Sabotage:
 
     def __call__(self) -> None:
         holder, name = self.function.split(".")
-        place = {"runs": records, "Path": Path, "Journal": journal.Journal, "Loop": loop.Loop}[holder]
+        modules = {"checkpoints": checkpoints, "evaluate": evaluate, "loop": loop}
+        place = {**modules, "Path": Path, "Journal": Journal}[holder]
         original, calls = getattr(place, name), itertools.count(1)
 
         def deadly(*args: Any, **named: Any) -> Any:
             now = next(calls) == self.call
             if now and self.before:
-                if self.function == "runs.save_file":
+                if self.function == "checkpoints.save_file":
                     args[1].write_bytes(b"half of the tensors")
                 if self.function == "Journal.write":
                     with args[0].path.open("a") as file:

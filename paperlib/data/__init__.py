@@ -1,6 +1,6 @@
 """Data sets: images in memory, loading by name, augmentation, and the preparation of large sets."""
 
-from paperlib.data.augment import Augmenter, centre, colour_shift, crop, mirror, ten_views
+from paperlib.data.augment import Augmenter, centre, colour_shift, crop_and_mirror, ten_views
 from paperlib.data.images import (
     DataChecksumError,
     DataError,
@@ -28,11 +28,10 @@ __all__ = [
     "colour_covariance",
     "colour_pca",
     "colour_shift",
-    "crop",
+    "crop_and_mirror",
     "fetch",
     "load",
     "mean_image",
-    "mirror",
     "photographs",
     "prepare",
     "ten_views",

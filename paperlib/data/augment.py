@@ -8,8 +8,6 @@ of one epoch, :class:`Augmenter` puts all together for one recipe.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,28 +19,34 @@ from paperlib.recipe import AugmentRecipe, Sizes
 from paperlib.seeding import generator
 
 # ---------------------------------------------------------------------------------------------------------
-# The operations of section 4.1, each on a whole batch. Training does the first three to an image at a time, which is
-# faster: Augmenter.views
+# The operations of section 4.1, each on a whole batch
 
 
-def crop(images: Tensor, offsets: Tensor, size: int) -> Tensor:
-    """From each of ``images`` (B, C, H, W) the ``size`` × ``size`` window at its own offset (top, left) of (B, 2)."""
-    room = torch.tensor(images.shape[2:], device=offsets.device) - size
+def crop_and_mirror(images: Tensor, offsets: Tensor, flips: Tensor, size: int) -> Tensor:
+    """Section 4.1: of each of ``images`` (B, C, H, W) one ``size`` × ``size`` window, and maybe its mirror image.
+
+    ``offsets`` (B, 2) are the first row and column of the windows. ``flips`` (B, 2), bool, say whether left and right
+    change places, as the paper has it, and top and bottom. Channels last, as the net reads them.
+    """
+    room = torch.tensor(images.shape[2:]) - size
     if (offsets < 0).any() or (offsets > room).any():
         raise IndexError(f"a window of {size} reaches beyond images of {images.shape[2]} × {images.shape[3]}")
-    places = zip(images, offsets.tolist(), strict=True)
-    return torch.stack([image[:, top : top + size, left : left + size] for image, (top, left) in places])
+    views = torch.empty(
+        (*images.shape[:2], size, size), dtype=images.dtype, device=images.device, memory_format=torch.channels_last
+    )
+    for view, image, (top, left), (mirrored, upside_down) in zip(
+        views, images, offsets.tolist(), flips.tolist(), strict=True
+    ):
+        window = image[:, top : top + size, left : left + size]
+        axes = [axis for axis, flip in ((-1, mirrored), (-2, upside_down)) if flip]
+        view.copy_(window.flip(axes) if axes else window)
+    return views
 
 
 def centre(images: Tensor, size: int) -> Tensor:
     """The central ``size`` × ``size`` window of images (…, H, W); half a pixel up and left where that is odd."""
     top, left = (images.shape[-2] - size) // 2, (images.shape[-1] - size) // 2
     return images[..., top : top + size, left : left + size]
-
-
-def mirror(images: Tensor, flags: Tensor) -> Tensor:
-    """Images (B, C, H, W) with left and right exchanged where ``flags`` (B,) is true."""
-    return torch.where(flags[:, None, None, None], images.flip(-1), images)
 
 
 def ten_views(images: Tensor, size: int) -> Tensor:
@@ -169,16 +173,11 @@ class Augmenter:
         if images.shape[1:] != self.mean_image.shape:
             raise PaperlibError(f"this is for images {tuple(self.mean_image.shape)}, not {tuple(images.shape[1:])}")
         rows = rows.cpu()  # the random numbers are there
-        shared = self.sharing(rows) if shared is None else shared.cpu()
+        offsets, flips = self.windows(self.sharing(rows) if shared is None else shared.cpu())
         if self.mean_moves_along:
-            shape = (*images.shape[:2], self.sizes.crop, self.sizes.crop)
-            pixels = torch.empty(shape, device=images.device, memory_format=torch.channels_last)
-            means = self.views(itertools.repeat(self.mean_image, len(images)), shared)
-            # an image at a time, which stays in the processor's cache from bytes to the difference
-            for out, image, mean in zip(pixels, self.views(images, shared), means, strict=True):
-                torch.sub(image, mean, out=out)
+            pixels = crop_and_mirror(self.normalised(images), offsets, flips, self.sizes.crop)
         else:
-            pixels = self.normalised(torch.stack(list(self.views(images, shared))))
+            pixels = self.normalised(crop_and_mirror(images, offsets, flips, self.sizes.crop))
         return self.noisy(pixels, rows)
 
     def test_batch(self, images: Tensor) -> Tensor:
@@ -212,18 +211,16 @@ class Augmenter:
         """The rows whose crop and mirror each of ``rows`` has [14]."""
         return rows[torch.arange(len(rows)) // self.recipe.share * self.recipe.share]
 
-    def views(self, images: Iterable[Tensor], rows: Tensor) -> Iterator[Tensor]:
-        """Each of ``images`` (C, side, side) as :func:`crop` and :func:`mirror` make it by the draws of ``rows``.
+    def windows(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets and flips of :func:`crop_and_mirror` for ``rows``: what the epoch drew, as the recipe wants it.
 
-        Copied only where it is mirrored. With ``share`` [14], ``rows`` are those to share with.
+        With ``share`` [14], ``rows`` are those to share with.
         """
-        recipe, size = self.recipe, self.sizes.crop
-        offsets = self.draws.offsets(rows, positions(self.mean_image.shape[-1], size, recipe.offsets)).tolist()
-        axes = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-1, -2)}[recipe.mirror]
-        for image, (top, left), flags in zip(images, offsets, self.draws.flags(rows).tolist(), strict=True):
-            view = image[:, top : top + size, left : left + size] if recipe.crop else centre(image, size)
-            flipped = [axis for axis, flag in zip((-1, -2), flags, strict=True) if flag and axis in axes]
-            yield view.flip(flipped) if flipped else view
+        recipe, room = self.recipe, self.mean_image.shape[-1] - self.sizes.crop
+        offsets = self.draws.offsets(rows, positions(self.mean_image.shape[-1], self.sizes.crop, recipe.offsets))
+        axes = {"none": (False, False), "horizontal": (True, False), "vertical": (False, True), "both": (True, True)}
+        flips = self.draws.flags(rows) & torch.tensor(axes[recipe.mirror])
+        return offsets if recipe.crop else torch.full_like(offsets, room // 2), flips
 
     def noisy(self, pixels: Tensor, rows: Tensor) -> Tensor:
         """Section 4.1's colour noise, one draw an image, on input that has its mean subtracted; never clipped.

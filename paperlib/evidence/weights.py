@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from paperlib import files
 from paperlib.data.augment import Augmenter
+from paperlib.data.batches import Parts
 from paperlib.data.images import Dataset
 from paperlib.errors import PaperlibError
 from paperlib.evidence import store
@@ -22,7 +23,7 @@ from paperlib.evidence.conv1 import colour_index, gaps_by_chance, tower_colour
 from paperlib.experiments.form import Experiment
 from paperlib.nets import table
 from paperlib.seeding import generator
-from paperlib.training import checkpoints, evaluate, loop, records
+from paperlib.training import checkpoints, evaluate, records
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
@@ -51,8 +52,8 @@ def looked(net: nn.Module, run: Run, dataset: Dataset, path: Path | None) -> Lin
 
 
 def usable(tensors: dict[str, Tensor], run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
-    """The net of a run with these weights, and the way of an image into it."""
-    return net_of(run, tensors), loop.Loop(run, dataset).augmenter
+    """The net of a run with these weights, and its augmenter."""
+    return net_of(run, tensors), Parts.of(dataset, run.sizes, run.stop).augmenter(run.recipe.augment)
 
 
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:

@@ -50,15 +50,41 @@ def errors(
     meet after each batch of ``batch_size`` views, so that nobody waits for another for longer than that.
     """
     device = next(net.parameters()).device
+
+    def wrong(rows: Tensor) -> list[float]:
+        scores = predict(net, augmenter, images[rows].to(device), views, batch_size).cpu()
+        return [top_k_error(scores, labels[rows], k) * len(rows) for k in (1, 5)]
+
     batches = torch.arange(len(images)).split(max(1, batch_size // views))
     totals = [0.0, 0.0]
     for rows in rounds(batches, topology.rank, topology.world):
-        sums = [0.0, 0.0]
-        if rows is not None:
-            scores = predict(net, augmenter, images[rows].to(device), views, batch_size).cpu()
-            sums = [top_k_error(scores, labels[rows], k) * len(rows) for k in (1, 5)]
-        totals = [total + more for total, more in zip(totals, topology.total(*sums), strict=True)]
+        mine = wrong(rows) if rows is not None else [0.0, 0.0]
+        totals = [total + more for total, more in zip(totals, topology.total(*mine), strict=True)]
     return {f"top{k}_error": round(total / len(images), 4) for k, total in zip((1, 5), totals, strict=True)}
+
+
+@torch.inference_mode()
+def error_in_training(
+    net: nn.Module, augmenter: Augmenter, images: Rows, labels: Tensor, topology: Topology = ALONE,
+    batch_size: int = 500,
+) -> float:  # fmt: skip
+    """Top-1 error (per cent, to four digits) on the centre view of a net that may be split into towers.
+
+    As :func:`errors`, but the towers of a net test the same images together, and of equal logits the first class is
+    the answer.
+    """
+    device = next(net.parameters()).device
+
+    def wrong(rows: Tensor) -> int:
+        logits = net(augmenter.test_batch(images[rows].to(device)))
+        return int((logits.argmax(1).cpu() != labels[rows]).sum())
+
+    total = 0.0
+    with evaluating(net):
+        for rows in rounds(torch.arange(len(images)).split(batch_size), topology.data_rank, topology.data):
+            mine = wrong(rows) if rows is not None else 0
+            total += topology.total(mine / topology.towers)[0]
+    return round(100 * total / len(images), 4)
 
 
 def mean_over_views(net: nn.Module, views: Tensor) -> Tensor:

@@ -1,24 +1,23 @@
-"""The record and the checkpoints of a run while it trains, and the state from which it goes on."""
+"""A run on the disk while it trains: its record and its checkpoints, and the state from which it goes on."""
 
 from __future__ import annotations
 
 import json
+import math
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor
 
 from paperlib import files
 from paperlib.errors import PaperlibError
-from paperlib.training import checkpoints, records, towers
-from paperlib.training.optim import PaperSGD
+from paperlib.training import checkpoints, records
 from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
-from paperlib.training.runs import Run
 
 
 @dataclass
@@ -54,6 +53,15 @@ class State:
     means: dict[str, Any] = field(default_factory=dict)  # so they do on a GPU, and on compiled kernels
     ended: str = ""  # the status, once the run is over and only its last line is missing
 
+    def add(self, loss: float, wrong: int, seen: int) -> None:
+        """Count one update on ``seen`` images; a loss that is no number ends the run."""
+        self.step += 1
+        if not math.isfinite(loss):
+            self.ended = "diverged"
+            return
+        self.epoch_sums.add(loss, wrong, seen)
+        self.window_sums.add(loss, wrong, seen)
+
     def as_json(self) -> Line:
         return {**vars(self), "epoch_sums": vars(self.epoch_sums), "window_sums": vars(self.window_sums)}
 
@@ -62,23 +70,28 @@ class State:
         sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
         return cls(**{**data, **sums})
 
+    def goes_on_with(self, env: Line) -> None:
+        """Remember the processes, the device and the compiler of a record's ``env``, beside those that were before."""
+        self.processes = env.get("processes", self.processes)
+        self.means |= {key: env[key] for key in ("device", "compiled") if key in env}
+
 
 class Journal:
     """Record and checkpoints of one run in its directory; without a directory the lines stay in memory.
 
-    Of several processes, rank 0 alone has the directory.
+    Entering it locks the directory and reads: ``lines`` is the record so far, ``state`` and ``tensors`` are those of
+    the newest checkpoint. Nothing is changed before :meth:`begin`; then come :meth:`write` and :meth:`save`. Of several
+    processes, rank 0 alone has the directory and the tensors.
     """
 
-    def __init__(self, run: Run, directory: Path | None, about: dict[str, Any], topology: Topology = ALONE) -> None:
-        self.run, self.directory, self.topology = run, directory if topology.rank == 0 else None, topology
-        data_name = about.pop("data_name")
-        self.first: Line = {
-            "kind": "run", "format": records.FORMAT, "id": run.id, **about, "seed": run.seed, "config": run.config,
-            "data": {"name": data_name, "fingerprint": run.data},
-            "code": records.code_version(), "env": records.environment() | topology.provenance(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
+    def __init__(
+        self, first: Line, directory: Path | None = None, topology: Topology = ALONE, checkpoint_seconds: float = 60.0
+    ) -> None:
+        self.first, self.topology, self.checkpoint_seconds = first, topology, checkpoint_seconds
+        self.directory = directory if topology.rank == 0 else None
         self.lines: list[Line] = []
+        self.state = State()
+        self.tensors: dict[str, Tensor] = {}
 
     @property
     def finished(self) -> bool:
@@ -90,74 +103,44 @@ class Journal:
         return self.directory / "record.jsonl"
 
     def __enter__(self) -> Journal:
-        if self.directory is None:
-            return self
+        if self.directory is not None:
+            self.lock = locked(self.directory)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.lock = FileLock(self.directory / "lock")
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise PaperlibError(
-                f"another process is training in {self.directory}; wait for it or use another folder"
-            ) from None
-        except OSError as error:
-            raise PaperlibError(
-                f"cannot write into {self.directory}: {error.strerror or error}; "
-                "choose another folder with PAPERLIB_RUNS"
-            ) from None
-        try:
-            self.lines = self.lines_so_far()
+            if self.directory is not None:
+                self.read(self.directory)
+            self.lines, self.state = self.topology.same((self.lines, self.state))
         except BaseException:  # nobody calls __exit__ where __enter__ fails
-            self.lock.release()
+            self.__exit__()
             raise
+        self.state.goes_on_with(self.first["env"])
         return self
-
-    def lines_so_far(self) -> list[Line]:
-        """The record as it stands, empty where there is none."""
-        if not records.begun(self.path):
-            return []
-        lines = records.read_record(self.path)
-        if lines[0].get("id") != self.run.id:
-            raise PaperlibError(
-                f"{self.path} is the record of another run "
-                f"({str(lines[0].get('id'))[:12]}, not {self.run.id[:12]}); use another folder"
-            )
-        return lines
 
     def __exit__(self, *_: object) -> None:
         if self.directory is not None:
             self.lock.release()
 
-    def restore(self, net: nn.Module, optimiser: PaperSGD | None) -> State:
-        """Put the newest checkpoint into ``net`` and ``optimiser``; a record that ran ahead of it is cut back to it.
+    def read(self, directory: Path) -> None:
+        """Take in the record and the newest checkpoint that fits it.
 
-        Raises :class:`PaperlibError` where there are a record and checkpoints, and none of these can be used. Where the
-        record was deleted, the run begins anew.
+        Raises :class:`PaperlibError` where they are another run's, or none of several checkpoints can be used. Where
+        the record was deleted, the run begins anew.
         """
-        found = checkpoints.load_checkpoint(self.directory, self.run.id, self.fits) if self.directory else None
-        if not self.finished and self.directory:
-            if found is None and self.path.exists() and any(self.directory.glob("step-*.json")):
-                raise PaperlibError(
-                    f"no checkpoint in {self.directory} is whole and fits its record: put back what was damaged, or "
-                    "delete record.jsonl there and run again, which trains anew"
-                )
-            checkpoints.drop_checkpoints(self.directory, after=found[0] if found else -1)
-        if found is None:
-            if not self.finished:
-                self.rewrite(b"")
-                self.write(self.first)
-            return State()
-        _, tensors, saved = found
-        with torch.no_grad():
-            for name, parameter in net.state_dict().items():
-                parameter.copy_(tensors[f"weights/{name}"])
-            for name, velocity in (optimiser.velocity if optimiser else {}).items():
-                velocity.copy_(tensors[f"velocity/{name}"])
-        state = State.from_json(saved)
-        if not self.finished:
-            self.rewrite(self.path.read_bytes()[: state.record_bytes])
+        if records.begun(self.path):
             self.lines = records.read_record(self.path)
-        return state
+            if self.lines[0].get("id") != self.first["id"]:
+                raise PaperlibError(
+                    f"{self.path} is the record of another run "
+                    f"({str(self.lines[0].get('id'))[:12]}, not {self.first['id'][:12]}); use another folder"
+                )
+        found = checkpoints.load_checkpoint(directory, self.first["id"], self.fits)
+        if found is not None:
+            _, self.tensors, saved = found
+            self.state = State.from_json(saved)
+        elif not self.finished and self.path.exists() and any(directory.glob("step-*.json")):
+            raise PaperlibError(
+                f"no checkpoint in {directory} is whole and fits its record: put back what was damaged, or "
+                "delete record.jsonl there and run again, which trains anew"
+            )
 
     def fits(self, step: int, state: Line) -> bool:
         """Whether the record, unless it is finished, reaches as far as it did at a checkpoint."""
@@ -167,10 +150,23 @@ class Journal:
         """Bytes of the record."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def rewrite(self, content: bytes) -> None:
-        if self.directory is not None:
-            files.write_whole(self.path, content)
+    def begin(self) -> None:
+        """Cut a record that ran ahead of its checkpoint back to it; begin one where there is no checkpoint."""
+        resumed = self.state.step > 0
+        self.began, self.saved = time.perf_counter() - self.state.seconds, time.perf_counter()
         self.lines = []
+        if self.directory is not None:
+            checkpoints.drop_checkpoints(self.directory, after=self.state.step if resumed else -1)
+            files.write_whole(self.path, self.path.read_bytes()[: self.state.record_bytes] if resumed else b"")
+        if self.directory is not None and resumed:
+            self.lines = records.read_record(self.path)
+        else:
+            self.write(self.first)
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, those before an interruption included."""
+        return time.perf_counter() - self.began
 
     def write(self, line: Line) -> None:
         """Append one line to the record."""
@@ -186,13 +182,34 @@ class Journal:
                 "nothing up to the last checkpoint is lost"
             ) from None
 
-    def checkpoint(self, net: nn.Module, optimiser: PaperSGD, state: State) -> None:
-        """Save all that the next update depends on, as the one-process net has it."""
-        weights, velocity = (towers.gather(t, self.topology) for t in (net.state_dict(), optimiser.velocity))
-        if self.directory is None:
-            return
-        files.sync(self.path)
-        state.record_bytes = self.size()
-        tensors = {f"weights/{n}": t for n, t in weights.items()}
-        tensors |= {f"velocity/{n}": t for n, t in velocity.items()}
-        checkpoints.save_checkpoint(self.directory, self.run.id, state.step, tensors, state.as_json())
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.perf_counter() - self.saved > self.checkpoint_seconds
+
+    def save(self, weights: Mapping[str, Tensor], velocity: Mapping[str, Tensor]) -> None:
+        """Write a checkpoint: all that the next update depends on, as the one-process net has it."""
+        self.state.seconds = self.seconds
+        if self.directory is not None:
+            files.sync(self.path)
+            self.state.record_bytes = self.size()
+            tensors = {f"weights/{n}": t for n, t in weights.items()}
+            tensors |= {f"velocity/{n}": t for n, t in velocity.items()}
+            state = self.state.as_json()
+            checkpoints.save_checkpoint(self.directory, self.first["id"], self.state.step, tensors, state)
+        self.saved = time.perf_counter()
+
+
+def locked(directory: Path) -> FileLock:
+    """Make a directory and lock it for this process; raises :class:`PaperlibError` where that cannot be."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / "lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PaperlibError(f"another process is training in {directory}; wait for it or use another folder") from None
+    except OSError as error:
+        raise PaperlibError(
+            f"cannot write into {directory}: {error.strerror or error}; choose another folder with PAPERLIB_RUNS"
+        ) from None
+    return lock

@@ -1,4 +1,4 @@
-"""One training loop for every experiment and scale.
+"""One training loop for every experiment and scale: prepare, loop, finish.
 
 :func:`fit` trains the net of a :class:`~paperlib.training.runs.Run`. Given a directory it writes a record and
 checkpoints there and resumes from them: a run that was killed at any moment and started again equals an
@@ -8,11 +8,8 @@ uninterrupted one in every number, down to the bits of the weights (on one machi
 from __future__ import annotations
 
 import ctypes
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from paperlib.data.augment import Augmenter
-from paperlib.data.images import Dataset, Rows
+from paperlib.data.batches import Batches, Parts
+from paperlib.data.images import Dataset
 from paperlib.errors import PaperlibError
 from paperlib.nets.layers import set_step
-from paperlib.nets.lrn_cpu import compiling
 from paperlib.nets.table import build
-from paperlib.seeding import generator
 from paperlib.training import checkpoints, evaluate, records, towers
 from paperlib.training.journal import Journal, State, Sums
 from paperlib.training.optim import PaperSGD, learning_rate
-from paperlib.training.processes import ALONE, Topology, rounds
+from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
@@ -57,107 +52,86 @@ class Trained:
 
 
 def fit(
-    run: Run,
-    data: Dataset,
-    directory: Path | None = None,
-    *,
-    about: dict[str, Any] | None = None,
-    progress: bool = False,
-    checkpoint_seconds: float = 60.0,
-    keep_going: Callable[[], bool] = lambda: True,
-    topology: Topology = ALONE,
-    device: str = "cpu",
-    start: nn.Module | None = None,
-) -> Trained:
+    run: Run, data: Dataset, directory: Path | None = None, *, about: dict[str, Any] | None = None,
+    progress: bool = False, checkpoint_seconds: float = 60.0, keep_going: Callable[[], bool] = lambda: True,
+    topology: Topology = ALONE, device: str = "cpu", start: nn.Module | None = None,
+) -> Trained:  # fmt: skip
     """Train ``run`` on ``data``; with a ``directory``, record, checkpoint and resume there.
 
     As one of several processes (``topology``), all of them call it with the same run and data; rank 0 alone reads
     and writes the directory and has the whole record, and all get the whole net. ``device`` is where the net
-    computes; "cuda" has not been tried. ``start`` is the net that the run starts from, where it is at hand; otherwise
-    that is trained first.
+    computes; "cuda" has not been tried. ``start`` is the net that the run starts from; without it, that is trained
+    first. ``about`` (experiment, scale, arm) goes into the record's first line.
 
-    ``about`` (experiment, scale, arm) goes into the record's first line. Raises :class:`PaperlibError` where
-    the data are not those of the run or the directory cannot be used, :class:`Interrupted` as soon as
-    ``keep_going()`` is false. A loss that is not a number ends the run with the status "diverged".
+    Raises :class:`PaperlibError` where the data are not those of the run or the directory cannot be used,
+    :class:`Interrupted` as soon as ``keep_going()`` is false. A loss that is not a number ends the run as "diverged".
     """
-    if data.fingerprint != run.data:
-        raise PaperlibError(
-            f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, "
-            f"the run needs {run.data[:16]}"
-        )
-    topology.refuse_unlike(
-        [run.id, len(data.train_images), len(data.test_images)],
-        "would train another run, or on other images, than rank 0: every process needs the same command, and every "
-        "host the same prepared images",
-    )
+    refuse(run, data, start, topology)
+    parts = Parts.of(data, run.sizes, run.stop)
     keep_freed_memory()
-    journal = Journal(run, directory, {**(about or {}), "data_name": data.name}, topology)
-    means: dict[str, Any] = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
-    journal.first["env"] |= means
-    if start is not None:
-        if run.start is None:
-            raise PaperlibError("this run starts from its own first weights, and from no other net")
-        journal.first["start_weights"] = checkpoints.weights_sha256(start.state_dict())
 
-    def other(built_upon: Run) -> nn.Module:
-        """The net of another run, trained beside this one's directory where that is not done."""
-        beside = directory.parent / built_upon.id if directory else None
+    how = {"checkpoint_seconds": checkpoint_seconds, "keep_going": keep_going, "topology": topology, "device": device}
+
+    def trained(other: Run) -> nn.Module:
+        """The net of a run that this one builds upon, in the folder beside this one's."""
         part = {**(about or {}), "arm": f"part of {(about or {}).get('arm', 'a run')}"}
-        return fit(
-            built_upon, data, beside, about=part, progress=progress,
-            checkpoint_seconds=checkpoint_seconds, keep_going=keep_going, topology=topology, device=device,
-        ).net  # fmt: skip
+        place = directory.parent / other.id if directory else None
+        return fit(other, data, place, about=part, progress=progress, **how).net  # type: ignore[arg-type]
 
-    with journal:
-        journal.lines = topology.same(journal.lines)
+    given = checkpoints.weights_sha256(start.state_dict()) if start is not None else None
+    first = records.first_line(run, data.name, about, device, topology.provenance(), given)
+    with Journal(first, directory, topology, checkpoint_seconds) as journal:
         if run.members > 1:
-            return average(run, data, journal, [other(one).cpu() for one in run.alone()])
+            return average(run, parts, journal, [trained(one).cpu() for one in run.alone()])
         if journal.finished:
-            net = build(run.recipe.model, run.sizes, run.seed)
-            journal.restore(net, None)
-            topology.copy_from_first(net.state_dict())
-            if (
-                checkpoints.weights_sha256(net.state_dict())
-                != records.of_kind(journal.lines, "end")[-1]["weights_sha256"]
-            ):
-                raise PaperlibError(
-                    f"{directory} has the record of a finished run and not its weights; delete it to train again"
-                )
-            return Trained(net, journal.lines)
-        loop = Loop(run, data, device)
-        state = journal.restore(loop.net, loop.optimiser)
-        if run.start and not topology.same(state.step):  # rank 0 alone has the checkpoint
-            take_over(loop.net, start or other(run.start), run)
-        state = loop.take_part(topology, state)
-        state.means |= means
-        for line in loop.updates(state, checkpoint_seconds, journal, progress and not topology.rank, keep_going):
-            journal.write(line)
-        loop.check_weights(state)
-        journal.checkpoint(loop.net, loop.optimiser, state)
-        loop.net = loop.whole_net()
-        for line in loop.final(state):
-            journal.write(line)
-        return Trained(loop.net, journal.lines)
+            return as_it_ended(run, journal, directory)
+        if run.start and not journal.state.step:
+            start = start or trained(run.start)
+        training = prepare(run, parts, journal, start, device)
+        loop(training, journal, keep_going, progress)
+        return finish(training, journal)
 
 
-def average(run: Run, data: Dataset, journal: Journal, nets: Sequence[nn.Module]) -> Trained:
-    """The average of trained nets in the place of a training: its record compares it with its members, in ten views."""
-    net = evaluate.Average(nets)
-    if not journal.finished:
-        members = run.alone()
-        loop = Loop(members[0], data)  # for what an image goes through on its way into the net
-        images, labels = loop.data.test_images, loop.data.test_labels
-        single = [evaluate.predict(each, loop.augmenter, images, views=10) for each in nets]
-        line: Line = {"kind": "ensemble", "members": [member.id for member in members], "views": 10, "n": len(images)}
-        for k in (1, 5):
-            errors = [evaluate.top_k_error(scores, labels, k) for scores in single]
-            line[f"top{k}_error"] = round(evaluate.top_k_error(evaluate.ensemble(single), labels, k), 4)
-            line[f"mean_top{k}_error"] = round(sum(errors) / len(errors), 4)
-        journal.rewrite(b"")
-        digest = checkpoints.weights_sha256(net.state_dict())
-        for each in (journal.first, line, {"kind": "end", "status": "done", "steps": 0, "weights_sha256": digest}):
-            journal.write(each)
-    return Trained(net, journal.lines)
+# ---------------------------------------------------------------------------------------------------------
+# Prepare
+
+
+@dataclass
+class Training:
+    """One run on its way: what is trained, by what, on what, and how far it is."""
+
+    run: Run
+    parts: Parts
+    batches: Batches
+    net: nn.Module
+    optimiser: PaperSGD
+    state: State = field(default_factory=State)
+    topology: Topology = ALONE
+
+
+def prepare(run: Run, parts: Parts, journal: Journal, start: nn.Module | None = None, device: str = "cpu") -> Training:
+    """The net with its first weights, or those of ``start``, or all as the journal's checkpoint has it.
+
+    As one of several processes, this one's part of rank 0's.
+    """
+    topology = journal.topology
+    towers.check_batch(run.recipe.optim.batch_size, topology)
+    batches = Batches(parts, run.recipe, run.seed, topology.data_rank, topology.data, device)
+    net = build(run.recipe.model, run.sizes, run.seed).to(device).to(memory_format=torch.channels_last)
+    optimiser = PaperSGD(net, run.recipe.optim)
+    put_back(journal.tensors, {"weights": net.state_dict(), "velocity": optimiser.velocity})
+    if start is not None and not journal.state.step:
+        take_over(net, start, run)
+    net, optimiser = towers.take_part(net, optimiser, topology)
+    return Training(run, parts, batches, net, optimiser, journal.state, topology)
+
+
+@torch.no_grad()
+def put_back(saved: dict[str, Tensor], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Move what a checkpoint has ``saved``, if anything, into ``tensors`` of the same names."""
+    for kind, by_name in tensors.items() if saved else ():
+        for name, tensor in by_name.items():
+            tensor.copy_(saved.pop(f"{kind}/{name}"))
 
 
 def take_over(net: nn.Module, trained: nn.Module, run: Run) -> None:
@@ -176,225 +150,6 @@ def take_over(net: nn.Module, trained: nn.Module, run: Run) -> None:
         weights.copy_(theirs[name].half() if run.start_rounded else theirs[name])
 
 
-class Loop:
-    """The updates of one run, from any state on."""
-
-    def __init__(self, run: Run, data: Dataset, device: str = "cpu") -> None:
-        data = data.only(run.stop.classes)
-        if len(data.classes) > run.sizes.classes:
-            raise PaperlibError(
-                f"{data.title} has {len(data.classes)} classes, the net of this run {run.sizes.classes}"
-            )
-        if (side := data.train_images.shape[-1]) != run.sizes.side:
-            raise PaperlibError(
-                f"{data.title} has images of {side} × {side} pixels, this run takes {run.sizes.side} × "
-                f"{run.sizes.side}: prepare them in that size (--size {run.sizes.side})"
-            )
-        self.device = torch.device(device)
-        self.run, self.data = run, data
-        if run.recipe.optim.drops == "plateau" and not run.stop.validation:
-            raise PaperlibError(
-                "dividing the rate when validation stalls needs held-out images: set the stop's validation"
-            )
-        n = run.stop.train_images or len(data.train_images)
-        if n > len(data.train_images):
-            raise PaperlibError(f"{data.title} has {len(data.train_images)} training images, the run asks for {n}")
-        if run.recipe.optim.batch_size > n - run.stop.validation:
-            rest = f" and holds out {run.stop.validation:,} of them" if run.stop.validation else ""
-            raise PaperlibError(
-                f"this run takes {n:,} training images of {data.title}{rest}: too few training images for a batch of "
-                f"{run.recipe.optim.batch_size}; take more images, or another arm"
-            )
-        held_out = n - run.stop.validation
-        self.images, self.labels = part(data.train_images, 0, held_out), data.train_labels[:held_out]
-        if run.stop.validation:  # the schedule looks at held-out training images, never at the test set
-            self.check_images = part(data.train_images, held_out, n)
-            self.check_labels = data.train_labels[held_out:n]
-        else:
-            self.check_images, self.check_labels = data.test_images, data.test_labels
-        self.net = build(run.recipe.model, run.sizes, run.seed).to(self.device).to(memory_format=torch.channels_last)
-        self.optimiser = PaperSGD(self.net, run.recipe.optim)
-        self.topology = ALONE
-        self.augmenter = Augmenter(run.recipe.augment, run.sizes, self.images, data.statistics).to(self.device)
-        self.ahead: tuple[list[int], Future[Tensor]] | None = None  # rows that are being read for the next update
-        # only whole batches: an epoch leaves out fewer than a batch of images, others each time
-        self.steps_per_epoch = len(self.images) // run.recipe.optim.batch_size
-
-    def take_part(self, topology: Topology, state: State) -> State:
-        """Go on as one of several processes, each from rank 0's weights, velocities and state, which it gives back."""
-        towers.check_batch(self.run.recipe.optim.batch_size, topology)
-        self.topology = topology
-        self.net, self.optimiser = towers.take_part(self.net, self.optimiser, topology)
-        state = State.from_json(topology.same(state.as_json()))
-        state.processes = topology.provenance().get("processes", state.processes)
-        return state
-
-    def whole_net(self) -> nn.Module:
-        """The one-process net with the weights of all towers."""
-        if self.topology.world == 1:
-            return self.net
-        net = build(self.run.recipe.model, self.run.sizes, self.run.seed)
-        net = net.to(self.device).to(memory_format=torch.channels_last)
-        net.load_state_dict(towers.gather(self.net.state_dict(), self.topology))
-        return net
-
-    def updates(
-        self, state: State, checkpoint_seconds: float, journal: Journal, progress: bool, keep_going: Callable[[], bool]
-    ) -> Iterator[Line]:
-        """Train until the stopping rule says so; yields the lines of the record."""
-        run, stop, per_epoch = self.run, self.run.stop, self.steps_per_epoch
-        began, saved = time.perf_counter() - state.seconds, time.perf_counter()
-        order, drawn_epoch = torch.empty(0), -1
-        batch = run.recipe.optim.batch_size
-        bar = tqdm(
-            total=stop.epochs * per_epoch * batch, initial=state.step * batch, unit=" images", unit_scale=True,
-            disable=not progress, leave=False,
-        )  # fmt: skip
-        while not state.ended:
-            if not self.topology.agreed(keep_going()):
-                raise Interrupted(state.step)
-            epoch, k = divmod(state.step, per_epoch)
-            if epoch != drawn_epoch:
-                order, drawn_epoch = epoch_order(run, len(self.images), epoch), epoch
-                self.augmenter.start_epoch(run.seed, epoch, len(self.images))
-            rows, following = order[k * batch : (k + 1) * batch], order[(k + 1) * batch : (k + 2) * batch]
-            lr = learning_rate(run.recipe.optim, epoch, state.test_errors)
-            loss, wrong = self.update(rows, lr, epoch, state.step, following)
-            state.step += 1
-            bar.update(batch)
-            if not math.isfinite(loss):
-                state.ended = "diverged"
-                break
-            state.epoch_sums.add(loss, wrong, len(rows))
-            state.window_sums.add(loss, wrong, len(rows))
-            bar.set_postfix_str(f"epoch {epoch + 1}: {self.errors_now(state)}", refresh=False)
-            if stop.window and state.step % stop.window == 0:
-                line: Line = {"kind": "window", "step": state.step, **state.window_sums.means()}
-                state.window_sums = Sums()
-                yield line
-                if stop.threshold is not None and line["train_error"] <= stop.threshold:
-                    state.ended = "reached"
-                    break
-            if state.step % per_epoch == 0:
-                error = self.error(self.check_images, self.check_labels)
-                state.test_errors.append(error)
-                state.seconds = time.perf_counter() - began
-                name = "validation_error" if stop.validation else "test_error"
-                yield {
-                    "kind": "epoch",
-                    "epoch": epoch + 1,
-                    "step": state.step,
-                    "lr": lr,
-                    **state.epoch_sums.means(),
-                    name: error,
-                    "seconds": round(state.seconds, 1),
-                }
-                bar.set_postfix_str(f"epoch {epoch + 1}: {self.errors_now(state)}")
-                state.epoch_sums = Sums()
-            if state.step == stop.epochs * per_epoch:
-                state.ended = "done" if stop.threshold is None else "censored"
-            elif self.topology.agreed(time.perf_counter() - saved > checkpoint_seconds):
-                state.seconds = time.perf_counter() - began
-                journal.checkpoint(self.net, self.optimiser, state)
-                saved = time.perf_counter()
-        bar.close()
-
-    def errors_now(self, state: State) -> str:
-        """For the bar: the training error of the epoch so far, and the error when it was last tested."""
-        tested = "held-out" if self.run.stop.validation else "test"
-        last = f", {tested} error {state.test_errors[-1]:.2f} %" if state.test_errors else ""
-        return f"training error {state.epoch_sums.means()['train_error']:.1f} %{last}"
-
-    def read(self, rows: Tensor, following: Tensor | None = None) -> Tensor:
-        """This process's images of a batch; those of the next one are read meanwhile, where they are not in memory.
-
-        The first batch of an epoch is not read ahead, and neither are the images of a test.
-        """
-        if isinstance(self.images, Tensor):
-            return self.images[rows]
-        ready = self.ahead[1].result() if self.ahead and self.ahead[0] == rows.tolist() else self.images[rows]
-        self.ahead = None
-        if following is not None and len(following) == len(rows) * self.topology.data:
-            mine = self.topology.rows(following)
-            self.ahead = mine.tolist(), READER.submit(self.images.__getitem__, mine)
-        return ready
-
-    def update(
-        self, rows: Tensor, lr: float, epoch: int, step: int, following: Tensor | None = None
-    ) -> tuple[float, int]:
-        """One update on the training images of ``rows``; gives the loss (nats) and the number of wrong answers.
-
-        ``following`` are the rows of the next update. Of several processes, each reads its own rows only.
-        """
-        self.net.train()
-        set_step(self.net, self.run.seed, step)  # keys the dropout masks
-        mine = self.topology.rows(rows)
-        shared = self.topology.rows(self.augmenter.sharing(rows))
-        inputs = self.augmenter.train_batch(self.read(mine, following).to(self.device), mine, shared)
-        labels = self.labels[mine].to(self.device)
-        for parameter in self.net.parameters():
-            parameter.grad = None
-        logits = self.net(inputs)
-        loss = F.cross_entropy(logits, labels)
-        loss.backward()
-        self.topology.average_gradients(self.net)
-        self.optimiser.step(lr, epoch)
-        wrong = int((logits.argmax(1) != labels).sum())
-        mean, total = self.topology.total(loss.item() / self.topology.world, wrong / self.topology.towers)
-        return mean, int(total)
-
-    @torch.inference_mode()
-    def error(self, images: Rows, labels: Tensor, batch_size: int = 500) -> float:
-        """Top-1 error in per cent on the centre view, dropout off."""
-        self.net.eval()
-        batches, total = torch.arange(len(images)).split(batch_size), 0.0
-        for rows in rounds(batches, self.topology.data_rank, self.topology.data):
-            wrong = 0
-            if rows is not None:
-                logits = self.net(self.augmenter.test_batch(images[rows].to(self.device)))
-                wrong = int((logits.argmax(1).cpu() != labels[rows]).sum())
-            total += self.topology.total(wrong / self.topology.towers)[0]
-        return round(100 * total / len(images), 4)
-
-    def check_weights(self, state: State) -> None:
-        """A run whose last update left weights that are no numbers has diverged in it: no loss comes after to tell."""
-        finite = all(bool(weights.isfinite().all()) for weights in self.net.state_dict().values())
-        if self.topology.total(float(not finite))[0]:
-            state.ended = "diverged"
-
-    def final(self, state: State) -> Iterator[Line]:
-        """The last lines of a record: the errors of a net trained on crops, in one and in ten views; those on its own
-        training images, where they are asked for; the end.
-        """
-        digest = checkpoints.weights_sha256(self.net.state_dict())
-        if state.ended == "done" and self.run.recipe.augment.crop:
-            for views in (1, 10):
-                images, labels = self.data.test_images, self.data.test_labels
-                errors = evaluate.errors(self.net, self.augmenter, images, labels, views, self.topology)
-                yield {"kind": "test", "views": views, **errors, "n": len(images), "weights_sha256": digest}
-        if state.ended == "done" and self.run.stop.test_train:
-            errors = evaluate.errors(self.net, self.augmenter, self.images, self.labels, 1, self.topology)
-            yield {"kind": "fit", "views": 1, **errors, "n": len(self.images)}
-        means = state.means | ({"processes": state.processes} if state.processes else {})
-        yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **means}
-
-
-READER = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-"""Reads the images of the next update while this one is computed; decoding has threads of its own."""
-
-
-def part(images: Any, first: int, last: int) -> Any:
-    """Images ``first`` to ``last`` - 1, without reading any that are not in memory."""
-    return images[first:last] if isinstance(images, Tensor) else images.stretch(first, last)
-
-
-def epoch_order(run: Run, n: int, epoch: int) -> Tensor:
-    """The order of the training images in an epoch, keyed by (seed, epoch); as stored where nothing is shuffled."""
-    if not run.recipe.augment.shuffle:
-        return torch.arange(n)
-    return torch.randperm(n, generator=generator(run.seed, "order", epoch))
-
-
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed memory for the next step: fresh pages cost a fifth of a small net's time."""
     try:
@@ -405,3 +160,191 @@ def keep_freed_memory() -> None:
     mallopt(m_mmap_max, 0)
     mallopt(m_trim_threshold, 2**31 - 1)
     mallopt(m_top_pad, 2**28)
+
+
+def refuse(run: Run, data: Dataset, start: nn.Module | None, topology: Topology) -> None:
+    """Raise :class:`PaperlibError` where ``run`` cannot be trained so, or the processes would not do the same."""
+    if data.fingerprint != run.data:
+        raise PaperlibError(
+            f"{data.title} is not the data of this run: its fingerprint is {data.fingerprint[:16]}, "
+            f"the run needs {run.data[:16]}"
+        )
+    topology.refuse_unlike(
+        [run.id, len(data.train_images), len(data.test_images)],
+        "would train another run, or on other images, than rank 0: every process needs the same command, and every "
+        "host the same prepared images",
+    )
+    if start is not None and run.start is None:
+        raise PaperlibError("this run starts from its own first weights, and from no other net")
+    if run.recipe.optim.drops == "plateau" and not run.stop.validation:
+        raise PaperlibError("dividing the rate when validation stalls needs held-out images: set the stop's validation")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Loop
+
+
+def loop(
+    training: Training, journal: Journal, keep_going: Callable[[], bool] = lambda: True, progress: bool = False
+) -> None:
+    """Update after update until the stopping rule says so, with the lines of the record and the checkpoints."""
+    run, state, batches, topology = training.run, training.state, training.batches, training.topology
+    stop, last = run.stop, run.stop.epochs * batches.per_epoch
+    journal.begin()
+    bar = tqdm(
+        total=last * batches.size, initial=state.step * batches.size, unit=" images", unit_scale=True,
+        disable=not progress or topology.rank > 0, leave=False,
+    )  # fmt: skip
+    while not state.ended:
+        epoch, done = divmod(state.step, batches.per_epoch)
+        lr = learning_rate(run.recipe.optim, epoch, state.test_errors)
+        for inputs, labels in batches.of_epoch(epoch, start=done):
+            if not topology.agreed(keep_going()):
+                raise Interrupted(state.step)
+            loss, wrong = update(training, inputs, labels, lr, epoch)
+            state.add(loss, wrong, batches.size)
+            bar.update(batches.size)
+            if state.ended:  # diverged
+                break
+            bar.set_postfix_str(errors_now(training, epoch), refresh=False)
+            if stop.window and state.step % stop.window == 0:
+                line: Line = {"kind": "window", "step": state.step, **state.window_sums.means()}
+                state.window_sums = Sums()
+                journal.write(line)
+                if stop.threshold is not None and line["train_error"] <= stop.threshold:
+                    state.ended = "reached"
+                    break
+            if state.step % batches.per_epoch == 0:
+                error = evaluate.error_in_training(training.net, batches.augmenter, *training.parts.checked, topology)
+                state.test_errors.append(error)
+                bar.set_postfix_str(errors_now(training, epoch))
+                journal.write(line_of_epoch(training, epoch, lr, journal.seconds))
+                state.epoch_sums = Sums()
+            if state.step == last:
+                state.ended = "done" if stop.threshold is None else "censored"
+            elif topology.agreed(journal.due):
+                save(training, journal)
+    bar.close()
+
+
+def update(training: Training, inputs: Tensor, labels: Tensor, lr: float, epoch: int) -> tuple[float, int]:
+    """One update (section 5) on this process's share of a batch; gives the whole batch's loss (nats) and wrong answers.
+
+    ``inputs`` (B, C, crop, crop), ``labels`` (B,); ``lr`` is the weights' rate in ``epoch``.
+    """
+    net, topology = training.net, training.topology
+    net.train()
+    set_step(net, training.run.seed, training.state.step)  # keys the dropout masks
+    net.zero_grad()
+    logits = net(inputs)
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    topology.average_gradients(net)
+    training.optimiser.step(lr, epoch)
+    wrong = int((logits.argmax(1) != labels).sum())
+    mean, total = topology.total(loss.item() / topology.world, wrong / topology.towers)
+    return mean, int(total)
+
+
+def line_of_epoch(training: Training, epoch: int, lr: float, seconds: float) -> Line:
+    """What the record says of an epoch (from 0) at its end."""
+    state = training.state
+    checked = "validation_error" if training.run.stop.validation else "test_error"
+    return {
+        "kind": "epoch", "epoch": epoch + 1, "step": state.step, "lr": lr, **state.epoch_sums.means(),
+        checked: state.test_errors[-1], "seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def errors_now(training: Training, epoch: int) -> str:
+    """For the bar: the training error of the epoch so far, and the error when it was last tested."""
+    state, tested = training.state, "held-out" if training.run.stop.validation else "test"
+    last = f", {tested} error {state.test_errors[-1]:.2f} %" if state.test_errors else ""
+    return f"epoch {epoch + 1}: training error {state.epoch_sums.means()['train_error']:.1f} %{last}"
+
+
+def save(training: Training, journal: Journal) -> None:
+    """A checkpoint of the whole net, whichever part of it this process has."""
+    weights, velocity = training.net.state_dict(), training.optimiser.velocity
+    journal.save(towers.gather(weights, training.topology), towers.gather(velocity, training.topology))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Finish
+
+
+def finish(training: Training, journal: Journal) -> Trained:
+    """The last checkpoint, the whole net, and the record's last lines."""
+    # a loss tells of the weights before its update: nothing else tells of those after the last one
+    finite = all(bool(weights.isfinite().all()) for weights in training.net.state_dict().values())
+    if training.topology.total(float(not finite))[0]:
+        training.state.ended = "diverged"
+    save(training, journal)
+    net = whole_net(training).eval()
+    for line in last_lines(training, net):
+        journal.write(line)
+    return Trained(net, journal.lines)
+
+
+def whole_net(training: Training) -> nn.Module:
+    """The one-process net with the weights of all towers."""
+    if training.topology.world == 1:
+        return training.net
+    run = training.run
+    net = build(run.recipe.model, run.sizes, run.seed).to(training.batches.device).to(memory_format=torch.channels_last)
+    net.load_state_dict(towers.gather(training.net.state_dict(), training.topology))
+    return net
+
+
+def last_lines(training: Training, net: nn.Module) -> Iterator[Line]:
+    """The errors of a net trained on crops, in one and in ten views; those on its own training images, where they are
+    asked for; the end.
+    """
+    run, state, digest = training.run, training.state, checkpoints.weights_sha256(net.state_dict())
+
+    def errors(part: tuple[Any, Tensor], views: int) -> Line:
+        found = evaluate.errors(net, training.batches.augmenter, *part, views, training.topology)
+        return {"views": views, **found, "n": len(part[0])}
+
+    if state.ended == "done" and run.recipe.augment.crop:
+        for views in (1, 10):
+            yield {"kind": "test", **errors(training.parts.test, views), "weights_sha256": digest}
+    if state.ended == "done" and run.stop.test_train:
+        yield {"kind": "fit", **errors(training.parts.train, 1)}
+    means = state.means | ({"processes": state.processes} if state.processes else {})
+    yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **means}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is not trained: a run that is finished already, and an average of others
+
+
+def as_it_ended(run: Run, journal: Journal, directory: Path | None) -> Trained:
+    """A finished run with its net; raises :class:`PaperlibError` where its weights are no more."""
+    net = build(run.recipe.model, run.sizes, run.seed)
+    put_back(journal.tensors, {"weights": net.state_dict()})
+    journal.topology.copy_from_first(net.state_dict())
+    if checkpoints.weights_sha256(net.state_dict()) != records.of_kind(journal.lines, "end")[-1]["weights_sha256"]:
+        raise PaperlibError(
+            f"{directory} has the record of a finished run and not its weights; delete it to train again"
+        )
+    return Trained(net, journal.lines)
+
+
+def average(run: Run, parts: Parts, journal: Journal, nets: Sequence[nn.Module]) -> Trained:
+    """The average of trained nets in the place of a training: its record compares it with its members, in ten views."""
+    net = evaluate.Average(nets)
+    if not journal.finished:
+        augmenter, (images, labels) = parts.augmenter(run.recipe.augment), parts.test
+        images = images[:]
+        single = [evaluate.predict(each, augmenter, images, views=10) for each in nets]
+        line: Line = {"kind": "ensemble", "members": [one.id for one in run.alone()], "views": 10, "n": len(images)}
+        for k in (1, 5):
+            errors = [evaluate.top_k_error(scores, labels, k) for scores in single]
+            line[f"top{k}_error"] = round(evaluate.top_k_error(evaluate.ensemble(single), labels, k), 4)
+            line[f"mean_top{k}_error"] = round(sum(errors) / len(errors), 4)
+        digest = checkpoints.weights_sha256(net.state_dict())
+        journal.begin()
+        journal.write(line)
+        journal.write({"kind": "end", "status": "done", "steps": 0, "weights_sha256": digest})
+    return Trained(net, journal.lines)

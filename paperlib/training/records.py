@@ -1,11 +1,12 @@
-"""The record of a run, JSON lines: reading, status, provenance."""
+"""The record of a run, JSON lines: its first line, with all provenance; reading; status."""
 
 from __future__ import annotations
 
 import json
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 
 from paperlib.errors import PaperlibError
 from paperlib.files import ROOT
+from paperlib.nets.lrn_cpu import compiling
+from paperlib.training.runs import Run
 
 FORMAT = 1
 Line = dict[str, Any]
@@ -21,6 +24,25 @@ Line = dict[str, Any]
 
 # ---------------------------------------------------------------------------------------------------------
 # Provenance
+
+
+def first_line(
+    run: Run, data_name: str, about: Mapping[str, Any] | None = None, device: str = "cpu",
+    processes: Mapping[str, str] | None = None, start_weights: str | None = None,
+) -> Line:  # fmt: skip
+    """How a record begins: which run, of what experiment (``about``), on what data, by which code, where and when.
+
+    ``env`` names a device, a compiler and ``processes`` only where it was not one process on a CPU as PyTorch has it;
+    ``start_weights`` is the sha256 of a net to start from that was not trained for it.
+    """
+    means: Line = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
+    line: Line = {
+        "kind": "run", "format": FORMAT, "id": run.id, **(about or {}), "seed": run.seed, "config": run.config,
+        "data": {"name": data_name, "fingerprint": run.data},
+        "code": code_version(), "env": {**environment(), **(processes or {}), **means},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    return line if start_weights is None else {**line, "start_weights": start_weights}
 
 
 @cache
