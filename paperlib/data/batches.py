@@ -79,8 +79,6 @@ class Batches:
         self.images, self.labels = parts.train
         self.size, self.shuffle, self.seed = recipe.optim.batch_size, recipe.augment.shuffle, seed
         self.share, self.shares, self.device = share, shares, torch.device(device)
-        if self.size < 1:
-            raise PaperlibError(f"a batch has at least one image, not {self.size}")
         if self.size > len(self.images):
             raise PaperlibError(
                 f"this run takes {parts.description}: too few training images for a batch of {self.size}; take more "
