@@ -550,24 +550,24 @@ def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converg
 def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
     """Only the sentences that apply, and the sign as the estimates have it: the first arm is better above 0."""
     times, points, alone = (
-        notebook.how_to_read(decide.verdicts_of(name, "sample")) for name in ("relu", "lrn", "ensemble")
+        notebook.how_to_read(decide.verdicts_of(name, "sample")) for name in ("relu", "lrn-vgg", "ensemble")
     )
     assert "divided by the first (above 1" in times[0] and "minus" not in times[0]
     assert any("never a size" in line for line in times) and not any("never a size" in line for line in points)
     assert "second arm minus the first (above 0" in points[0] and "divided" not in points[0]
     assert "of the one arm" in alone[0] and "second arm" not in alone[0]
-    (verdict,) = decide.verdicts_of("lrn", "sample")
-    frame = metrics.results("lrn", "sample", "test_error").groupby("arm")["test_error"].mean()
-    assert verdict.estimate == pytest.approx(frame["no lrn"] - frame["baseline"])
+    verdict = decide.verdicts_of("lrn-vgg", "sample")[0]
+    frame = metrics.results("lrn-vgg", "sample", "test_error").groupby("arm")["test_error"].mean()
+    assert verdict.estimate == pytest.approx(frame["A"] - frame["A-LRN"])
     assert any("weakest" in line for line in times)  # the sigmoid of the sample does not arrive
 
 
 def test_a_table_of_comparisons_has_both_numbers_of_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    (found,) = decide.verdicts_of("lrn", "sample")
+    found = decide.verdicts_of("lrn-vgg", "sample")[0]
     monkeypatch.setattr(decide, "verdicts_of", lambda name, scale: [replace(found, n_of=(15, 4), df=0)])
     monkeypatch.setattr(notebook, "say", told.append)
-    notebook.ratio_table("lrn", "sample")
+    notebook.ratio_table("lrn-vgg", "sample")
     assert f"| {found.text} | 15 and 4 | **undecided** (± " in told[0] and "hold together" in told[1]
 
 
@@ -576,7 +576,7 @@ def test_a_small_net_on_cifar10_is_called_a_proxy() -> None:
     assert style.scale_name("cifar10", proxy=False) == "CIFAR-10"
     assert style.scale_name("ilsvrc2012") == "ILSVRC-2012 (proxy)"
     with pytest.raises(PaperlibError, match="stops at no threshold"):
-        notebook.result_table("lrn", "sample", metric="updates")
+        notebook.result_table("lrn-vgg", "sample", metric="updates")
     assert style.scale_name("sample") == style.scale_name("sample", proxy=False) == "Fashion-MNIST sample (proxy)"
 
 
@@ -590,7 +590,7 @@ def test_a_short_run_differs_from_the_declared_one_in_what_it_is_told(monkeypatc
 
 
 def test_a_running_error_is_drawn_in_the_middle_of_its_windows() -> None:
-    config = replace(declared.LRN, stop=replace(declared.LRN.stop, window=10)).run("baseline", 0, "x").config
+    config = replace(declared.LRN_VGG, stop=replace(declared.LRN_VGG.stop, window=10)).run("A", 0, "x").config
     windows = [{"kind": "window", "step": step, "train_error": 90.0 - step} for step in (10, 20)]
     axes = Figure().subplots()
     notebook.draw_running_error(

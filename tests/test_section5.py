@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
+import tiny
 
 from paperlib.evidence import store
+from paperlib.experiments import declared
 from paperlib.figures import trainings
-from paperlib.training import records
-from paperlib.training import records as training_records
+from paperlib.training import loop, records
 
 
 def test_the_stall_is_drawn_from_every_window_of_every_recorded_run() -> None:
@@ -54,25 +56,22 @@ def test_the_schedule_in_words() -> None:
         assert store.schedule([{"epoch": k, "lr": lr} for k, lr in enumerate(rates, 1)]) == words
 
 
-@pytest.mark.parametrize(
-    ("scale", "arms"),
-    [
-        ("sample", ["conv1 frozen late", "bias rate drops"]),
-        ("cifar10", ["conv1 frozen late", "bias rate drops", "noise off late"]),
-    ],
-)
-def test_readings_of_the_late_epochs_are_one_net_until_the_rate_falls(scale: str, arms: list[str]) -> None:
-    """As notebook 09 says of them: so they tell what a change of the machine does to the baseline's seeds."""
-    records = {(arm, seed): lines for arm, seed, lines in store.records_of("readings", scale)}
-    seeds = [seed for arm, seed in records if arm == arms[0]]
-    assert len(seeds) >= 2
-    for seed in seeds:
-        epochs = training_records.of_kind(records[arms[0], seed], "epoch")
-        falls = max(line["step"] for line in epochs if line["lr"] == epochs[0]["lr"])
-        losses = [
-            [(w["step"], w["train_loss"]) for w in training_records.of_kind(records[arm, seed], "window")]
-            for arm in arms
-        ]
-        before = [[each for each in line if each[0] <= falls] for line in losses]
-        assert all(line == before[0] for line in before) and len(before[0]) > 10
-        assert len({tuple(line) for line in losses}) == len(arms)
+@pytest.mark.parametrize("arm", declared.ACT_LATE)
+def test_a_reading_of_the_late_epochs_is_the_baseline_until_its_switch_acts(arm: str) -> None:
+    """Bit for bit, so that what it ends with is compared pair by pair; and then it is another net."""
+    late = {
+        "conv1 frozen late": {"optim.freeze_conv1": (2, 3)}, "noise off late": {"augment.colour_off_epoch": 2},
+        "bias rate drops": {"optim.bias_lr_drops": True},
+    }  # fmt: skip
+    base = tiny.everything(epochs=4)
+    base = replace(base, recipe=base.recipe.but(**{"optim.freeze_conv1": (), "optim.lr": 0.01}))
+    assert set(late[arm]) == set(declared.READINGS_FELT[arm])
+    one, other = (loop.fit(replace(base, recipe=base.recipe.but(**c)), tiny.dataset()).lines for c in ({}, late[arm]))
+    ends = [records.of_kind(lines, "epoch")[1]["step"] for lines in (one, other)]  # two epochs are over
+    before, after = (
+        [[w["train_loss"] for w in records.of_kind(lines, "window") if (w["step"] <= ends[0]) == early]
+         for lines in (one, other)]
+        for early in (True, False)
+    )  # fmt: skip
+    assert before[0] == before[1] and len(before[0]) >= 2 and ends[0] == ends[1]
+    assert after[0] != after[1]
