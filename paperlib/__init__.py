@@ -7,7 +7,7 @@ Each line reads only those above it.
 ``paper``          what the paper says (``facts``) and what its numbers come to (``arithmetic``)
 ``recipe``         every choice of the paper and of the authors' code, a field each (``values``: what it may hold)
 ``nets``           ``layers``, ``lrn``, the paper's net (``alexnet``), ``others``, and the table of all (``table``)
-``data``           ``images``, loading by name (``sets``), ``augment``, large sets (``imagenet``, ``pack``, ``packed``)
+``data``           ``images``, ``augment``, ``batches``; loading by name (``sets``), large sets (``pack``, ``packed``)
 ``training``       ``optim``, the ``loop``, ``evaluate``; a run's ``records`` and ``checkpoints``; ``towers``
 ``experiments``    their ``form``, those of Figure 1 (``relu``), and the list of all (``declared``)
 ``evidence``       recorded runs (``store``), ``metrics``, ``decide`` and its ``verdicts``, ``claims``
