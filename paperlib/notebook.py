@@ -23,7 +23,6 @@ from paperlib.evidence import claims, decide, metrics, store
 from paperlib.evidence import rates as evidence_rates
 from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import declared, form, relu
-from paperlib.experiments import declared as experiments_declared
 from paperlib.figures import figure1, style
 from paperlib.figures.style import markdown_table, scale_name
 from paperlib.training import loop
@@ -98,9 +97,9 @@ def scales_of(name: str, scale: str | None) -> list[str]:
     """
     if scale is not None:
         return [scale]
-    declared = [each for each in reversed(form.SCALES) if name in experiments_declared.names(each)]
-    compared = [each for each in declared if decide.verdicts_of(name, each)]
-    return compared or [each for each in declared if store.records_of(name, each)] or declared[:1]
+    scales = [each for each in reversed(form.SCALES) if name in declared.names(each)]
+    compared = [each for each in scales if decide.verdicts_of(name, each)]
+    return compared or [each for each in scales if store.records_of(name, each)] or scales[:1]
 
 
 def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:

@@ -8,17 +8,13 @@ from pathlib import Path
 from paperlib import files
 from paperlib.campaign import is_finished
 from paperlib.data import images, sets
-from paperlib.data import known as data_known
+from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
 from paperlib.experiments.form import KEPT, Experiment
 from paperlib.training import checkpoints, loop, records, runs
 from paperlib.training.runs import Run
-
-# ---------------------------------------------------------------------------------------------------------
-# Promotion to evidence
-
 
 NO_EVIDENCE = {
     "processes": ("by several processes", "with one"),
@@ -54,7 +50,7 @@ def record(
     """
     experiment: Experiment = declared.get(name, scale)
     runs_dir = runs_dir or runs.default_runs_dir()
-    if scale not in data_known.FINGERPRINTS:
+    if scale not in FINGERPRINTS:
         raise PaperlibError(f"no copy of {scale} is known yet, so none of its runs can be evidence")
     into = into or store.RECORDED
     known, written = {*store.recorded(), *store.recorded(into)}, []
@@ -65,7 +61,7 @@ def record(
         source = runs.record_path(runs_dir, run_id)
         # a run may have been trained for another experiment first; it is recorded where it is needed
         lines = records.read_record(source)
-        one = experiment.run(arm, seed, data_known.FINGERPRINTS[scale][copy])
+        one = experiment.run(arm, seed, FINGERPRINTS[scale][copy])
         refuse_other_means(one, runs_dir)
         refuse_other_start(one, lines[0])
         lines[0] |= {"experiment": name, "scale": scale, "arm": arm}
@@ -86,8 +82,7 @@ def record(
         files.write_whole(target, "".join(json.dumps(line) + "\n" for line in lines).encode())
         written.append(target)
     if written and into == store.RECORDED:
-        store.write_checksums(into)
-        store.write_commits(into)
+        store.write_lists(into)
     store.forget()
     return written
 
@@ -108,8 +103,7 @@ def promote(pending: Path) -> list[str]:
             if source.with_suffix(suffix).exists():
                 source.with_suffix(suffix).replace(target.with_suffix(suffix))
     if moved:
-        store.write_checksums(store.RECORDED)
-        store.write_commits(store.RECORDED)
+        store.write_lists(store.RECORDED)
     store.forget()
     ids_moved = {first["id"] for first in moved}
     return [f"{e.name}, {e.scale}" for e in complete if ids_moved & set(e.ids())]

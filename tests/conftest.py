@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,3 +16,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty ``data/recorded`` and one made-up experiment."""
+    from made_up import MADE_UP, declare  # here: most tests need none of this
+
+    from paperlib.evidence import store
+
+    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
+    declare(monkeypatch, MADE_UP)
+    yield tmp_path / "recorded"
+    store.forget()

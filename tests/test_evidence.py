@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +18,6 @@ from paperlib.recipe import Stop
 from paperlib.training.records import Line
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty ``data/recorded`` and one made-up experiment."""
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
-    declare(monkeypatch, MADE_UP)
-    yield tmp_path / "recorded"
-    store.forget()
 
 
 # ------------------------------------------------------------------------------------------ reading records

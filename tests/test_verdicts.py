@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,6 @@ from paperlib.recipe import Stop
 
 NAN = math.nan
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty ``data/recorded`` and one made-up experiment."""
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
-    declare(monkeypatch, MADE_UP)
-    yield tmp_path / "recorded"
-    store.forget()
 
 
 # ------------------------------------------------------------------------------------------ outcomes

@@ -2,7 +2,7 @@
 
     python tools/campaign.py PENDING TIER [TIER …] [--jobs 2]
 
-A tier is a file or a name in TIERS below. Seeds go outermost, so that no arm sits on one machine or one hour, and runs
+A tier is a name in TIERS below. Seeds go outermost, so that no arm sits on one machine or one hour, and runs
 that experiments share are trained once. Each run is a process of one thread at low priority; what is interrupted
 resumes with the same command. `paperlib promote PENDING` turns complete experiments into evidence.
 """
@@ -72,12 +72,13 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     todo = [cell for cell in cells(options.tiers) if cell[4] not in store.recorded()]
-    lock, turn = threading.Lock(), iter(todo)
+    # two locks: looking at a net while it is recorded takes minutes, and the next run need not wait for that
+    choosing, recording, turn = threading.Lock(), threading.Lock(), iter(todo)
     logging.info("%d runs", len(todo))
 
     def work() -> None:
         while True:
-            with lock:
+            with choosing:
                 cell = next(turn, None)
             if cell is None:
                 return
@@ -90,7 +91,7 @@ def main() -> None:
                 logging.info("%s", (ended.stdout + ended.stderr).strip().splitlines()[-1:])
                 if ended.returncode:
                     continue
-            with lock:
+            with recording:
                 try:
                     promote.record(name, scale, into=options.pending, only=run_id)
                 except PaperlibError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,8 +59,8 @@ def first_lines(runs_dir: Path) -> list[Line]:
     """The first line of each record in a folder of runs; what is damaged or being written is passed over."""
     found = []
     for path in sorted(runs_dir.glob("*/record.jsonl")):
-        with contextlib.suppress(OSError, ValueError), path.open(encoding="utf-8") as file:
-            found.append(json.loads(file.readline()))
+        with contextlib.suppress(OSError, ValueError):
+            found.append(store.first_line(path))
     return [line for line in found if isinstance(line, dict) and "data" in line]
 
 

@@ -15,7 +15,6 @@ from paperlib.evidence.samples import Sample, pool_of, samples_of, spreads_of
 from paperlib.evidence.store import cached
 from paperlib.evidence.verdict import ALPHA, Verdict
 from paperlib.experiments import declared, form
-from paperlib.experiments import declared as experiments_declared
 from paperlib.experiments.form import Comparison, Experiment
 
 Test = tuple[str, str, str, str, bool]
@@ -139,7 +138,7 @@ def verdicts_of(name: str, scale: str) -> list[Verdict]:
 
 @cached
 def _verdicts_of(folder: Path, name: str, scale: str) -> tuple[Verdict, ...]:
-    experiment = experiments_declared.get(name, scale)
+    experiment = declared.get(name, scale)
 
     def spread(arm: str, metric: str) -> Spread:
         if arm not in experiment.arms:
@@ -148,9 +147,9 @@ def _verdicts_of(folder: Path, name: str, scale: str) -> tuple[Verdict, ...]:
         return spreads_of(folder, scale, metric).get(pool, Spread())
 
     found = decide(experiment, lambda arm, metric: samples_of(folder, name, scale, metric).get(arm, Sample()), spread)
-    declared = declarations(folder).get(f"{name}/{scale}", "")
+    commit = declarations(folder).get(f"{name}/{scale}", "")
     return tuple(
-        replace(found[test_of(c)], comparison=c, declared=declared)
+        replace(found[test_of(c)], comparison=c, declared=commit)
         for c in experiment.comparisons if test_of(c) in found
     )  # fmt: skip
 

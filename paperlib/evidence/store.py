@@ -13,10 +13,8 @@ from typing import ParamSpec, TypeVar
 from paperlib import files
 from paperlib.errors import PaperlibError
 from paperlib.experiments import declared
-from paperlib.experiments import declared as experiments_declared
 from paperlib.files import sha256
 from paperlib.training import records
-from paperlib.training import records as training_records
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
@@ -74,9 +72,15 @@ COMMITS = "COMMITS.txt"
 
 def commits_of(folder: Path) -> str:
     """The commits of the code that made the records below ``folder``: number of records and commit, a line each."""
-    firsts = (json.loads(path.open(encoding="utf-8").readline()) for path in sorted(folder.glob("*/*/*.jsonl")))
+    firsts = map(first_line, sorted(folder.glob("*/*/*.jsonl")))
     counts = Counter(first["code"].get("commit", "unknown") for first in firsts)
     return "".join(f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts))
+
+
+def first_line(path: Path) -> Line:
+    """The first line of a record, alone. Raises ValueError where it is no JSON."""
+    with path.open(encoding="utf-8") as file:
+        return json.loads(file.readline())
 
 
 def write_commits(folder: Path) -> None:
@@ -84,20 +88,26 @@ def write_commits(folder: Path) -> None:
     files.write_whole(folder / COMMITS, commits_of(folder).encode())
 
 
+def write_lists(folder: Path) -> None:
+    """Bring the lists beside the records, of checksums and of commits, up to date."""
+    write_checksums(folder)
+    write_commits(folder)
+
+
 @cached
 def read_all(folder: Path) -> dict[str, Record]:
-    records: dict[str, Record] = {}
+    found: dict[str, Record] = {}
     sums = read_checksums(folder)
     for path in sorted(folder.glob("*/*/*.jsonl")):
         if sums is not None and sums.get(path.relative_to(folder).as_posix()) != sha256(path):
             raise PaperlibError(f"{path} is not the record that its checksum in {CHECKSUMS} names; restore it from git")
-        lines = training_records.read_record(path)
-        if training_records.status(lines) == "unfinished":
+        lines = records.read_record(path)
+        if records.status(lines) == "unfinished":
             raise PaperlibError(f"{path} is the record of a run that did not finish; restore it from git or remove it")
-        if lines[0]["id"] in records:
+        if lines[0]["id"] in found:
             raise PaperlibError(f"{path} holds a run that is recorded elsewhere too; keep one of the two")
-        records[lines[0]["id"]] = lines
-    return records
+        found[lines[0]["id"]] = lines
+    return found
 
 
 def recorded(folder: Path | None = None) -> dict[str, Record]:
@@ -107,8 +117,7 @@ def recorded(folder: Path | None = None) -> dict[str, Record]:
 
 def stale() -> list[str]:
     """Ids of records that no declared experiment yields: listed, never used."""
-    declared = {run_id for e in experiments_declared.DECLARED for run_id in e.ids()}
-    return sorted(set(recorded()) - declared)
+    return sorted(set(recorded()).difference(*(e.ids() for e in declared.DECLARED)))
 
 
 def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
