@@ -21,9 +21,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty ``data/recorded`` and one made-up experiment."""
-    from made_up import MADE_UP, declare  # here: most tests need none of this
-
     from paperlib.evidence import store
+    from tests.made_up import MADE_UP, declare  # here: most tests need none of this
 
     monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     declare(monkeypatch, MADE_UP)

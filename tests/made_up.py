@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
 from paperlib.data.known import FINGERPRINTS
 from paperlib.evidence import store as evidence_store
@@ -17,6 +16,7 @@ from paperlib.experiments import declared
 from paperlib.experiments.form import Comparison, Experiment
 from paperlib.recipe import Stop
 from paperlib.training.records import Line
+from tests import tiny
 
 SIZES = replace(tiny.SIZES, classes=10)
 FASTER = Comparison("S9-a", "fast", "slow", "updates", "log_ratio", smallest_effect=1.1)
