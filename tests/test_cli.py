@@ -145,7 +145,7 @@ def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
         (OSError("the disk is odd"), "paperlib: the disk is odd.", 2),
         (
             KeyboardInterrupt(),
-            "paperlib: Interrupted: what was begun goes on with the same command.",
+            "paperlib: Interrupted: run the same command to resume.",
             130,
         ),
     ],

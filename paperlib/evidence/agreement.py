@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from paperlib.errors import PaperlibError
 from paperlib.evidence import store
 from paperlib.evidence.store import Record
 from paperlib.experiments import declared
@@ -24,13 +25,17 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
     runs_dir = runs_dir or runs.default_runs_dir()
     out, mine = [], first_lines(runs_dir)
     for name in declared.names(scale):
-        pairs = []
+        pairs, damaged = [], list[str]()
         for _, _, theirs in store.records_of(name, scale):
             path = runs.record_path(runs_dir, theirs[0]["id"])
-            if records.finished(path):
-                pairs.append((records.read_record(path), theirs))
+            try:
+                if records.finished(path):
+                    pairs.append((records.read_record(path), theirs))
+            except PaperlibError as error:
+                damaged.append(f"{name}: {error}")
+        out += damaged
         if not pairs:
-            if not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
+            if not damaged and not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
                 out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
             continue
         # a run that diverged within its first window has nothing to compare but how it ended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -79,8 +78,9 @@ def commits_of(folder: Path) -> str:
 
 def first_line(path: Path) -> Line:
     """The first line of a record, alone. Raises ValueError where it is no JSON."""
-    with path.open(encoding="utf-8") as file:
-        return json.loads(file.readline())
+    with path.open("rb") as file:
+        line: Line = files.parse_json(file.readline())
+    return line
 
 
 def write_commits(folder: Path) -> None:
