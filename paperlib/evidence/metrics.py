@@ -14,12 +14,11 @@ from torch import Tensor
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import conv1, store
-from paperlib.evidence.store import Record, cached, place_of
+from paperlib.evidence.store import Record, cached, place_of, run_of
 from paperlib.files import sha256
 from paperlib.recipe import Sizes
 from paperlib.seeding import generator
 from paperlib.training import records
-from paperlib.training.runs import Run
 
 
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
@@ -28,11 +27,11 @@ def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     All of :data:`METRICS` by default; some of them read weights, and take their time.
     """
     columns = ("arm", "seed", "status", *(wanted or METRICS))
-    return pd.DataFrame({column: _column(store.RECORDED, name, scale, column) for column in columns})
+    return pd.DataFrame({column: _column(name, scale, column) for column in columns})
 
 
 @cached
-def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]:
+def _column(name: str, scale: str, column: str) -> tuple[Any, ...]:
     """One column of :func:`results`, worked out once a process."""
     measures: dict[str, Callable[[str, int, Record], Any]] = {
         "arm": lambda arm, seed, lines: arm,
@@ -50,7 +49,7 @@ def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]
 def running_error(lines: Record) -> tuple[list[float], list[float]]:
     """The running training error (per cent) of a record, and the update in the middle of each window."""
     windows = records.of_kind(lines, "window")
-    width = Run.from_config(lines[0]["config"]).stop.window
+    width = run_of(lines).stop.window
     return [w["step"] - width / 2 for w in windows], [w["train_error"] for w in windows]
 
 
@@ -59,7 +58,7 @@ def updates_to(lines: Record, threshold: float) -> float:
 
     Before the first window the error is taken as that of guessing, so that the time is never below zero.
     """
-    classes = Run.from_config(lines[0]["config"]).sizes.classes
+    classes = run_of(lines).sizes.classes
     steps, errors = running_error(lines)
     before_step, before_error = 0.0, 100 * (1 - 1 / classes)
     for step, error in zip(steps, errors, strict=True):
@@ -71,7 +70,7 @@ def updates_to(lines: Record, threshold: float) -> float:
 
 
 def time_to_threshold(lines: Record) -> float:
-    threshold = Run.from_config(lines[0]["config"]).stop.threshold
+    threshold = run_of(lines).stop.threshold
     return math.nan if threshold is None else updates_to(lines, threshold)
 
 

@@ -7,7 +7,6 @@ import math
 from paperlib.evidence import store
 from paperlib.evidence.metrics import running_error, time_to_threshold
 from paperlib.training import records
-from paperlib.training.runs import Run
 
 # ---------------------------------------------------------------------------------------------------------
 # The choice of learning rates
@@ -36,7 +35,7 @@ def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]
     scores: dict[str, dict[float, float]] = {}
     for tried, _, lines in store.records_of(name, scale):
         arm, _, rate = tried.partition("@")
-        if Run.from_config(lines[0]["config"]).stop.threshold is not None:
+        if store.run_of(lines).stop.threshold is not None:
             score = time_to_threshold(lines)
         else:
             score = math.nan if records.status(lines) == "diverged" else running_error(lines)[1][-1]

@@ -13,7 +13,7 @@ from paperlib.evidence import decide, metrics, store
 from paperlib.experiments import relu
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.paper import facts
-from paperlib.training import records, runs
+from paperlib.training import records
 
 # ---------------------------------------------------------------------------------------------------------
 # Figure 1: training error against time, by unit and setting
@@ -39,7 +39,7 @@ def updates_per_epoch(lines: list[records.Line]) -> int:
     epochs = records.of_kind(lines, "epoch")
     if epochs:
         return int(epochs[0]["step"]) // int(epochs[0]["epoch"])
-    run = runs.Run.from_config(lines[0]["config"])
+    run = store.run_of(lines)
     used = (run.stop.train_images or known.TRAIN_IMAGES[lines[0]["data"]["name"]]) - run.stop.validation
     return used // run.recipe.optim.batch_size
 

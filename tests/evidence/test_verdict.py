@@ -431,7 +431,7 @@ def test_declarations_are_shown_with_their_verdicts(folder: Path) -> None:
 
 def test_the_list_of_declarations_names_experiments() -> None:
     known = {f"{e.name}/{e.scale}" for e in declared.DECLARED}
-    assert decide.declarations(store.RECORDED).keys() <= known
+    assert decide.declarations().keys() <= known
 
 
 def test_every_control_is_an_arm_or_compares_nothing() -> None:
