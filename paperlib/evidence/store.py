@@ -152,8 +152,8 @@ def refuse_missing(folder: Path, sums: dict[str, str] | None) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" * (len(missing) > 1)
         raise PaperlibError(
-            f"{missing[0]}{more} of the {len(sums)} files in {folder / CHECKSUMS} are missing: restore them from git, or "
-            "unpack the whole archive"
+            f"{missing[0]}{more} of the {len(sums)} files in {folder / CHECKSUMS} are missing: restore them from "
+            "git, or unpack the whole archive"
         )
 
 
