@@ -16,7 +16,7 @@ from pathlib import Path
 
 from paperlib.data import known
 from paperlib.evidence import claims, decide, store
-from paperlib.experiments import declared
+from paperlib.experiments import declared, relu
 from paperlib.figures import style
 from paperlib.training import records
 
@@ -72,8 +72,8 @@ def figure1() -> str:
     sentences = []
     for scale in ("cifar10", "sample"):
         for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
-            if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh"):
-                setting = v.comparison.a.split("/")[0]
+            if v.comparison.claim in ("S3.1-b.1", "") and relu.ARMS[v.comparison.b].unit == "tanh":
+                setting = relu.ARMS[v.comparison.a].setting
                 found = v.sentence("tanh takes {} as many updates as ReLU")
                 sentences.append(
                     f"- {style.SCALE_NAMES[scale]}, setting of {setting}: {found}, n = {v.seeds} ({v.status})."

@@ -13,8 +13,9 @@ from paperlib.evidence.intervals import Interval, Spread
 from paperlib.evidence.samples import Sample, pool_of, samples_of, spreads_of
 from paperlib.evidence.store import cached
 from paperlib.evidence.verdict import ALPHA, Verdict
-from paperlib.experiments import declared, form
+from paperlib.experiments import declared
 from paperlib.experiments.form import Comparison, Experiment
+from paperlib.experiments.scales import LARGEST_FIRST
 
 Test = tuple[str, str, str, str, bool]
 
@@ -198,4 +199,4 @@ def _where(bears: Bears) -> list[Verdict]:
         v for e in declared.DECLARED if any(bears(e.name, c) for c in e.comparisons)
         for v in verdicts_of(e.name, e.scale) if bears(e.name, v.comparison)
     ]  # fmt: skip
-    return sorted(found, key=lambda v: -form.SCALES.index(v.scale))
+    return sorted(found, key=lambda v: LARGEST_FIRST.index(v.scale))

@@ -145,7 +145,8 @@ def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest
     """By the last window; a diverged run counts as one, however well it began."""
     ends = {"a@0.1": [80, 50], "a@0.3": [70, 30], "a@1": [20, 10, 1], "b@0.1": [50, 20], "b@0.3": [50, 30]}
     arms = {arm: {"optim.lr": float(arm[2:]), "optim.momentum": ord(arm[0]) / 128} for arm in ends}
-    sweep = replace(MADE_UP, name="relu-rates", arms=arms, seeds=(100,), stop=Stop(epochs=1, window=10), sweep=True)
+    tried = {arm: (arm[0], changes["optim.lr"]) for arm, changes in arms.items()}
+    sweep = replace(MADE_UP, name="relu-rates", arms=arms, seeds=(100,), stop=Stop(epochs=1, window=10), tried=tried)
     declare(monkeypatch, sweep)
     for arm, errors in ends.items():
         put(folder, arm, 100, errors, "diverged" if arm == "a@1" else "done", of=sweep)

@@ -32,7 +32,7 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 
 # ------------------------------------------------------------------------------------------ outcomes
 
-POINTS = {"transform": "difference", "smallest_effect": 0.5}
+POINTS = {"metric": "test_error", "transform": "difference", "smallest_effect": 0.5}
 SIX = {"question": "size", "target": 6.0}  # within a factor of 1.5: 4 to 9
 TWO = {"question": "at least", "target": 2.0}
 
