@@ -96,6 +96,8 @@ def write_lists(folder: Path) -> None:
 
 @cached
 def read_all(folder: Path) -> dict[str, Record]:
+    if folder == RECORDED:
+        files.needs_checkout()
     found: dict[str, Record] = {}
     sums = read_checksums(folder)
     for path in sorted(folder.glob("*/*/*.jsonl")):
