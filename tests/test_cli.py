@@ -19,7 +19,7 @@ from paperlib import campaign, check, cli, promote
 from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, claims
-from paperlib.experiments import declared, form
+from paperlib.experiments import declared, scales
 from paperlib.figures import draw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,7 +215,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_scales_are_all_there() -> None:
-    assert cli.SCALES == form.SCALES
+    assert cli.SCALES == tuple(scales.SCALES)
 
 
 @pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
@@ -344,7 +344,7 @@ def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
     assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
     assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *form.SCALES}
+    assert {row["scale"] for row in rows} <= {None, *scales.SCALES}
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
 
