@@ -60,7 +60,7 @@ def record(
     runs_dir = runs_dir or runs.default_runs_dir()
     if scale not in FINGERPRINTS:
         raise PaperlibError(f"no copy of {scale} is known yet, so none of its runs can be evidence")
-    into = into or store.RECORDED
+    into = into or store.current().folder
     known, written = {*store.recorded(), *store.recorded(into)}, list[Path]()
     dataset: images.Dataset | None = None  # read once, and only where nets are looked at
     try:
@@ -90,7 +90,7 @@ def record(
             lines = records.sealed(lines) if records.SEAL in lines[-1] else lines
             written.append(target)
             files.write_whole(target, "".join(map(records.as_text, lines)).encode())
-        if written and into == store.RECORDED:
+        if written and into == store.current().folder:
             store.write_lists(into)
     except BaseException:  # a full disk, say: files that the list of checksums lacks would be refused ever after
         for path in written:
@@ -111,13 +111,13 @@ def promote(pending: Path) -> list[str]:
     needed = {run_id for e in complete for run_id in e.ids()}
     moved = [lines[0] for run_id, lines in store.recorded(pending).items() if run_id in needed]
     for first in moved:
-        source, target = (store.place_of(first, folder) for folder in (pending, store.RECORDED))
+        source, target = (store.place_of(first, folder) for folder in (pending, store.current().folder))
         target.parent.mkdir(parents=True, exist_ok=True)
         for suffix in (".safetensors", ".jsonl"):  # the record last: without its weights it would be damaged
             if source.with_suffix(suffix).exists():
                 source.with_suffix(suffix).replace(target.with_suffix(suffix))
     if moved:
-        store.write_lists(store.RECORDED)
+        store.write_lists(store.current().folder)
     store.forget()
     ids_moved = {first["id"] for first in moved}
     return [f"{e.name}, {e.scale}" for e in complete if ids_moved & set(e.ids())]

@@ -145,7 +145,7 @@ def checkpoint(path: Path) -> Checkpoint:
         raise PaperlibError(f"{path} does not hold the weights that {beside.name} names: restore it from git")
     if records.status(lines) == "unfinished":
         raise PaperlibError(f"{beside} is the record of a run that did not finish: restore it from git")
-    steps, run = records.of_kind(lines, "end")[-1]["steps"], Run.from_config(lines[0]["config"])
+    steps, run = records.of_kind(lines, "end")[-1]["steps"], store.run_of(lines)
     epochs, tensors = len(records.of_kind(lines, "epoch")), checkpoints.tensors_of(path.read_bytes(), path)
     return Checkpoint(run, lines[0].get("scale", ""), steps, epochs_behind(run, epochs), tensors)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from paperlib.errors import PaperlibError
-from paperlib.files import ROOT, parse_json
+from paperlib.files import SOURCE, parse_json
 from paperlib.nets.lrn_cpu import compiling
 from paperlib.training.runs import Run, id_of
 
@@ -47,7 +47,7 @@ def first_line(
 
 
 @cache
-def code_version(root: Path = ROOT) -> dict[str, Any]:
+def code_version(root: Path = SOURCE) -> dict[str, Any]:
     """Commit of the checkout at ``root``, and whether tracked files of the library differ from it.
 
     A repository around the checkout, or one that the environment names, does not count.
