@@ -127,6 +127,8 @@ def write_lists(folder: Path) -> None:
 
 @cached
 def read_all(folder: Path) -> dict[str, Record]:
+    if folder == RECORDED:
+        files.needs_checkout()
     found: dict[str, Record] = {}
     sums = read_checksums(folder)
     refuse_missing(folder, sums)
