@@ -63,7 +63,7 @@ def verdict_table(*ids: str) -> None:
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
         proof += f". But: {r.caveat}" if r.caveat else ""
-        rows.append((_in_one_line(r.id), f"**{r.status}**", (claims.result_of(r) or "–") + proof, how_of(r)))
+        rows.append((_in_one_line(r.id), f"**{r.status}**", (r.result or "–") + proof, how_of(r)))
     say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
 
 
