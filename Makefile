@@ -4,7 +4,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: env reproduce test figures notebooks ids bench clean
+.PHONY: env reproduce test figures notebooks assignments ids bench clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -42,6 +42,10 @@ figures: env
 notebooks: env
 	$(BIN)/python tools/notebooks.py --jobs $(JOBS) --costs data/recorded/notebooks.csv
 	$(BIN)/python tools/readme.py
+
+# the course in course/: student copies, solutions and nbgrader's folder; then `.venv/bin/python tools/grade.py`
+assignments: env
+	$(BIN)/python tools/assignments.py
 
 # for maintainers, after `paperlib record`: the list of all recorded runs
 ids: env
