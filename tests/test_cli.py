@@ -283,7 +283,7 @@ def test_check_fails_only_where_something_needed_is_missing(
 
 KEYS = [
     "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
-    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
 ]  # fmt: skip
 
 

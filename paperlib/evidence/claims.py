@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import decide, verdict
@@ -39,7 +39,8 @@ class Row:
     """One claim with its evidence.
 
     ``also`` are the further places of the same claim, "section: id". ``seeds``, the fewest of its comparisons, is 0
-    where no run bears on it, ``scale`` then None. ``half_width`` and ``seeds_to_decide`` are those of an undecided
+    where no run bears on it, ``scale`` then None; ``outcome`` is what the runs say, "" where none is recorded.
+    ``half_width`` and ``seeds_to_decide`` are those of an undecided
     claim (of its part that needs most), ``command`` is what would decide one that needs ImageNet. ``declared`` is the
     commit that declared its comparisons, ``first_run`` the day on which the first of their runs began.
     """
@@ -57,6 +58,7 @@ class Row:
     result: str
     caveat: str
     status: str
+    outcome: Outcome | Literal[""]
     reason: str
     command: str
     half_width: float | None
@@ -108,6 +110,7 @@ def row_of(entry: dict[str, Any]) -> Row:
     decided: dict[str, Any] = {
         "setting": "", "scale": None, "proxy": False, "seeds": 0, "result": "", "reason": entry["note"], "command": "",
         "half_width": None, "seeds_to_decide": None, "declared": "", "first_run": "",
+        "outcome": "",
     }  # fmt: skip
     match entry["fate"]:
         case "arithmetic":
@@ -163,6 +166,7 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "status": said(counted, outcome),
+        "outcome": outcome,
         "proxy": any(v.proxy for v in counted),
         "scale": scale,
         "seeds": min(v.n for v in here),

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 KEYS = [
     "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
-    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
 ]  # fmt: skip
 MEASURED = {"reproduced", "supported (proxy)", "contradicted", "contradicted (proxy)", "mixed", "undecided"}
 PLAIN_STATUSES = MEASURED | {
