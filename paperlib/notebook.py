@@ -54,10 +54,15 @@ def source(thing: Any) -> None:
     print(inspect.getsource(thing).rstrip())
 
 
-def claim_table(*ids: str) -> None:
-    """What the paper claims, in our words; what became of it is said at the end."""
-    rows = [(_in_one_line(r.id), r.claim) for r in map(claims.row, ids)]
-    say(markdown_table(("id", "the claim"), rows))
+def claim_table(*ids: str, more: Sequence[str] = ()) -> None:
+    """What the paper claims, in our words; ``more`` are folded. What became of them is said at the end."""
+
+    def table(ids: Sequence[str]) -> str:
+        return markdown_table(("id", "the claim"), [(_in_one_line(r.id), r.claim) for r in map(claims.row, ids)])
+
+    say(table(ids))
+    if more:
+        fold(f"{_count(len(more), 'more claim')} of this notebook", table(more))
 
 
 def _in_one_line(claim_id: str) -> str:

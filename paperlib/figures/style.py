@@ -95,8 +95,8 @@ class Drawing:
     caption: str = ""
 
     def show(self, caption: str = "") -> None:
-        """Show it in a notebook, with its own caption or another."""
-        show(self.figure, self.alt, caption or self.caption)
+        """Show it in a notebook, with its own caption, or with another where there is something to see."""
+        show(self.figure, self.alt, (len(self.data) and caption) or self.caption)
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

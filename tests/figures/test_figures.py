@@ -245,8 +245,9 @@ def test_show_displays_once_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown[0].alt == "Nothing < yet" and shown[1].data == words.format("Nothing &lt; yet")
     style.Drawing(plt.figure(), pd.DataFrame(), "Another", "It rises.").show()
     assert shown[2].alt == "Another" and shown[3].data == f"**It rises.**\n\n{words.format('Another')}"
-    style.Drawing(plt.figure(), pd.DataFrame(), "Another", "It rises.").show("It falls.")
-    assert shown[5].data.startswith("**It falls.**") and plt.get_fignums() == []
+    for data, words in (([1.0], "It falls."), ([], "It rises.")):  # with nothing to see, its own words remain
+        style.Drawing(plt.figure(), pd.DataFrame(data), "Another", "It rises.").show("It falls.")
+        assert shown[-1].data.startswith(f"**{words}**") and plt.get_fignums() == []
 
 
 # ------------------------------------------------------------------------------------------ what is drawn

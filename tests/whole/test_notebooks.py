@@ -46,7 +46,7 @@ OUTLINE = (
     "What the 2012 code did", "What became of it since", "Exercises", "Notes",
 )  # fmt: skip
 NOT_YET = {
-    "01_dataset", "02_relu", "03_two_gpus", "04_local_response_norm", "05_overlapping_pooling",
+    "03_two_gpus", "04_local_response_norm", "05_overlapping_pooling",
     "06_architecture", "07_augmentation", "08_dropout", "09_training", "10_results", "11_depth",
 }  # fmt: skip
 """Notebooks that are not yet in the form that :data:`TEACHING_RULES` hold."""
@@ -313,10 +313,10 @@ def section(nb: NotebookNode, name: str) -> list[NotebookNode]:
     """The cells of the section with this heading."""
     cells, inside = [], False
     for cell in nb.cells:
-        if cell.cell_type == "markdown" and (found := re.search(r"^## +(.+?) *$", cell.source, flags=re.MULTILINE)):
-            inside = found[1].startswith(name)
-        if inside:
+        found = re.findall(r"^## +(.+?) *$", cell.source, flags=re.MULTILINE) if cell.cell_type == "markdown" else []
+        if inside or name in found:
             cells.append(cell)
+        inside = found[-1] == name if found else inside
     return cells
 
 
