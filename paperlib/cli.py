@@ -272,10 +272,11 @@ def claims(
     json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,
 ) -> None:
     """Show the claims of the paper, each with its computed status."""
-    from paperlib.evidence import claims as table
+    from paperlib.evidence import cache
+    from paperlib.evidence import rows as table
 
     _needs_checkout()
-    rows = table.rows(section)
+    rows = cache.rows(section)
     typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
 
 
