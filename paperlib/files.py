@@ -36,3 +36,18 @@ def sync(path: Path) -> None:
 def sha256(path: Path) -> str:
     """The checksum of a file, as ``sha256sum`` prints it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file the permissions of a plainly written one; some libraries keep theirs to the owner."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user gives it, ``~`` replaced by the home folder; :class:`PaperlibError` where there is none."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise PaperlibError(f"{text}: this machine knows no such user; write the folder in full") from None

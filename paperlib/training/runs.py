@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from paperlib.files import ROOT
+from paperlib.files import ROOT, user_path
 from paperlib.recipe import Checked, Recipe, RecipeError, Sizes, Stop, from_dict, nearest, recipe_from_dict, to_dict
 
 
@@ -103,4 +103,4 @@ def record_path(runs_dir: Path, run_id: str) -> Path:
 
 def default_runs_dir() -> Path:
     """``PAPERLIB_RUNS``, or ``runs/`` in the checkout."""
-    return Path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")
+    return user_path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")
