@@ -8,7 +8,34 @@ from pathlib import Path
 
 from paperlib.errors import PaperlibError
 
-ROOT = Path(__file__).resolve().parent.parent
+HOME = "PAPERLIB_HOME"
+SOURCE = Path(__file__).resolve().parent.parent
+"""The folder that this package is in: the checkout, or where a wheel was installed."""
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether a folder holds the edition, with its records and embedded data."""
+    return (folder / "data" / "recorded").is_dir() and (folder / "data" / "sample").is_dir()
+
+
+def find_root() -> Path:
+    """``PAPERLIB_HOME``; else the checkout that this file is in; else the working folder."""
+    if os.environ.get(HOME):
+        return Path(os.environ[HOME]).expanduser().resolve()
+    return SOURCE if is_checkout(SOURCE) else Path.cwd()
+
+
+ROOT = find_root()
+"""Where records, embedded data, figures and runs are: the checkout, where there is one."""
+
+
+def needs_checkout() -> None:
+    """Raise :class:`PaperlibError` where the root is no checkout: an installed wheel has no records and no images."""
+    if not is_checkout(ROOT):
+        raise PaperlibError(
+            f"this needs the records and embedded images of the checkout, and {ROOT} is none: "
+            f"go to the checkout's folder, or name it in {HOME}"
+        )
 
 
 def write_whole(path: Path, data: bytes | bytearray) -> None:

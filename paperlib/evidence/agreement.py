@@ -17,33 +17,42 @@ from paperlib.training.records import Line
 
 
 def agreement(scale: str, runs_dir: Path | None = None) -> str:
-    """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment.
-
-    The first window is compared in its loss (rounding grows from there on), the end in the training error.
-    """
+    """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment."""
     runs_dir = runs_dir or runs.default_runs_dir()
     out, mine = [], first_lines(runs_dir)
     for name in declared.names(scale):
-        pairs = []
-        for _, _, theirs in store.records_of(name, scale):
-            path = runs.record_path(runs_dir, theirs[0]["id"])
-            if records.finished(path):
-                pairs.append((records.read_record(path), theirs))
-        if not pairs:
-            if not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
-                out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
-            continue
-        # a run that diverged within its first window has nothing to compare but how it ended
-        both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
-        first = max((abs(m[0]["train_loss"] - t[0]["train_loss"]) for m, t in both), default=0.0)
-        last = max((abs(m[-1]["train_error"] - t[-1]["train_error"]) for m, t in both), default=0.0)
-        otherwise = sum(records.status(m) != records.status(t) for m, t in pairs)
-        out.append(
-            f"{name}: {len(pairs)} run{'s' * (len(pairs) != 1)} of yours with a recorded twin; first running loss "
-            f"differs by at most {first:.1e}, last running training error by at most {last:.2f} points"
-            + (f"; {otherwise} ended in another way" if otherwise else "")
-        )
+        pairs = twins(name, scale, runs_dir)
+        if pairs:
+            out.append(f"{name}: {difference(pairs)}")
+        elif not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
+            out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
     return "\n".join(out)
+
+
+def twins(name: str, scale: str, runs_dir: Path | None = None) -> list[tuple[Record, Record]]:
+    """(a user's record, the recorded one) of every finished run of an experiment that has both."""
+    runs_dir = runs_dir or runs.default_runs_dir()
+    paths = [(runs.record_path(runs_dir, lines[0]["id"]), lines) for _, _, lines in store.records_of(name, scale)]
+    return [(records.read_record(path), lines) for path, lines in paths if records.finished(path)]
+
+
+def difference(pairs: Sequence[tuple[Record, Record]]) -> str:
+    """How far pairs of records of the same run differ, in words.
+
+    The first window is compared in its loss (rounding grows from there on), the end in the training error.
+    """
+    if not pairs:
+        return "no run of yours has a recorded twin"
+    # a run that diverged within its first window has nothing to compare but how it ended
+    both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
+    first = max((abs(m[0]["train_loss"] - t[0]["train_loss"]) for m, t in both), default=0.0)
+    last = max((abs(m[-1]["train_error"] - t[-1]["train_error"]) for m, t in both), default=0.0)
+    otherwise = sum(records.status(m) != records.status(t) for m, t in pairs)
+    return (
+        f"{len(pairs)} run{'s' * (len(pairs) != 1)} of yours with a recorded twin; first running loss "
+        f"differs by at most {first:.1e}, last running training error by at most {last:.2f} points"
+        + (f"; {otherwise} ended in another way" if otherwise else "")
+    )
 
 
 def _why_not(name: str, scale: str, mine: Sequence[Line]) -> str:

@@ -328,16 +328,14 @@ def as_json(table: Sequence[Row]) -> str:
     return json.dumps([asdict(r) for r in table], indent=1, ensure_ascii=False)
 
 
-def as_markdown(table: Sequence[Row], longest: int | None = None) -> str:
-    """The table in Markdown; results and reasons cut to ``longest`` characters, where given."""
+def as_markdown(table: Sequence[Row], folder: str = "") -> str:
+    """The table in Markdown; with a link to each notebook, where they lie in ``folder``."""
     heads = ("id", "claim", "status", "scale, seeds", "declared, first run", "result, or reason", "notebook")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in table:
-        result = result_of(r) or r.reason
-        if longest is not None:
-            result = shorten(result, longest, placeholder=" …")
-        result += f" (But: {r.caveat}.)" if r.caveat else ""
+        result = (result_of(r) or r.reason) + (f" (But: {r.caveat}.)" if r.caveat else "")
         result += f" {command_of(r)}" if r.command else ""
-        cells = (places_of(r), r.claim, r.status, evidence_of(r), since_of(r), result, r.notebook)
+        notebook = f"[{r.notebook}]({folder}/{r.notebook}.ipynb)" if folder else r.notebook
+        cells = (places_of(r), r.claim, r.status, evidence_of(r), since_of(r), result, notebook)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)

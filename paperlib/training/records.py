@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from paperlib.errors import PaperlibError
-from paperlib.files import ROOT
+from paperlib.files import SOURCE
 from paperlib.nets.lrn_cpu import compiling
 from paperlib.training.runs import Run
 
@@ -51,7 +51,7 @@ def code_version() -> dict[str, Any]:
 
     def git(*args: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True, timeout=20
+            ["git", "-C", str(SOURCE), *args], capture_output=True, text=True, check=True, timeout=20
         ).stdout.strip()
 
     try:

@@ -1,4 +1,4 @@
-"""The table of claims: all rows there, statuses computed, and the README's copy current."""
+"""The table of claims: all rows there, statuses computed, and the generated pages current."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_a_caveat_goes_where_the_result_goes(monkeypatch: pytest.MonkeyPatch) ->
     plain = row_of([verdict("undecided", "cifar10", n=7)], monkeypatch)
     row = row_of([verdict("undecided", "cifar10", n=7)], monkeypatch, caveat="a coin would do as well")
     assert row == replace(plain, caveat="a coin would do as well")
-    for text in (claims.as_markdown([row], longest=20), claims.as_text([row], 600)):
+    for text in (claims.as_markdown([row]), claims.as_text([row], 600)):
         assert "ut: a coin would do as well" in text
     assert "ut: " not in claims.as_markdown([plain]) + claims.as_text([plain], 600)
 
@@ -319,17 +319,12 @@ def test_markdown_keeps_its_cells(table: list[Row]) -> None:
 def test_a_command_is_never_cut(table: list[Row]) -> None:
     for row in table:
         if row.command:
-            assert f"To decide it: `{row.command}`." in claims.as_markdown([row], longest=30)
+            assert f"To decide it: `{row.command}`." in claims.as_markdown([row])
 
 
 def test_parts_that_differ_say_which_way(monkeypatch: pytest.MonkeyPatch) -> None:
     row = row_of([verdict("holds"), verdict("contradicted", b="2012/sigmoid")], monkeypatch)
     assert row.result.startswith(f"{TANH}, supported (proxy); ") and row.result.endswith(", contradicted (proxy)")
-
-
-def test_markdown_can_be_cut() -> None:
-    cut = claims.as_markdown([made_up(result="word " * 50)], longest=30).splitlines()[-1].split(" | ")[5]
-    assert cut == "word word word word word …" and len(cut) <= 30
 
 
 def test_the_tally(table: list[Row]) -> None:
@@ -338,17 +333,36 @@ def test_the_tally(table: list[Row]) -> None:
     assert all(n == [row.status for row in table].count(status) for status, n in tally.items())
 
 
-# ------------------------------------------------------------------------------------------ the README
+# ------------------------------------------------------------------------------------------ the generated pages
 
 
-def test_the_table_of_the_readme_is_current() -> None:
-    found = re.findall(r"<!-- claims -->\n(.*?)\n<!-- /claims -->", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found == [readme.table()], "python tools/readme.py brings it up to date"
+@pytest.fixture(scope="module")
+def generated() -> dict[Path, str]:
+    return readme.generated()
 
 
-def test_everything_generated_in_the_readme_is_current() -> None:
+@pytest.mark.parametrize("path", [*readme.marked_files(), ROOT / readme.CLAIMS], ids=lambda path: path.name)
+def test_what_is_generated_is_current(path: Path, generated: dict[Path, str]) -> None:
+    assert path.read_text() == generated[path], "`make readme` brings it up to date"
+
+
+def test_claims_md_has_every_row_with_a_link_to_its_notebook(table: list[Row]) -> None:
+    lines = (ROOT / readme.CLAIMS).read_text().splitlines()
+    for row in table:
+        (line,) = [line for line in lines if line.startswith(f"| {claims.places_of(row)} |")]
+        assert row.status in line and line.endswith(f"[{row.notebook}](notebooks/{row.notebook}.ipynb) |")
+
+
+def test_every_generated_part_is_used_once() -> None:
+    used = [name for path in readme.marked_files() for _, name, *_ in readme.MARKED.findall(path.read_text())]
+    assert sorted(used) == sorted(readme.PARTS)
+    with pytest.raises(ValueError, match="'unheard'"):
+        readme.render("<!-- unheard -->\n<!-- /unheard -->")
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
     text = (ROOT / "README.md").read_text()
-    assert readme.render(text) == text, "python tools/readme.py brings it up to date"
+    assert len(text.splitlines()) <= 150 and len(text.encode()) <= 9000
 
 
 def test_a_comparison_without_a_value_is_told_in_a_sentence_of_its_own() -> None:
