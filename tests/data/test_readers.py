@@ -549,7 +549,7 @@ def test_a_broken_archive_is_replaced(root: Path, server: Server) -> None:
     assert [p.name for p in root.iterdir()] == ["cifar-10-binary.tar.gz"]
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "status", "gone", "length abc", "length -5", "length 1.5"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "status", "gone", "length abc", "length 5x", "length 1.5"])
 def test_a_failed_download_says_so_and_leaves_nothing(root: Path, server: Server, damage: str) -> None:
     if damage == "flip":
         server.body = server.body[:-1] + bytes([server.body[-1] ^ 1])
