@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from paperlib.errors import PaperlibError
+from paperlib.machine import allowed_cpus
 
 DISTRIBUTION = "alexnet-executable-edition"
 EMBEDDED = ("sample", "photos")
@@ -98,12 +99,8 @@ def cores() -> Check:
     """The cores that this process may use, and the threads that torch would."""
     import torch
 
-    from paperlib.data.packed import cpus
-
-    text = (
-        f"{cpus()}, torch would use {torch.get_num_threads()} (a run takes one thread: --jobs {cpus()} uses them all)"
-    )
-    return Check(True, "cores", text)
+    here, threads = allowed_cpus(), torch.get_num_threads()
+    return Check(True, "cores", f"{here}, torch would use {threads} (a run takes one: --jobs {here} uses them all)")
 
 
 def memory(available: float | None = None, limit_file: Path = CGROUP_MEMORY) -> Check:

@@ -328,8 +328,9 @@ def test_check_fails_only_where_something_needed_is_missing(
 # ------------------------------------------------------------------------------------------ the table of claims
 
 KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
-    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
+    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
+    "notebook",
 ]  # fmt: skip
 
 
@@ -347,6 +348,19 @@ def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["scale"] for row in rows} <= {None, *scales.SCALES}
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
+
+
+def test_claims_are_shown_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    """As long as nothing has changed since they were computed."""
+    computed = shown(capsys)
+    code = "import sys; from paperlib import cli; cli.main(['claims']); assert not {'torch', 'scipy'} & {*sys.modules}"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}
+    )
+    assert told.returncode == 0 and told.stderr == ""
+    assert [line.split()[0] for line in told.stdout.splitlines() if line] == [
+        line.split()[0] for line in computed.splitlines() if line
+    ]
 
 
 def test_claims_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:

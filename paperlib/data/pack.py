@@ -45,7 +45,6 @@ from paperlib.data.packed import (
     SPLITS,
     Store,
     checksum_of,
-    cpus,
     decoded,
     open_packed,
     read_index,
@@ -54,6 +53,7 @@ from paperlib.data.packed import (
 from paperlib.data.readers import fingerprint, interleaved, printable
 from paperlib.errors import PaperlibError
 from paperlib.files import write_whole
+from paperlib.machine import allowed_cpus
 from paperlib.paper import facts
 from paperlib.recipe import Sizes
 
@@ -373,7 +373,7 @@ def prepare_folder(
             todo = {stem: rows for split in SPLITS for stem, rows in shards[split].items() if not _done(stem)}
             prepared = sum(map(len, todo.values()))
             with tqdm(None, "preparing", len(lines), initial=len(lines) - prepared, disable=not progress) as bar:
-                _pack_all(todo, jobs or cpus(), bar, store, size, quality)
+                _pack_all(todo, jobs or allowed_cpus(), bar, store, size, quality)
             index = about | {"format": FORMAT, "key": key, "classes": classes, "notes": _notes(found)}
             index |= _join(destination, {split: list(shards[split]) for split in SPLITS}, size)
             index["left_out"] = sorted([*map(tuple, index["left_out"]), *unused])

@@ -38,6 +38,7 @@ from torch import Tensor
 
 from paperlib.data.images import DataError, DataMissingError, Dataset, Statistics, covariance_of_sums
 from paperlib.data.sets import data_root
+from paperlib.machine import allowed_cpus, whole_number
 
 FORMAT = 3
 FORMATS = (2, 3)  # 2 had no checksums of single images and of index.json
@@ -56,11 +57,6 @@ def decoded(data: bytes | memoryview, store: Store, size: int) -> np.ndarray:
         return np.frombuffer(data, np.uint8).reshape(3, size, size)
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         return np.asarray(image).transpose(2, 0, 1)
-
-
-def cpus() -> int:
-    """The CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def checksum_of(file: Path) -> dict[str, Any]:
@@ -299,7 +295,7 @@ def load(folder: Path | None = None) -> Dataset:
             f"there are no prepared images at {place}: make them of ILSVRC-2012, or of any folders train/<class>/ and "
             f"val/<class>/, with `paperlib data prepare SOURCE {place}`"
         )
-    threads = max(1, cpus() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    threads = max(1, allowed_cpus() // (whole_number("LOCAL_WORLD_SIZE") or 1))
     opened = open_packed(place, threads=threads)
     if not len(opened.val):
         raise DataError(f"{place} has no validation images, which training needs: prepare them too, from val/<class>/")

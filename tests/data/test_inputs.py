@@ -647,7 +647,7 @@ def test_an_unknown_home_folder_is_one_sentence(
         monkeypatch.setenv(variable, "~nosuchuser/data")
     code, said = cli.main(command), capsys.readouterr()
     assert code == (1 if command == ["check"] else 2)
-    assert "knows no such user" in said.out + said.err
+    assert "names a user whose home folder is not known" in said.out + said.err
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
