@@ -175,6 +175,13 @@ def data_sets() -> list[Check]:
     return checks
 
 
+def evidence() -> Check:
+    """The recorded runs, all that their list of checksums names, unaltered."""
+    from paperlib.evidence import store
+
+    return Check(True, "records", f"{len(store.recorded())} recorded runs, as their checksums say")
+
+
 def found(name: str) -> tuple[bool, str]:
     """Whether a data set lies at one of its places, and where; or where it was looked for. Its content is not read."""
     from paperlib.data import sets
@@ -197,12 +204,14 @@ def run_all(runs_dir: Path | None = None) -> list[Check]:
     ]  # fmt: skip
     for name, check in one:
         checks += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
-    return checks + _guarded("data sets", data_sets)
+    return checks + _guarded("data sets", data_sets) + _guarded("records", lambda: [evidence()])
 
 
 def _guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:
     try:
         return check()
+    except PaperlibError as error:
+        return [Check(False, name, str(error))]
     except Exception as error:  # a broken installation raises anything, from ImportError to RuntimeError
         return [Check(False, name, f"{type(error).__name__}: {error}"[:300])]
 

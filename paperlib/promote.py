@@ -52,7 +52,7 @@ def record(
     runs_dir = runs_dir or runs.default_runs_dir()
     if scale not in FINGERPRINTS:
         raise PaperlibError(f"no copy of {scale} is known yet, so none of its runs can be evidence")
-    into = into or store.RECORDED
+    into = into or store.current().folder
     known, written = {*store.recorded(), *store.recorded(into)}, []
     dataset: images.Dataset | None = None  # read once, and only where nets are looked at
     for run_id, (arm, seed, copy) in experiment.ids().items():
@@ -81,7 +81,7 @@ def record(
             written += [weights_at] if weights_at else []
         files.write_whole(target, "".join(json.dumps(line) + "\n" for line in lines).encode())
         written.append(target)
-    if written and into == store.RECORDED:
+    if written and into == store.current().folder:
         store.write_lists(into)
     store.forget()
     return written
@@ -97,13 +97,13 @@ def promote(pending: Path) -> list[str]:
     needed = {run_id for e in complete for run_id in e.ids()}
     moved = [lines[0] for run_id, lines in store.recorded(pending).items() if run_id in needed]
     for first in moved:
-        source, target = (store.place_of(first, folder) for folder in (pending, store.RECORDED))
+        source, target = (store.place_of(first, folder) for folder in (pending, store.current().folder))
         target.parent.mkdir(parents=True, exist_ok=True)
         for suffix in (".safetensors", ".jsonl"):  # the record last: without its weights it would be damaged
             if source.with_suffix(suffix).exists():
                 source.with_suffix(suffix).replace(target.with_suffix(suffix))
     if moved:
-        store.write_lists(store.RECORDED)
+        store.write_lists(store.current().folder)
     store.forget()
     ids_moved = {first["id"] for first in moved}
     return [f"{e.name}, {e.scale}" for e in complete if ids_moved & set(e.ids())]

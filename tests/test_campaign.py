@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,15 +39,13 @@ TINY = Experiment(
 
 
 @pytest.fixture
-def tiny_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tiny_sample(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny experiment at scale sample, on tiny data in the sample's place; runs go to the folder given."""
     monkeypatch.setattr(declared, "DECLARED", [TINY])
     monkeypatch.setattr(declared, "EXPERIMENTS", {("tiny", "sample"): TINY})
     monkeypatch.setattr(sets, "load", lambda name: tiny.dataset(fingerprint=SAMPLE))
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
-    yield tmp_path / "runs"
-    store.forget()
+    return tmp_path / "runs"
 
 
 def run_id(arm: str, seed: int) -> str:
@@ -252,7 +249,7 @@ def test_finished_runs_become_evidence(tiny_sample: Path) -> None:
     with pytest.raises(loop.Interrupted):
         loop.fit(unfinished, sets.load("sample"), tiny_sample / unfinished.id, keep_going=tiny.for_updates(3))
     assert metrics.results("tiny", "sample").empty
-    folder = store.RECORDED / "tiny" / "sample"
+    folder = store.current().folder / "tiny" / "sample"
     written = promote.record("tiny", "sample")
     assert written == [folder / "2012-relu-seed0.jsonl", folder / "2012-tanh-seed0.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == [path.name for path in written]
@@ -266,7 +263,7 @@ def test_finished_runs_become_evidence(tiny_sample: Path) -> None:
 def test_a_record_in_the_place_of_another_is_left_alone(tiny_sample: Path) -> None:
     campaign.run("tiny", "sample", arms=["2012/relu"], seeds=1, progress=False)
     other = replace(TINY, base=tiny.PLAIN.but(**{"optim.lr": 0.5})).run("2012/relu", 0, SAMPLE)
-    target = store.RECORDED / "tiny" / "sample" / "2012-relu-seed0.jsonl"
+    target = store.current().folder / "tiny" / "sample" / "2012-relu-seed0.jsonl"
     tiny.write(target, tiny.record(other, [50.0]))
     before = target.read_bytes()
     assert store.stale() == [other.id]
@@ -291,6 +288,6 @@ def test_pending_records_become_evidence_when_their_experiment_is_complete(
     assert len(promote.record("tiny", "sample", into=pending)) == 1
     assert cli.main(["promote", str(pending)]) == 0 and capsys.readouterr().out == "tiny, sample\n"
     assert set(store.recorded()) == set(TINY.ids()) and not list(pending.rglob("*.jsonl"))
-    assert set(store.read_checksums(store.RECORDED) or {}) == {
-        str(path.relative_to(store.RECORDED)) for path in store.RECORDED.rglob("*.jsonl")
+    assert set(store.read_checksums(store.current().folder) or {}) == {
+        str(path.relative_to(store.current().folder)) for path in store.current().folder.rglob("*.jsonl")
     }

@@ -215,7 +215,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_scales_are_all_there() -> None:
-    assert cli.SCALES == form.SCALES
+    assert tuple(form.SCALES) == cli.SCALES
 
 
 @pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])

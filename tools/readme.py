@@ -20,6 +20,7 @@ from pathlib import Path
 import reproduce
 
 from paperlib.evidence import claims, decide, store
+from paperlib.experiments import relu
 from paperlib.figures import style
 from paperlib.training import records
 
@@ -56,7 +57,7 @@ def found() -> str:
             for v in overfit
         ),
         f"**All measured claims.** Of {len(measured) + waiting} that an experiment can decide, {len(decided)} are "
-        f"decided, {len(measured) - len(decided)} undecided, and {waiting} have no runs yet. "
+        f"decided, {len(measured) - len(decided)} undecided, and {waiting} still without runs. "
         f"[CLAIMS.md]({CLAIMS}) says what would decide each.",
         "**The whole training, on Tiny ImageNet (proxy, one seed).** " + " ".join(training_sentences()),
     ]
@@ -100,12 +101,12 @@ def hours() -> str:
 def figure1_sentences() -> list[str]:
     """What Figure 1 came to, a sentence for each scale and setting."""
     return [
-        f"{style.SCALE_NAMES[scale]}, setting of {v.comparison.a.split('/')[0]}: "
+        f"{style.SCALE_NAMES[scale]}, setting of {relu.ARMS[v.comparison.a].setting}: "
         f"{v.sentence('tanh takes {} as many updates as ReLU')}, n = {v.seeds} ({v.status})."
         for scale in ("cifar10", "sample")
         for name in ("relu", "relu-others")
         for v in decide.verdicts_of(name, scale)
-        if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh")
+        if v.comparison.claim in ("S3.1-b.1", "") and relu.ARMS[v.comparison.b].unit == "tanh"
     ] or ["Nothing is recorded yet."]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from paperlib.evidence.metrics import UNITS
+from paperlib.evidence.metrics import METRICS
 from paperlib.experiments.form import Comparison
 
 ALPHA = 0.05
@@ -135,7 +135,7 @@ class Verdict:
     @property
     def unit(self) -> str:
         """With a space before it; empty for what has none."""
-        unit = "times" if self.ratio else UNITS.get(self.comparison.metric, "points")
+        unit = "times" if self.ratio else METRICS[self.comparison.metric].difference
         return f" {unit}" if unit else ""
 
     @property

@@ -142,7 +142,7 @@ def checkpoint(path: Path) -> Checkpoint:
     lines = records.read_record(beside)
     if files.sha256(path) not in [line.get("weights") for line in records.of_kind(lines, "look")]:
         raise PaperlibError(f"{path} does not hold the weights that {beside.name} names: restore it from git")
-    steps, run = records.of_kind(lines, "end")[-1]["steps"], Run.from_config(lines[0]["config"])
+    steps, run = records.of_kind(lines, "end")[-1]["steps"], store.run_of(lines)
     return Checkpoint(
         run, lines[0]["scale"], steps, epochs_behind(run, len(records.of_kind(lines, "epoch"))), load_file(path)
     )

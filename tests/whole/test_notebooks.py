@@ -527,11 +527,6 @@ def test_claims_and_tags_must_match() -> None:
 # ------------------------------------------------------------------------------------------ what notebooks share
 
 
-def test_every_metric_has_a_heading_and_a_unit() -> None:
-    assert notebook.HEADINGS.keys() == metrics.METRICS.keys()
-    assert set(notebook.IN_EPOCHS) <= metrics.METRICS.keys()
-
-
 def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
