@@ -13,7 +13,7 @@ from paperlib.experiments import relu
 from paperlib.experiments.form import FIVE, Changes, Comparison, Experiment, lower, sweep
 from paperlib.experiments.scales import PHOTO_SIZES, SCALES
 from paperlib.nets.sizes import EVIDENCE_SIZES, SAMPLE_SIZES, TINY_SIZES, VGG_EVIDENCE_SIZES, VGG_SAMPLE_SIZES
-from paperlib.recipe import SOURCE2012, Recipe, Sizes, Stop
+from paperlib.recipe import SOURCE2012, Recipe, Sizes, Stop, value_of
 
 # ---------------------------------------------------------------------------------------------------------
 # Sections 3.2 to 7 on the sample: each arm changes one thing of one baseline
@@ -408,7 +408,7 @@ HELD_OUT = 10_000
 """Training images of Tiny ImageNet that validate; its official validation set is looked at where a training ends."""
 
 TINY = Recipe.source2012().but(**{"model.init": "gain_matched", "optim.freeze_conv1": (), "optim.drops": ()})
-TO_PAPER = {name: getattr(getattr(Recipe(), part), leaf) for name in SOURCE2012 for part, leaf in [name.split(".")]}
+TO_PAPER = {name: value_of(Recipe(), name) for name in SOURCE2012}
 """Every switch between the readings, with the paper's value."""
 PROBED: Changes = {**TO_PAPER, "optim.drops": ()}  # too short a run for a schedule
 STALL_UPDATES, BATCH = 300, 128
