@@ -7,7 +7,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
 BOOK := $(if $(STAMP),.venv/.book)
 
-.PHONY: env lab reproduce reproduce-all test test-browser figures notebooks readme book ids bench clean
+.PHONY: env lab reproduce reproduce-all test test-browser figures notebooks assignments readme book ids bench clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed

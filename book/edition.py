@@ -104,7 +104,7 @@ class Claims(SphinxDirective):
 
     def row(self, entry: dict[str, Any]) -> str:
         r = claims.row_of(entry)
-        told = code(claims.result_of(r) or r.reason) + (f" But: {code(r.caveat)}." if r.caveat else "")
+        told = code(r.result or r.reason) + (f" But: {code(r.caveat)}." if r.caveat else "")
         told += f" {code(claims.command_of(r))}" if r.command else ""
         links = [link(f"../notebooks/{r.notebook}.html#{anchor(r.id)}", r.notebook)]
         links += [link(f"experiments.html#{place(e)}", f"{e.name}, {e.scale}") for e in declared_for(entry)]

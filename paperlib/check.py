@@ -6,7 +6,6 @@ A check is ``[OK]``, ``[FAIL]``, or ``[--]`` for what is not here and not needed
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from paperlib.errors import PaperlibError
+from paperlib.machine import allowed_cpus
 
 DISTRIBUTION = "alexnet-executable-edition"
 EMBEDDED = ("sample", "photos")
@@ -111,10 +111,9 @@ def torchvision_fits() -> Check:
 
 def cores() -> Check:
     """The cores that this process may use, and the threads that torch would."""
-    import psutil
     import torch
 
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    here = allowed_cpus()
     threads = torch.get_num_threads()
     return Check(
         True, "cores", f"{here}, torch would use {threads} (a run takes one thread: --jobs {here} uses them all)"

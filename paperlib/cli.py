@@ -17,6 +17,7 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from paperlib.errors import PaperlibError
+from paperlib.machine import usable_streams
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]  # Typer exports no more of Click's errors than this child
 PLAIN = {
@@ -271,10 +272,11 @@ def claims(
     json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,
 ) -> None:
     """Show the claims of the paper, each with its computed status."""
-    from paperlib.evidence import claims as table
+    from paperlib.evidence import cache
+    from paperlib.evidence import rows as table
 
     _needs_checkout()
-    rows = table.rows(section)
+    rows = cache.rows(section)
     typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
 
 
@@ -316,6 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done · 1 ``check`` found something missing · 2 the user can mend it · 130 interrupted.
     """
+    usable_streams()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         code = app(args=arguments, prog_name="paperlib", standalone_mode=False)
@@ -326,17 +329,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), 2, f"Try `{path} --help`.")  # type: ignore[attr-defined]
     except PaperlibError as error:
         return _fail(str(error), 2)
-    except BrokenPipeError:  # `paperlib claims | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at exit
-        return 141
+    except (BrokenPipeError, SystemExit) as error:  # `paperlib claims | head`, which Typer turns into an exit
+        completed = isinstance(error, SystemExit) and not error.code  # the shell asked for words to complete
+        return 0 if completed else _drop_output(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
-        return _fail(f"{place}{error.strerror or error}.", 2)
+        return _drop_output(_fail(f"{place}{error.strerror or error}.", 2))
     except KeyboardInterrupt:
         code = 130
     if code == 130:
         return _fail("Interrupted. Run the same command to resume.", 130)
     return int(code or 0)
+
+
+def _drop_output(code: int) -> int:
+    """Let what cannot be written go, where standard output is full or closed: Python would try again at its exit."""
+    try:
+        (sys.__stdout__ or sys.stdout).flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 def _fail(message: str, code: int, *hints: str) -> int:

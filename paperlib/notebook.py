@@ -41,15 +41,30 @@ def say(text: str) -> None:
     display(Markdown(text))
 
 
+def fold(summary: str, text: str) -> None:
+    """Show text that opens on a click: a long table, say."""
+    say(style.folded(summary, text))
+
+
+def answer(text: str) -> None:
+    """Show the answer to the question before a figure, folded."""
+    fold("Answer", text)
+
+
 def source(thing: Any) -> None:
     """Print the source of a function or class of the library: what the notebook explains is what runs."""
     print(inspect.getsource(thing).rstrip())
 
 
-def claim_table(*ids: str) -> None:
-    """What the paper claims: id, claim and what is known of it, in our words."""
-    rows = [(_in_one_line(claims.row(i).id), claims.row(i).claim, claims.entry_of(i)["note"]) for i in ids]
-    say(markdown_table(("id", "the claim", "known or disputed"), rows))
+def claim_table(*ids: str, more: Sequence[str] = ()) -> None:
+    """What the paper claims, in our words; ``more`` are folded. What became of them is said at the end."""
+
+    def table(ids: Sequence[str]) -> str:
+        return markdown_table(("id", "the claim"), [(_in_one_line(r.id), r.claim) for r in map(claims.row, ids)])
+
+    say(table(ids))
+    if more:
+        fold(f"{_count(len(more), 'more claim')} of this notebook", table(more))
 
 
 def _in_one_line(claim_id: str) -> str:
@@ -63,8 +78,13 @@ def verdict_table(*ids: str) -> None:
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
         proof += f". But: {r.caveat}" if r.caveat else ""
-        rows.append((_in_one_line(r.id), f"**{r.status}**", (claims.result_of(r) or "–") + proof, how_of(r)))
-    say(markdown_table(("id", "status", "result", "how, and what else is known"), rows))
+        rows.append((_in_one_line(r.id), f"**{r.status}**", (r.result or "–") + proof, how_of(r)))
+    heads = ("id", "status", "result", "how, and what else is known")
+    fold(f"Status, result and reason of {_count(len(rows), 'claim')}", markdown_table(heads, rows))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def how_of(r: claims.Row) -> str:
@@ -72,6 +92,69 @@ def how_of(r: claims.Row) -> str:
     since = claims.since_of(r)
     parts = (r.reason, r.command and claims.command_of(r), since and f"Declared, first run: {since}.")
     return " ".join(part for part in parts if part)
+
+
+IN_WORDS = {
+    "exact": "Counting gives the paper's number.",
+    "rounding": "Counting gives the paper's number, rounded.",
+    "erratum": "Counting gives another number than the paper's.",
+    "implemented": "Our code does it, and tests compare it with an independent form.",
+    "cited": "We measured nothing here; the source is given.",
+    "needs ImageNet": "Only a training on ImageNet could tell.",
+    "no measure": "The paper says nothing that a measurement could contradict.",
+    "not run": "Nobody can run this now.",
+    "not run yet": "Nothing is recorded yet.",
+    "holds": "The whole interval lies on the paper's side.",
+    "contradicted": "The whole interval lies on the other side.",
+    "no effect": "The whole interval is smaller than any effect of interest.",
+    "undecided": "The interval allows more than one answer.",
+    "mixed": "The parts of the claim, or the scales, do not agree.",
+}  # fmt: skip
+"""Status of a claim without runs, or outcome of one with runs -> what it means, in a sentence."""
+
+
+def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") -> None:
+    """What the paper said, what we found, the number with its interval, and what to take away.
+
+    ``take`` is a sentence, or one for each outcome (keys of :data:`IN_WORDS`; "otherwise" for all others). ``beside``
+    names a comparison that decides no claim, "experiment: arms", whose number is shown for it.
+    """
+    r = claims.row(claim_id)
+    outcome, status = r.outcome or r.status, r.status
+    found = [v for v in decide.verdicts(*claims.ids_of(claims.entry_of(claim_id))) if v.scale == r.scale]
+    if beside:
+        found = decide.verdicts_beside(*beside.split(": ", 1))[:1]
+        outcome, status = (found[0].outcome, found[0].status) if found else ("not run yet", "not run yet")
+    number = _numbers(found) if found else r.result if r.status != "implemented" else "held by tests"
+    rows = [
+        ("**We found**", f"**{status}**. {IN_WORDS[outcome]}"),
+        ("**The number**", number or "none"),
+        ("**Take away**", take if isinstance(take, str) else take.get(outcome, take.get("otherwise", ""))),
+    ]
+    said = claims.row(claim_id).claim + (" (The number is of a comparison beside it.)" if beside else "")
+    say(markdown_table((_in_one_line(r.id), "**The paper said:** " + said), rows))
+
+
+def _numbers(found: Sequence[Verdict]) -> str:
+    """The first number with interval, scale and seeds; how many other comparisons bear on the claim there."""
+    v, others = found[0], len({decide.test_of(v.comparison) for v in found}) - 1
+    text = f"{claims.what_of(v)}: **{v.value}**, {scale_name(v.scale, v.proxy)}, n = {v.seeds}"
+    return text + (f" (and {_count(others, 'more comparison')}, in the table below)" if others else "")
+
+
+def provenance(*names: str) -> None:
+    """When the experiments were declared, when and on what their recorded runs were made: a row a scale, folded."""
+    rows = []
+    for name, scale in [(name, scale) for name in names for scale in SCALES if name in declared.names(scale)]:
+        firsts = [lines[0] for _, _, lines in store.records_of(name, scale)]
+        on = ("torch", "python", "cpu")
+        made = sorted({", ".join(str(first["env"].get(key, "unknown")) for key in on) for first in firsts})
+        days = sorted(first["started"][:10] for first in firsts)
+        when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing recorded yet"
+        commit = decide.declarations().get(f"{name}/{scale}", "–")
+        rows.append((name, scale, commit, len(firsts), when, "; ".join(made) or "–"))
+    heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")
+    fold("Where the numbers come from: declarations, dates and machines", markdown_table(heads, rows))
 
 
 def scales_of(name: str, scale: str | None) -> list[str]:
@@ -123,9 +206,9 @@ def _result_table(name: str, scale: str, metric: str) -> None:
             censored = censored or mark
         mean = "–" if {"diverged", "–"} & {*shown} else f"{censored}{sum(values) / len(values):.2f}"
         rows.append((arm, f"{experiment.recipe(arm).optim.lr:g}", len(values), mean, ", ".join(shown)))
-    say(
-        f"Recorded, {scale_name(scale, experiment.proxy)}, {experiment.title}:\n\n"
-        + markdown_table(("arm", "learning rate", "seeds", f"mean {head}", "each seed"), rows)
+    fold(
+        f"Recorded, {scale_name(scale, experiment.proxy)}, {experiment.title}: {_count(len(rows), 'arm')}",
+        markdown_table(("arm", "learning rate", "seeds", f"mean {head}", "each seed"), rows),
     )
 
 
@@ -134,9 +217,8 @@ def ratio_table(name: str, scale: str | None = None) -> None:
 
     Without a ``scale``, a table for each at which there are runs, the largest first.
     """
-    shown = [v for each in scales_of(name, scale) for v in _ratio_table(name, each)]
-    if shown:
-        say(" ".join(how_to_read(shown)))
+    for each in scales_of(name, scale):
+        _ratio_table(name, each)
 
 
 def how_to_read(found: Sequence[Verdict]) -> list[str]:
@@ -163,8 +245,7 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def _ratio_table(name: str, scale: str) -> list[Verdict]:
-    """One of them; gives the verdicts that it shows, none where there is nothing to compare."""
+def _ratio_table(name: str, scale: str) -> None:
     rows, found = [], decide.verdicts_of(name, scale)
     for v in found:
         c = v.comparison
@@ -173,11 +254,13 @@ def _ratio_table(name: str, scale: str) -> list[Verdict]:
         rows.append((c.arms, c.metric.replace("_", " "), question[c.question], v.text, v.seeds, status, c.claim or "–"))
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
-        return []
+        return
     heads = ("arms", "of", "question", "estimate (interval)", "seeds", "verdict", "claim")
     proxy = declared.get(name, scale).proxy
-    say(f"Compared, {scale_name(scale, proxy)}:\n\n" + markdown_table(heads, rows))
-    return found
+    fold(
+        f"Compared, {scale_name(scale, proxy)}, experiment {name}: {_count(len(rows), 'comparison')}",
+        f"{markdown_table(heads, rows)}\n\n{' '.join(how_to_read(found))}",
+    )
 
 
 def rate_table(scale: str) -> None:
@@ -206,12 +289,11 @@ def rate_table(scale: str) -> None:
     what = [f"running training error (%) after {epochs} epochs"] if timed < {*swept} else []
     if timed:
         what.append(f"updates to {relu.UNIT_STOPS[scale].threshold:g} % training error ({', '.join(sorted(timed))})")
-    say(
-        f"Sweep of learning rates, {SCALES[scale].label()}, one seed: {', or '.join(what)}. "
+    heads = ("arm", *(f"{rate:g}" for rate in rates))
+    fold(
+        f"Sweep of learning rates, {SCALES[scale].label()}, one seed: {', or '.join(what)}",
         "Bold: the rate that was chosen; blank: not tried.\n\n"
-        + markdown_table(
-            ("arm", *(f"{rate:g}" for rate in rates)), [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]
-        )
+        + markdown_table(heads, [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]),
     )
 
 

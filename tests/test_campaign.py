@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -185,26 +187,19 @@ def test_run_hands_several_jobs_to_processes(tiny_sample: Path, monkeypatch: pyt
     assert handed == [([run_id("2012/relu", 0), run_id("2012/tanh", 0)], 2)] and ids == handed[0][0]
 
 
-def test_a_child_without_its_parent_does_not_train(tiny_sample: Path) -> None:
+def test_a_child_without_its_parent_does_not_train(tiny_sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(TINY.run("2012/relu", 0, SAMPLE), {"scale": "sample"}, tiny_sample / "x")
-    assert campaign._train_in_child(job, parent=-1) == "interrupted"
+    with monkeypatch.context() as gone:
+        gone.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(is_alive=lambda: False))
+        assert campaign.train_in_child(job) == "interrupted"
     assert records.read_record(tiny_sample / "x" / "record.jsonl")[1:] == []
-    assert campaign._train_in_child(job, parent=os.getppid()) == "done"
-
-
-def parent_that_dies(job: Job) -> None:
-    """Start a child that trains, as the runner does, and wait to be killed."""
-    child = os.fork()
-    if child == 0:
-        campaign._train_in_child(job, os.getppid())
-        os._exit(0)
-    os.waitpid(child, 0)
+    assert campaign.train_in_child(job) == "done"
 
 
 def test_an_orphan_stops(tmp_path: Path) -> None:
     run = Run(PLAIN, UNIT_SIZES["sample"], Stop(epochs=100_000, window=1, train_images=256), SAMPLE, 0)
     job = Job(run, {"experiment": "small", "scale": "sample", "arm": "x"}, tmp_path / "x")
-    parent = tiny.processes().Process(target=parent_that_dies, args=(job,))
+    parent = tiny.processes().Process(target=campaign.train_many, args=([job], 2, False))
     parent.start()
     while parent.is_alive() and tiny.lines_written(job.directory / "record.jsonl") < 3:
         time.sleep(0.005)

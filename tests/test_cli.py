@@ -19,7 +19,7 @@ from paperlib import campaign, check, cli, promote
 from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, claims
-from paperlib.experiments import declared, form
+from paperlib.experiments import declared, scales
 from paperlib.figures import draw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,13 +215,14 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_scales_are_all_there() -> None:
-    assert tuple(form.SCALES) == cli.SCALES
+    assert tuple(scales.SCALES) == cli.SCALES
 
 
 @pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
 def test_a_shell_completes_commands_and_experiments(words: str, offered: set[str]) -> None:
     asked = {"_PAPERLIB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    assert set(command(**asked).stdout.split()) == offered
+    done = command(**asked)
+    assert (done.returncode, set(done.stdout.split())) == (0, offered)
 
 
 def test_list_counts_arms_and_records(capsys: pytest.CaptureFixture[str]) -> None:
@@ -328,8 +329,9 @@ def test_check_fails_only_where_something_needed_is_missing(
 # ------------------------------------------------------------------------------------------ the table of claims
 
 KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
-    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
+    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
+    "notebook",
 ]  # fmt: skip
 
 
@@ -344,9 +346,22 @@ def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
     assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
     assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *form.SCALES}
+    assert {row["scale"] for row in rows} <= {None, *scales.SCALES}
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
+
+
+def test_claims_are_shown_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    """As long as nothing has changed since they were computed."""
+    computed = shown(capsys)
+    code = "import sys; from paperlib import cli; cli.main(['claims']); assert not {'torch', 'scipy'} & {*sys.modules}"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}
+    )
+    assert told.returncode == 0 and told.stderr == ""
+    assert [line.split()[0] for line in told.stdout.splitlines() if line] == [
+        line.split()[0] for line in computed.splitlines() if line
+    ]
 
 
 def test_claims_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,9 +57,33 @@ def environment() -> dict[str, str]:
     return {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
 
 
+def navigation(path: Path) -> str:
+    """The line below the opening of a notebook: previous, contents and next, as links, by their titles."""
+    there = find([])
+    place = there.index(path)
+
+    def link(other: Path, text: str) -> str:
+        title = nbformat.read(other, as_version=4).cells[0].source.partition("\n")[0].lstrip("# ")
+        return f"[{text.format(title.partition(':')[0].replace(' · ', ' '))}]({other.name})"
+
+    links = [link(there[place - 1], "← {}")] if place else []
+    links.append(f"[contents]({there[0].name})")
+    links += [link(there[place + 1], "{} →")] if place + 1 < len(there) else []
+    return " · ".join(links)
+
+
+def write_navigation(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Bring that line up to date: the paragraph below the one that follows the title."""
+    paragraphs = notebook.cells[0].source.split("\n\n")
+    paragraphs = [each for each in paragraphs if "[contents](" not in each]
+    notebook.cells[0].source = "\n\n".join([*paragraphs[:2], navigation(path), *paragraphs[2:]])
+
+
 def execute(source: Path, target: Path, timeout: int) -> Outcome:
     """Execute ``source`` in its own folder and write it, stripped, to ``target``; its process does nothing else."""
     notebook = nbformat.read(source, as_version=4)
+    if source.parent == NOTEBOOKS:
+        write_navigation(notebook, source)
     client = NotebookClient(
         notebook,
         timeout=timeout,

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from paperlib.errors import PaperlibError
 from paperlib.evidence import store
 from paperlib.evidence.store import Record
 from paperlib.experiments import declared
@@ -21,19 +22,31 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
     runs_dir = runs_dir or runs.default_runs_dir()
     out, mine = [], first_lines(runs_dir)
     for name in declared.names(scale):
-        pairs = twins(name, scale, runs_dir)
+        pairs, damaged = twins_and_damage(name, scale, runs_dir)
+        out += [f"{name}: {each}" for each in damaged]
         if pairs:
             out.append(f"{name}: {difference(pairs)}")
-        elif not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
+        elif not damaged and not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
             out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
     return "\n".join(out)
 
 
+def twins_and_damage(name: str, scale: str, runs_dir: Path) -> tuple[list[tuple[Record, Record]], list[str]]:
+    """(a user's record, the recorded one) of every finished run of an experiment that has both; what is damaged."""
+    pairs, damage = [], []
+    for _, _, theirs in store.records_of(name, scale):
+        path = runs.record_path(runs_dir, theirs[0]["id"])
+        try:
+            if records.finished(path):
+                pairs.append((records.read_record(path), theirs))
+        except PaperlibError as error:
+            damage.append(str(error))
+    return pairs, damage
+
+
 def twins(name: str, scale: str, runs_dir: Path | None = None) -> list[tuple[Record, Record]]:
-    """(a user's record, the recorded one) of every finished run of an experiment that has both."""
-    runs_dir = runs_dir or runs.default_runs_dir()
-    paths = [(runs.record_path(runs_dir, lines[0]["id"]), lines) for _, _, lines in store.records_of(name, scale)]
-    return [(records.read_record(path), lines) for path, lines in paths if records.finished(path)]
+    """The pairs of :func:`twins_and_damage`."""
+    return twins_and_damage(name, scale, runs_dir or runs.default_runs_dir())[0]
 
 
 def difference(pairs: Sequence[tuple[Record, Record]]) -> str:

@@ -111,8 +111,9 @@ def commits_of(folder: Path) -> str:
 
 def first_line(path: Path) -> Line:
     """The first line of a record, alone. Raises ValueError where it is not JSON."""
-    with path.open(encoding="utf-8") as file:
-        return json.loads(file.readline())
+    with path.open("rb") as file:
+        line: Line = files.parse_json(file.readline())
+    return line
 
 
 def write_lists(folder: Path) -> None:

@@ -72,7 +72,7 @@ def fig1(scale: str = "cifar10") -> Drawing:
     if frame.empty:
         return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]} is", list(frame.columns))
     threshold = relu.UNIT_STOPS[scale].threshold or 0.0
-    figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharey=True, width_ratios=(1.25, 1))
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharex=True, sharey=True)
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
         draw_curves(axes, frame[frame["arm"].map(lambda arm: relu.ARMS[arm].setting) == setting], threshold)
         axes.set_title(f"{title}\n{ratio_text(scale, setting)}")
@@ -86,7 +86,8 @@ def fig1(scale: str = "cifar10") -> Drawing:
         + ". ".join(f"{title}: {ratio_text(scale, s)}" for s, title in settings.items())
         + f". Runs: {', '.join(f'{arm} {n}' for arm, n in counts.items())}."
     )
-    return Drawing(figure, frame.round(4), alt)
+    caption = "; ".join(f"{title.capitalize()}: {ratio_text(scale, s)}" for s, title in settings.items())
+    return Drawing(figure, frame.round(4), alt, f"{SCALE_NAMES[scale]}. {caption}.")
 
 
 def ratio_text(scale: str, setting: str) -> str:
@@ -143,4 +144,6 @@ def relu_parts(scale: str = "sample") -> Drawing:
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
         f"{settings[s]}: {v.text}" for s, v in shown
     )
-    return Drawing(figure, frame.round(4), alt)
+    counts = [sum(v.outcome == outcome for _, v in shown) for outcome in ("holds", "contradicted")]
+    caption = f"Of {len(shown)} settings ReLU is faster in {counts[0]} and tanh in {counts[1]}; the rest is undecided."
+    return Drawing(figure, frame.round(4), alt, caption)

@@ -205,7 +205,7 @@ def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:
     title = textwrap.fill(conclusion(frame, kind, where), 125 if len(columns) > 1 else 100)
     figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
     legend(figure, frame, kind)
-    return Drawing(figure, frame.round(4), alt_text(frame, kind, where))
+    return Drawing(figure, frame.round(4), alt_text(frame, kind, where), f"{conclusion(frame, kind, where)}.")
 
 
 def in_columns(frame: pd.DataFrame) -> list[pd.DataFrame]:

@@ -41,12 +41,19 @@ def use_style() -> None:
     mpl.rcParams.update(STYLE)
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Show a figure in a notebook with a text for those who cannot see it, and close it."""
-    from IPython.display import display
+def show(figure: Figure, alt: str, caption: str = "") -> None:
+    """Show a figure in a notebook and close it: below it the conclusion, and folded what can be seen in words."""
+    from IPython.display import Markdown, display
 
     display(Picture(figure, alt))
+    words = folded("This figure in words", html.escape(alt, quote=False))
+    display(Markdown(f"**{caption}**\n\n{words}" if caption else words))
     plt.close(figure)
+
+
+def folded(summary: str, text: str) -> str:
+    """Markdown that opens on a click."""
+    return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
 class Picture:
@@ -73,15 +80,16 @@ def png(figure: Figure) -> bytes:
 
 @dataclass
 class Drawing:
-    """A figure, everything drawn in it as a tidy frame, and its alt text."""
+    """A figure, everything drawn in it as a tidy frame, its alt text, and its conclusion in a sentence."""
 
     figure: Figure
     data: pd.DataFrame
     alt: str
+    caption: str = ""
 
-    def show(self) -> None:
-        """Show it in a notebook."""
-        show(self.figure, self.alt)
+    def show(self, caption: str = "") -> None:
+        """Show it in a notebook, with its own caption, or with another where there is something to see."""
+        show(self.figure, self.alt, (len(self.data) and caption) or self.caption)
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -96,4 +104,4 @@ def nothing_yet(what: str, columns: list[str]) -> Drawing:
     alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
     axes.axis("off")
-    return Drawing(figure, pd.DataFrame(columns=columns), alt)
+    return Drawing(figure, pd.DataFrame(columns=columns), alt, "Nothing is recorded yet.")

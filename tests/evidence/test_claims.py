@@ -14,7 +14,7 @@ import readme
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import claims, decide
-from paperlib.evidence.claims import Row
+from paperlib.evidence.rows import Place, Row
 from paperlib.evidence.verdict import Outcome, Verdict
 from paperlib.experiments.form import SCALES, Comparison
 from paperlib.paper import arithmetic
@@ -22,8 +22,9 @@ from paperlib.paper import arithmetic
 ROOT = Path(__file__).resolve().parents[2]
 
 KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
-    "status", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
+    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
+    "notebook",
 ]  # fmt: skip
 MEASURED = {"reproduced", "supported (proxy)", "contradicted", "contradicted (proxy)", "mixed", "undecided"}
 PLAIN_STATUSES = MEASURED | {
@@ -78,7 +79,7 @@ def test_an_undecided_row_with_an_interval_says_what_would_decide_it(table: list
 def test_a_claim_of_two_sections_is_found_under_both() -> None:
     assert claims.row("S7-a.1") == claims.row("S1-d.2") and claims.row("S5-g.2").id == "S1-e"
     row = claims.row("S1-d.2")
-    assert row.also == "7: S7-a.1" and row in claims.rows("1") and row in claims.rows("7")
+    assert row.also == (Place("7", "S7-a.1"),) and row in claims.rows("1") and row in claims.rows("7")
     assert claims.as_markdown([row]).splitlines()[-1].startswith("| S1-d.2, S7-a.1 |")
 
 
@@ -116,7 +117,7 @@ def test_status_follows_fate(table: list[Row]) -> None:
                 outcome = getattr(arithmetic, entry["function"])()
                 assert (row.status, row.result, row.reason) == (outcome.status, outcome.value, outcome.detail)
             case "implemented":
-                assert row.status == "implemented" and row.result.split(", ") == entry["test"]
+                assert row.status == "implemented" and row.tests == tuple(entry["test"])
             case "cited":
                 assert (row.status, row.result) == ("cited", entry["source"])
             case "not run" | "no measure" | "needs ImageNet" as fate:
@@ -130,7 +131,7 @@ def test_sections_in_the_papers_order(table: list[Row]) -> None:
     sections = list(dict.fromkeys(row.section for row in table))
     assert sections[0] == "abstract" and sections[1:] == sorted(sections[1:])
     for section in sections:
-        places = {row.id: [row.section, *re.findall(r"([\d.]+): ", row.also)] for row in table}
+        places = {row.id: [row.section, *(place.section for place in row.also)] for row in table}
         assert claims.rows(section) == [row for row in table if section in places[row.id]]
 
 
@@ -227,7 +228,11 @@ def test_a_part_without_runs_leaves_the_claim_undecided(monkeypatch: pytest.Monk
 
 def test_comparisons_of_both_places_of_a_claim_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
     one = verdict("holds")
-    row = row_of([one, replace(one, comparison=replace(one.comparison, claim="S8-b"))], monkeypatch, also=["8: S8-b"])
+    row = row_of(
+        [one, replace(one, comparison=replace(one.comparison, claim="S8-b"))],
+        monkeypatch,
+        also=[{"section": "8", "id": "S8-b"}],
+    )
     assert row.status == "supported (proxy)" and row.result == TANH
 
 
@@ -240,13 +245,17 @@ def test_when_it_was_declared_and_first_run(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     for entry in claims.entries():
-        for name, arms in (each.split(": ") for each in entry.get("beside", [])):
-            for v in decide.verdicts_beside(name, arms):
-                assert f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {arms}" in claims.row(entry["id"]).reason
+        for named in entry.get("beside", []):
+            for v in decide.verdicts_beside(named["experiment"], named["arms"]):
+                assert (
+                    f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {named['arms']}" in claims.row(entry["id"]).reason
+                )
     with pytest.raises(PaperlibError, match="has no comparison 'baseline v. conv9' beside"):
         decide.verdicts_beside("towers", "baseline v. conv9")
     monkeypatch.setattr(decide, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])
-    row = claims.row_of({**ENTRY, "fate": "not run", "reason": "No.", "beside": ["x: a v. b"]})
+    row = claims.row_of(
+        {**ENTRY, "fate": "not run", "reason": "No.", "beside": [{"experiment": "x", "arms": "a v. b"}]}
+    )
     assert row.reason == (
         "No. Beside it, deciding nothing: cifar10, n = 7: 2012/relu v. 2012/tanh, updates 0.63 times (0.50 to 0.80)."
     )
@@ -285,7 +294,7 @@ def test_json_has_the_keys_that_were_promised(table: list[Row]) -> None:
     assert len(objects) == len(table)
     for made, row in zip(objects, table, strict=True):
         assert list(made) == KEYS
-        assert all(made[key] == getattr(row, key) for key in KEYS)
+        assert Row.of(made) == row
         assert type(made["seeds"]) is int and (made["scale"] is None or made["scale"] in SCALES)
 
 

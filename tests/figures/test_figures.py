@@ -237,10 +237,14 @@ def test_show_displays_once_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
     monkeypatch.setattr("IPython.display.display", shown.append)
     figure, _ = plt.subplots()
-    style.show(figure, "Nothing yet")
-    assert [picture.alt for picture in shown] == ["Nothing yet"] and plt.get_fignums() == []
-    style.Drawing(plt.figure(), pd.DataFrame(), "Another").show()
-    assert shown[-1].alt == "Another" and plt.get_fignums() == []
+    style.show(figure, "Nothing < yet")
+    words = "<details><summary>This figure in words</summary>\n\n{}\n\n</details>"
+    assert shown[0].alt == "Nothing < yet" and shown[1].data == words.format("Nothing &lt; yet")
+    style.Drawing(plt.figure(), pd.DataFrame(), "Another", "It rises.").show()
+    assert shown[2].alt == "Another" and shown[3].data == f"**It rises.**\n\n{words.format('Another')}"
+    for data, words in (([1.0], "It falls."), ([], "It rises.")):  # with nothing to see, its own words remain
+        style.Drawing(plt.figure(), pd.DataFrame(data), "Another", "It rises.").show("It falls.")
+        assert shown[-1].data.startswith(f"**{words}**") and plt.get_fignums() == []
 
 
 # ------------------------------------------------------------------------------------------ what is drawn
