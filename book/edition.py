@@ -151,7 +151,7 @@ class Experiments(SphinxDirective):
         )
         heads = "".join(f"<th>{h}</th>" for h in ("arm", "changes", "seeds declared", "records (seed)"))
         compared = "".join(f"<li>{self.comparison(e, c)}</li>" for c in e.comparisons)
-        commit = decide.declarations(store.RECORDED).get(f"{e.name}/{e.scale}", "")
+        commit = decide.declarations().get(f"{e.name}/{e.scale}", "")
         since = f"<p>Declared in commit {commit}.</p>" if commit else ""
         table = (
             '<div class="pst-scrollable-table-container" tabindex="0">'
