@@ -1,31 +1,43 @@
 # Thin on purpose: each line is one call of a real tool, so that it can be typed by hand as well.
+# BIN= names the folder of another environment (conda's, uv's), which is then used as it is.
 PYTHON ?= python3
 JOBS ?= 2
-BIN := .venv/bin
+BIN ?= .venv/bin
 PARALLEL := -n $(JOBS) --dist loadfile
+STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
+BOOK := $(if $(STAMP),.venv/.book)
 
-.PHONY: env reproduce test figures notebooks ids bench clean
+.PHONY: env lab reproduce reproduce-all test test-browser figures notebooks assignments readme book ids bench clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
-env: .venv/.stamp
+env: $(STAMP)
 
 .venv/.stamp: pyproject.toml requirements.lock
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, and $(PYTHON) is ' + sys.version.split()[0] + '. Name another one: PYTHON=python3.12 make env')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
-# the experiments on the embedded data into runs/, the notebooks into build/; nothing that git tracks changes
+# what the web edition needs besides
+.venv/.book: .venv/.stamp requirements-book.lock
+	$(BIN)/python -m pip install -r requirements-book.lock
+	touch $@
+
+# the notebooks in JupyterLab; the checkout is its root, so that links to figures and data work
+lab: env
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_claims.ipynb
+
+# the core experiments into runs/, the notebooks into build/, figures and claims; nothing that git tracks changes
 reproduce: env
 	$(BIN)/paperlib check
-	$(BIN)/paperlib run --all --scale sample --seeds 1 --jobs $(JOBS)
-	$(BIN)/paperlib run --all --scale photos --seeds 1 --jobs $(JOBS)
-	$(BIN)/python tools/notebooks.py --to build/notebooks --jobs $(JOBS)
-	$(BIN)/paperlib figures
-	$(BIN)/paperlib claims
-	$(BIN)/paperlib agree --scale sample
-	$(BIN)/paperlib agree --scale photos
+	$(BIN)/python tools/reproduce.py --jobs $(JOBS)
+
+# every experiment that needs no download
+reproduce-all: env
+	$(BIN)/paperlib check
+	$(BIN)/python tools/reproduce.py --all --jobs $(JOBS)
 
 # what CI runs
 test: env
@@ -38,10 +50,22 @@ test: env
 figures: env
 	$(BIN)/paperlib figures
 
-# for maintainers: executes the notebooks in place, which changes the committed outputs, and writes README's tables
+# for maintainers: executes the notebooks in place, which changes the committed outputs, and writes the generated pages
 notebooks: env
 	$(BIN)/python tools/notebooks.py --jobs $(JOBS) --costs data/recorded/notebooks.csv
 	$(BIN)/python tools/readme.py
+
+# for maintainers: the generated parts of README.md and book/, and CLAIMS.md
+readme: env
+	$(BIN)/python tools/readme.py
+
+# the web edition, from the committed notebooks, which are not executed: open build/book/index.html
+book: env $(BOOK)
+	$(BIN)/python -m sphinx -W --keep-going -q -j $(JOBS) -c book -d build/doctrees . build/book
+
+# the web edition in a browser: Debian's Chromium, or the one that CHROMIUM= names
+test-browser: book
+	$(BIN)/python -m pytest book/test_browser.py
 
 # for maintainers, after `paperlib record`: the list of all recorded runs
 ids: env

@@ -40,9 +40,9 @@ class Watched(Topology):
     waited: list[float] = field(default_factory=list)
 
     @contextmanager
-    def answered(self) -> Iterator[None]:
+    def answered(self, *ranks: int) -> Iterator[None]:
         start = time.perf_counter()
-        with super().answered():
+        with super().answered(*ranks):
             yield
         self.waited.append(time.perf_counter() - start)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import multiprocessing
+import multiprocessing.connection
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from paperlib.data import images, known, packed, sets
 from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
+from paperlib.machine import whole_number
 from paperlib.nets.lrn_cpu import use_compiler
-from paperlib.training import checkpoints, evaluate, loop, records, runs
+from paperlib.training import checkpoints, evaluate, loop, processes, records, runs
 from paperlib.training.processes import ALONE, Topology, joined
 from paperlib.training.runs import Run
 
@@ -161,10 +161,11 @@ def device_of(name: str) -> str:
         raise PaperlibError(f"--device takes cpu or cuda, not {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise PaperlibError("this machine has no GPU that torch can use: say --device cpu")
-    if name == "cuda" and int(os.environ.get("LOCAL_RANK", 0)) >= torch.cuda.device_count():
-        raise PaperlibError(f"each process needs a GPU of its own, and this machine has {torch.cuda.device_count()}")
     if name == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        mine = whole_number("LOCAL_RANK") or 0
+        if mine >= torch.cuda.device_count():
+            raise PaperlibError(f"each process needs its own GPU, and this machine has {torch.cuda.device_count()}")
+        torch.cuda.set_device(mine)
     return name
 
 
@@ -230,16 +231,15 @@ def train_one(
     dataset: images.Dataset,
     *,
     progress: bool = False,
-    parent: int | None = None,
+    keep_going: Callable[[], bool] = lambda: True,
     topology: Topology = ALONE,
     device: str = "cpu",
 ) -> str:
-    """Train one job in this process, on one thread."""
+    """Train one job in this process, on one thread; gives how it ended."""
     with one_thread():
         result = loop.fit(
             job.run, dataset, job.directory, about=job.about, progress=progress,
-            keep_going=lambda: parent is None or os.getppid() == parent, topology=topology, device=device,
-            start=weights.start_of(job.run),
+            keep_going=keep_going, topology=topology, device=device, start=weights.start_of(job.run),
         )  # fmt: skip
     return result.status
 
@@ -255,34 +255,43 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _train_in_child(job: Job, parent: int) -> str:
+def train_in_child(job: Job) -> str:
+    """Train one job as long as the process that started this one lives."""
+    parent = multiprocessing.parent_process()
     try:
-        return train_one(job, dataset_of(job.about["scale"]), parent=parent)
+        return train_one(job, dataset_of(job.about["scale"]), keep_going=parent.is_alive if parent else lambda: True)
     except loop.Interrupted:
-        return "interrupted"  # the parent is gone
+        return "interrupted"
 
 
 def train_many(todo: list[Job], jobs: int, progress: bool) -> None:
-    """Train jobs in ``jobs`` processes; a failing one lets the running ones finish and then raises."""
-    context = multiprocessing.get_context("spawn")
-    # a fresh process a run: what one leaves in memory cannot slow down the next
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        futures: set[Future[str]] = {pool.submit(_train_in_child, job, os.getpid()) for job in todo}
-        bar = tqdm(total=len(todo), unit="run", disable=not progress, desc="runs")
-        try:
-            while futures:
-                done, futures = wait(futures, timeout=1, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-                bar.update(len(done))
-                bar.set_postfix(epochs=sum(_epochs(job) for job in todo), refresh=True)
-                time.sleep(0.2)
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-        finally:
-            bar.close()
+    """Train each job in a process of its own, ``jobs`` at a time; what one leaves in memory cannot slow down the next.
+
+    Where some fail the others are trained; then the first failure is raised. Ctrl-C ends all of them at once.
+    """
+    waiting, running, failures = iter(todo), dict[Any, processes.Child[str]](), list[str]()
+    bar = tqdm(total=len(todo), unit="run", disable=not progress, desc="runs")
+    try:
+        while True:
+            for job in itertools.islice(waiting, jobs - len(running)):
+                child = processes.Child(f"the run of {job.about['arm']}, seed {job.run.seed},", train_in_child, job)
+                running[child.answer] = child
+            if not running:
+                break
+            for answer in multiprocessing.connection.wait(running, timeout=1):
+                try:
+                    running.pop(answer).result()
+                except PaperlibError as error:
+                    failures.append(str(error))
+                bar.update()
+            bar.set_postfix(epochs=sum(_epochs(job) for job in todo), refresh=True)
+    finally:
+        bar.close()
+        for child in running.values():
+            child.end()
+    if failures:
+        more = len(failures) - 1
+        raise PaperlibError(failures[0] + (f" ({more} more run{'s' * (more > 1)} failed)" if more else ""))
 
 
 def _epochs(job: Job) -> int:

@@ -6,7 +6,6 @@ A check is ``[OK]``, ``[FAIL]``, or ``[--]`` for what is not here and not needed
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from paperlib.errors import PaperlibError
+from paperlib.machine import allowed_cpus
 
 DISTRIBUTION = "alexnet-executable-edition"
 EMBEDDED = ("sample", "photos")
@@ -111,10 +111,9 @@ def torchvision_fits() -> Check:
 
 def cores() -> Check:
     """The cores that this process may use, and the threads that torch would."""
-    import psutil
     import torch
 
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    here = allowed_cpus()
     threads = torch.get_num_threads()
     return Check(
         True, "cores", f"{here}, torch would use {threads} (a run takes one thread: --jobs {here} uses them all)"
@@ -175,6 +174,13 @@ def data_sets() -> list[Check]:
     return checks
 
 
+def evidence() -> Check:
+    """The recorded runs, all that their list of checksums names, unaltered."""
+    from paperlib.evidence import store
+
+    return Check(True, "records", f"{len(store.recorded())} recorded runs, as their checksums say")
+
+
 def found(name: str) -> tuple[bool, str]:
     """Whether a data set lies at one of its places, and where; or where it was looked for. Its content is not read."""
     from paperlib.data import sets
@@ -197,12 +203,14 @@ def run_all(runs_dir: Path | None = None) -> list[Check]:
     ]  # fmt: skip
     for name, check in one:
         checks += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
-    return checks + _guarded("data sets", data_sets)
+    return checks + _guarded("data sets", data_sets) + _guarded("records", lambda: [evidence()])
 
 
 def _guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:
     try:
         return check()
+    except PaperlibError as error:
+        return [Check(False, name, str(error))]
     except Exception as error:  # a broken installation raises anything, from ImportError to RuntimeError
         return [Check(False, name, f"{type(error).__name__}: {error}"[:300])]
 

@@ -12,34 +12,59 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from paperlib.errors import PaperlibError
+from paperlib.machine import usable_streams
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]  # Typer exports no more of Click's errors than this child
-PLAIN = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
+PLAIN = {
+    "rich_markup_mode": None, "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 120},
+}  # fmt: skip
 
 app = typer.Typer(**PLAIN, help="The AlexNet paper, made executable.")  # type: ignore[arg-type]
 data_app = typer.Typer(**PLAIN, help="Data sets: which are here, and fetching.")  # type: ignore[arg-type]
 app.add_typer(data_app, name="data")
 
-Scale = Annotated[str, typer.Option(help="sample, photos, cifar10, tinyimagenet or ilsvrc2012")]
+ScaleName = Literal["sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012"]
+Scale = Annotated[ScaleName, typer.Option(help="Which data, and how large a net.")]
+SCALES: tuple[ScaleName, ...] = get_args(ScaleName)
 FOLDER = typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set.")
 TIMEOUT = typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
-DEVICE = typer.Option(help="cpu, or cuda: a GPU for each process (not tried yet).")
+DEVICE = typer.Option(help="cuda: a GPU for each process (not tried yet).")
+
+
+def _experiment_names(incomplete: str) -> list[str]:
+    from paperlib.experiments import declared
+
+    return [name for name in declared.names() if name.startswith(incomplete)]
+
+
+NAME = typer.Argument(metavar="EXPERIMENT", help="Name of an experiment.", autocompletion=_experiment_names)
 
 
 @app.callback(invoke_without_command=True)
-def _help(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
+def _help(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib import metadata
+
+        typer.echo(f"paperlib {metadata.version('alexnet-executable-edition')}")
+    elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 @app.command()
 def check() -> None:
-    """Show whether this machine has what a run needs, a line for each thing; exit code 1 if one fails."""
+    """Show whether this machine has what a run needs.
+
+    One line for each thing; the exit code is 1 if one fails.
+    """
     from paperlib import check as checks
 
     found = checks.run_all()
@@ -47,6 +72,42 @@ def check() -> None:
         typer.echo(line)
     if not checks.passed(found):
         raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(
+    experiment: Annotated[str | None, NAME] = None,
+    scale: Annotated[ScaleName | None, typer.Option(help="Only this scale.")] = None,
+) -> None:
+    """List the experiments, or the arms of one, and what is recorded.
+
+    Hours are those of the recorded runs, on one core.
+    """
+    from paperlib.evidence import store
+    from paperlib.experiments import declared
+    from paperlib.training import records
+
+    _needs_checkout()
+    scales = (
+        [scale] if scale else [one for one in SCALES if experiment is None or (experiment, one) in declared.EXPERIMENTS]
+    )
+    if experiment:
+        declared.get(experiment, (scales or SCALES)[0])  # raises for an unknown one
+    table: list[tuple[str, ...]] = []
+    for one in [e for e in declared.DECLARED if e.scale in scales and experiment in (None, e.name)]:
+        runs = [(arm, lines) for arm, _, lines in store.records_of(one.name, one.scale)]
+        for arms in [[arm] for arm in one.arms] if experiment else [list(one.arms)]:
+            planned = sum(len(one.planned_seeds(arm)) for arm in arms)
+            here = [records.of_kind(lines, "epoch") for arm, lines in runs if arm in arms]
+            hours = sum(epochs[-1]["seconds"] for epochs in here if epochs) / 3600
+            named = (one.scale, arms[0]) if experiment else (one.name, one.scale, str(len(arms)))
+            last = ", ".join(f"{k} = {v}" for k, v in one.arms[arms[0]].items()) if experiment else one.title
+            table.append((*named, str(planned), str(len(here)), f"{hours:.1f}", last))
+    heads = ("scale", "arm") if experiment else ("experiment", "scale", "arms")
+    table = [(*heads, "runs", "recorded", "hours", "changes" if experiment else "what"), *table]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        typer.echo("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
 
 
 @data_app.command("show")
@@ -64,7 +125,7 @@ def data_show() -> None:
 
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10 or tinyimagenet")]) -> None:
-    """Download a data set, check its checksum and put it where runs look for it."""
+    """Download a data set and check its checksum."""
     from paperlib.data import sets
 
     typer.echo(f"{name}: {os.path.relpath(sets.fetch(name))}")
@@ -73,14 +134,17 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10
 @data_app.command("prepare")
 def data_prepare(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="ILSVRC-2012, or train/ and val/ by class")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="A folder to be made, or to go on with")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="A new folder, or one to resume")],
     store: Annotated[Literal["jpeg", "raw"], typer.Option(help="How images are kept.")] = "jpeg",
     size: Annotated[int, typer.Option(min=1, metavar="PIXELS", help="Their side.")] = 256,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEGs.")] = 95,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one a CPU unless given.")] = None,
     train_only: Annotated[bool, typer.Option("--train-only", help="There are no validation images.")] = False,
 ) -> None:
-    """Scale and cut a folder or archives of images as section 2 says, into few files; what was interrupted goes on."""
+    """Scale and cut images as section 2 says, into few files.
+
+    SRC is a folder or the archives. Run the same command to resume what was interrupted.
+    """
     from paperlib.data import pack
 
     bar = sys.stderr.isatty()
@@ -91,26 +155,28 @@ def data_prepare(
 @app.command()
 def run(
     scale: Scale,
-    experiment: Annotated[str | None, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every experiment of this scale but sweeps.")] = False,
+    experiment: Annotated[str | None, NAME] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every experiment of this scale, without sweeps.")] = False,
     arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each a process of one thread.")] = 1,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first N seeds.", metavar="N")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in one thread.", metavar="N")] = 1,
     missing: Annotated[bool, typer.Option("--missing", help="Skip what is recorded, too.")] = False,
 ) -> None:
-    """Run an experiment; what is finished in runs/ is skipped, what was interrupted goes on."""
+    """Run an experiment; finished runs in runs/ are skipped.
+
+    Run the same command to resume what was interrupted.
+    """
     if everything == (experiment is not None):
         raise typer.BadParameter("name one experiment, or give --all", param_hint="EXPERIMENT")
     if everything and arms is not None:
         raise typer.BadParameter("goes with one experiment, not with --all", param_hint="--arms")
     chosen = None if arms is None else [arm.strip() for arm in arms.split(",")]
     if chosen is not None and not all(chosen):
-        raise typer.BadParameter("a comma stands where a name is missing", param_hint="--arms")
+        raise typer.BadParameter("a name is missing beside a comma", param_hint="--arms")
     from paperlib import campaign
     from paperlib.experiments import declared
 
-    _check_scale(scale)
-    # a sweep chose settings that stand in code now: --all leaves it out
+    # a sweep chose settings that are in the code now: --all leaves it out
     there = [n for n in declared.names(scale) if not declared.get(n, scale).sweep]
     names = there if experiment is None else [experiment]
     if not names:
@@ -123,23 +189,25 @@ def run(
 
 @app.command()
 def train(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
+    experiment: Annotated[str, NAME],
     arm: Annotated[str, typer.Argument(metavar="ARM", help="One of its arms")],
     scale: Scale,
     seed: Annotated[int | None, typer.Option(help="One of its seeds; the first unless given.")] = None,
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
-    device: Annotated[str, DEVICE] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
     smoke: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Train so long only, keep nothing, and tell the speed.")
+        float, typer.Option(metavar="SECONDS", min=0, help="Only measure the speed for so long; keep nothing.")
     ] = 0.0,
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
-    """Train one run, here or as one process of a job of torchrun, which shares out batches among its processes."""
+    """Train one run, in this process or as one of torchrun's.
+
+    Processes of one job of torchrun share out each batch.
+    """
     from paperlib import campaign
 
-    _check_scale(scale)
     bar = sys.stderr.isatty()
     ended = campaign.train_declared(
         experiment, arm, scale, seed,
@@ -154,10 +222,13 @@ def train(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of runs/, or recorded weights")],
     folder: Annotated[Path | None, FOLDER] = None,
-    device: Annotated[str, DEVICE] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
     timeout: Annotated[float, TIMEOUT] = 120.0,
 ) -> None:
-    """Test a net in one view and in ten: top-1 and top-5. Under torchrun the images are shared out."""
+    """Test a net in one view and in ten: top-1 and top-5 error.
+
+    Under torchrun the processes share out the images.
+    """
     from paperlib import campaign
 
     for line in campaign.evaluate_checkpoint(checkpoint, folder, timeout=timeout, device=device):
@@ -167,11 +238,12 @@ def evaluate(
 @app.command()
 def record(
     scale: Scale,
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of an experiment")],
+    experiment: Annotated[str, NAME],
 ) -> None:
-    """Promote an experiment's finished runs to data/recorded/ (for maintainers)."""
+    """Promote finished runs to data/recorded/ (for maintainers)."""
     from paperlib import promote as promoting
 
+    _needs_checkout()
     written = promoting.record(experiment, scale)
     for path in written:
         typer.echo(os.path.relpath(path))
@@ -183,9 +255,13 @@ def record(
 def promote(
     pending: Annotated[Path, typer.Argument(metavar="DIR", help="Finished records that are no evidence yet")],
 ) -> None:
-    """Move complete experiments from a folder of pending records to data/recorded/ (for maintainers)."""
+    """Promote complete pending experiments (for maintainers).
+
+    They move from DIR to data/recorded/.
+    """
     from paperlib import promote as promoting
 
+    _needs_checkout()
     moved = promoting.promote(pending)
     typer.echo("\n".join(moved) if moved else f"{os.path.relpath(pending)}: no experiment is complete")
 
@@ -195,25 +271,29 @@ def claims(
     section: Annotated[str | None, typer.Option(metavar="N.N", help="Only this section of the paper.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,
 ) -> None:
-    """Show the claims of the paper and the status of each, computed from the records."""
-    from paperlib.evidence import claims as table
+    """Show the claims of the paper, each with its computed status."""
+    from paperlib.evidence import cache
+    from paperlib.evidence import rows as table
 
-    rows = table.rows(section)
+    _needs_checkout()
+    rows = cache.rows(section)
     typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
 
 
 @app.command()
 def figures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these figures.")] = None,
-    of: Annotated[
-        Path | None, typer.Option("--of", metavar="CHECKPOINT", help="Figures 3 and 4 of one net, into build/figures/.")
-    ] = None,
+    of: Annotated[Path | None, typer.Option("--of", metavar="CHECKPOINT", help="Figures 3 and 4 of one net.")] = None,
 ) -> None:
-    """Draw the figures, and the numbers in them, from the records into figures/; or those of one net."""
+    """Draw the figures from the records, or those of one net.
+
+    Figures and the numbers in them go into figures/, those of one net into build/figures/.
+    """
     if names and of:
         raise typer.BadParameter("goes without names of figures", param_hint="--of")
     from paperlib.figures import draw
 
+    _needs_checkout()
     for path in draw.draw_of(of) if of else draw.draw(names or None):
         typer.echo(os.path.relpath(path))
 
@@ -223,15 +303,14 @@ def agree(scale: Scale = "sample") -> None:
     """Show how far the runs in runs/ agree with the recorded ones."""
     from paperlib.evidence import agreement
 
-    _check_scale(scale)
+    _needs_checkout()
     typer.echo(agreement.agreement(scale))
 
 
-def _check_scale(scale: str) -> None:
-    from paperlib.experiments import form
+def _needs_checkout() -> None:
+    from paperlib.files import needs_checkout
 
-    if scale not in form.SCALES:
-        raise PaperlibError(f"there is no scale {scale!r}; the scales are {', '.join(form.SCALES)}")
+    needs_checkout()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,6 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done · 1 ``check`` found something missing · 2 the user can mend it · 130 interrupted.
     """
+    usable_streams()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         code = app(args=arguments, prog_name="paperlib", standalone_mode=False)
@@ -249,17 +329,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), 2, f"Try `{path} --help`.")  # type: ignore[attr-defined]
     except PaperlibError as error:
         return _fail(str(error), 2)
-    except BrokenPipeError:  # `paperlib claims | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at exit
-        return 141
+    except (BrokenPipeError, SystemExit):  # `paperlib claims | head`, which Typer turns into an exit
+        return _drop_output(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
-        return _fail(f"{place}{error.strerror or error}.", 2)
+        return _drop_output(_fail(f"{place}{error.strerror or error}.", 2))
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        return _fail("Interrupted: what was begun goes on with the same command.", 130)
+        return _fail("Interrupted. Run the same command to resume.", 130)
     return int(code or 0)
+
+
+def _drop_output(code: int) -> int:
+    """Let what cannot be written go, where standard output is full or closed: Python would try again at its exit."""
+    try:
+        (sys.__stdout__ or sys.stdout).flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 def _fail(message: str, code: int, *hints: str) -> int:

@@ -1,18 +1,52 @@
-"""Files written whole or not at all, their checksums, and the root of the edition."""
+"""Files that are written whole or not at all, their checksums, JSON from anywhere, locks, and the edition's root."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
+import socket
+import warnings
 from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from paperlib.errors import PaperlibError
 
-ROOT = Path(__file__).resolve().parent.parent
+HOME = "PAPERLIB_HOME"
+SOURCE = Path(__file__).resolve().parent.parent
+"""The folder that this package is in: the checkout, or where a wheel was installed."""
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether a folder holds the edition, with its records and embedded data."""
+    return (folder / "data" / "recorded").is_dir() and (folder / "data" / "sample").is_dir()
+
+
+def find_root() -> Path:
+    """``PAPERLIB_HOME``; else the checkout that this file is in; else the working folder."""
+    if os.environ.get(HOME):
+        return Path(os.environ[HOME]).expanduser().resolve()
+    return SOURCE if is_checkout(SOURCE) else Path.cwd()
+
+
+ROOT = find_root()
+"""Where records, embedded data, figures and runs are: the checkout, where there is one."""
+
+
+def needs_checkout() -> None:
+    """Raise :class:`PaperlibError` where the root is no checkout: an installed wheel has no records and no images."""
+    if not is_checkout(ROOT):
+        raise PaperlibError(
+            f"this needs the records and embedded images of the checkout, and {ROOT} is none: "
+            f"go to the checkout's folder, or name it in {HOME}"
+        )
 
 
 def write_whole(path: Path, data: bytes | bytearray) -> None:
-    """Write a file so that, killed at any moment, either the old or the new content stands there."""
+    """Write a file so that, killed at any moment, it has either its old or its new content."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
@@ -22,17 +56,60 @@ def write_whole(path: Path, data: bytes | bytearray) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise PaperlibError(
-            f"cannot write {path}: {error.strerror or error}; what stood there before is untouched"
-        ) from None
+        raise PaperlibError(f"cannot write {path}: {error.strerror or error}; its old content is unchanged") from None
 
 
-def sync(path: Path) -> None:
-    """Wait until a file is on the disk: what is written after it must not outlive it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def user_path(text: str | Path) -> Path:
+    """A path that a user names, with "~" as the shell reads it. Raises :class:`PaperlibError` for an unknown user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise PaperlibError(f"{text} names a user whose home folder is not known: write the whole path") from None
 
 
 def sha256(path: Path) -> str:
     """The checksum of a file, as ``sha256sum`` prints it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError for any other text, and for one that is nested too deeply."""
+    try:
+        return json.loads(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def locked(path: Path, busy: str) -> BaseFileLock:
+    """Lock the file ``path`` for this process until it releases it or ends.
+
+    File systems without flock (Lustre, some NFS) get a lock that is a file's existence, ``path`` with ".soft" added.
+    Raises :class:`PaperlibError`, which begins with ``busy``, where another process holds the lock, and OSError where
+    the file cannot be written.
+    """
+    lock: BaseFileLock = FileLock(path, timeout=0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer versions of filelock fall back by themselves, with a warning
+            try:
+                lock.acquire()
+            except (NotImplementedError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                    raise
+                lock = SoftFileLock(f"{path}.soft", timeout=0)
+                lock.acquire()
+    except Timeout:
+        advice = f"; if that process is gone, delete {lock.lock_file}" if isinstance(lock, SoftFileLock) else ""
+        raise PaperlibError(f"{busy}{_holder(Path(lock.lock_file))}; wait for it or end it{advice}") from None
+    if not isinstance(lock, SoftFileLock):
+        path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")  # as a soft lock does by itself
+    return lock
+
+
+def _holder(path: Path) -> str:
+    """Process and host that a lock file names, in brackets; empty where it names none."""
+    try:
+        number, host = path.read_text(errors="replace").split()[:2]
+    except (OSError, ValueError):
+        return ""
+    return f" (process {number} on host {host})"

@@ -21,8 +21,10 @@ from paperlib.data.images import Dataset
 from paperlib.errors import PaperlibError
 from paperlib.evidence import claims, decide, metrics, store
 from paperlib.evidence import rates as evidence_rates
+from paperlib.evidence.metrics import METRICS
 from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import declared, form, relu
+from paperlib.experiments.scales import LARGEST_FIRST, SCALES
 from paperlib.figures import figure1, style
 from paperlib.figures.style import markdown_table, scale_name
 from paperlib.training import loop
@@ -54,10 +56,15 @@ def source(thing: Any) -> None:
     print(inspect.getsource(thing).rstrip())
 
 
-def claim_table(*ids: str) -> None:
-    """What the paper claims, in our words; what became of it is said at the end."""
-    rows = [(_in_one_line(r.id), r.claim) for r in map(claims.row, ids)]
-    say(markdown_table(("id", "the claim"), rows))
+def claim_table(*ids: str, more: Sequence[str] = ()) -> None:
+    """What the paper claims, in our words; ``more`` are folded. What became of them is said at the end."""
+
+    def table(ids: Sequence[str]) -> str:
+        return markdown_table(("id", "the claim"), [(_in_one_line(r.id), r.claim) for r in map(claims.row, ids)])
+
+    say(table(ids))
+    if more:
+        fold(f"{_count(len(more), 'more claim')} of this notebook", table(more))
 
 
 def _in_one_line(claim_id: str) -> str:
@@ -71,7 +78,7 @@ def verdict_table(*ids: str) -> None:
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
         proof += f". But: {r.caveat}" if r.caveat else ""
-        rows.append((_in_one_line(r.id), f"**{r.status}**", (claims.result_of(r) or "–") + proof, how_of(r)))
+        rows.append((_in_one_line(r.id), f"**{r.status}**", (r.result or "–") + proof, how_of(r)))
     heads = ("id", "status", "result", "how, and what else is known")
     fold(f"Status, result and reason of {_count(len(rows), 'claim')}", markdown_table(heads, rows))
 
@@ -118,7 +125,7 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     if beside:
         found = decide.verdicts_beside(*beside.split(": ", 1))[:1]
         outcome, status = (found[0].outcome, found[0].status) if found else ("not run yet", "not run yet")
-    number = _numbers(found) if found else claims.result_of(r) if r.status != "implemented" else "held by tests"
+    number = _numbers(found) if found else r.result if r.status != "implemented" else "held by tests"
     rows = [
         ("**We found**", f"**{status}**. {IN_WORDS[outcome]}"),
         ("**The number**", number or "none"),
@@ -138,34 +145,16 @@ def _numbers(found: Sequence[Verdict]) -> str:
 def provenance(*names: str) -> None:
     """When the experiments were declared, when and on what their recorded runs were made: a row a scale, folded."""
     rows = []
-    for name, scale in [(name, scale) for name in names for scale in form.SCALES if name in declared.names(scale)]:
+    for name, scale in [(name, scale) for name in names for scale in SCALES if name in declared.names(scale)]:
         firsts = [lines[0] for _, _, lines in store.records_of(name, scale)]
         on = ("torch", "python", "cpu")
         made = sorted({", ".join(str(first["env"].get(key, "unknown")) for key in on) for first in firsts})
         days = sorted(first["started"][:10] for first in firsts)
         when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing recorded yet"
-        commit = decide.declarations(store.RECORDED).get(f"{name}/{scale}", "–")
+        commit = decide.declarations().get(f"{name}/{scale}", "–")
         rows.append((name, scale, commit, len(firsts), when, "; ".join(made) or "–"))
     heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")
     fold("Where the numbers come from: declarations, dates and machines", markdown_table(heads, rows))
-
-
-HEADINGS: dict[str, tuple[str, str]] = {
-    "updates": ("epochs", ""), "steps": ("length", "epochs"), "converged": ("time to convergence", "epochs"),
-    "train_error": ("training error", "%"), "train_loss": ("training loss", "nats"),
-    "first_loss": ("loss of the first epoch", "nats"), "test_error": ("test error", "%"), "gap": ("gap", "points"),
-    "fit_error": ("error on the training images", "%"),
-    "overfit": ("test error minus error on the training images", "points"),
-    "neighbours_gain": ("neighbours of the same class, in activities more than in pixels", "points"),
-    "far_in_pixels": ("neighbours that are far in pixels, above a half", "points"),
-    "colour_gap": ("difference in colour of the towers, above chance", ""),
-    "orientation": ("selectivity for orientation, above chance", ""),
-    "narrowness": ("octaves narrower than by chance", ""),
-    "ten_views_gain": ("one view minus ten", "points"), "ensemble_gain": ("single nets minus their average", "points"),
-}  # fmt: skip
-"""Metric of :data:`metrics.METRICS` -> how a table calls it, and its unit ("": none, or in the name)."""
-IN_EPOCHS = ("updates", "steps", "converged")
-"""Metrics that are recorded in updates and shown in epochs."""
 
 
 def scales_of(name: str, scale: str | None) -> list[str]:
@@ -175,7 +164,7 @@ def scales_of(name: str, scale: str | None) -> list[str]:
     """
     if scale is not None:
         return [scale]
-    scales = [each for each in reversed(form.SCALES) if name in declared.names(each)]
+    scales = [each for each in LARGEST_FIRST if name in declared.names(each)]
     compared = [each for each in scales if decide.verdicts_of(name, each)]
     return compared or [each for each in scales if store.records_of(name, each)] or scales[:1]
 
@@ -197,19 +186,20 @@ def _result_table(name: str, scale: str, metric: str) -> None:
     if frame.empty:
         say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return
-    heading, in_unit = HEADINGS[metric]
+    measure = METRICS[metric]
+    heading = measure.heading
     if metric == "updates":
         if experiment.stop.threshold is None:
             raise PaperlibError(f"experiment {name} stops at no threshold, so it has no times: take another metric")
         heading += f" to {experiment.stop.threshold:g} % training error"
-    head = f"{heading} ({in_unit})".removesuffix(" ()")
+    head = f"{heading} ({measure.unit})" if measure.unit else heading
     per_epoch = {a: figure1.updates_per_epoch(lines) for a, _, lines in store.records_of(name, scale)}
     rows = []
     for arm in dict.fromkeys(frame["arm"]):
         shown, values, censored = [], [], ""
         for run in frame[frame["arm"] == arm].to_dict("records"):
             mark = ">" if metric == "updates" and run["status"] == "censored" else ""
-            value = float(run["steps"] if mark else run[metric]) / (per_epoch[arm] if metric in IN_EPOCHS else 1)
+            value = float(run["steps"] if mark else run[metric]) / (per_epoch[arm] if measure.in_epochs else 1)
             text = "–" if math.isnan(value) else f"{mark}{value:.2f}"
             shown.append("diverged" if run["status"] == "diverged" else text)
             values.append(value)
@@ -284,7 +274,7 @@ def rate_table(scale: str) -> None:
         say(f"*No sweep of the learning rates of Figure 1 is recorded at scale {scale} yet.*")
         return
     rates = sorted({rate for scores in swept.values() for rate in scores})
-    timed = {arm for arm in swept if arm.split("/")[1] in relu.OVER_ITS_OWN_HORIZON[scale]}
+    timed = {arm for arm in swept if relu.ARMS[arm].unit in relu.OVER_ITS_OWN_HORIZON[scale]}
 
     def cell(arm: str, rate: float) -> str:
         score = swept[arm].get(rate)
@@ -295,12 +285,13 @@ def rate_table(scale: str) -> None:
         text = f"{score:.0f}" if arm in timed else f"{score:.1f}"
         return f"**{text}**" if rate == chosen[arm] else text
 
-    what = [f"running training error (%) after {form.SWEEP_STOPS[scale].epochs} epochs"] if timed < {*swept} else []
+    epochs = declared.get("relu-rates", scale).stop.epochs
+    what = [f"running training error (%) after {epochs} epochs"] if timed < {*swept} else []
     if timed:
         what.append(f"updates to {relu.UNIT_STOPS[scale].threshold:g} % training error ({', '.join(sorted(timed))})")
     heads = ("arm", *(f"{rate:g}" for rate in rates))
     fold(
-        f"Sweep of learning rates, {style.SCALE_NAMES[scale]}, one seed: {', or '.join(what)}",
+        f"Sweep of learning rates, {SCALES[scale].label()}, one seed: {', or '.join(what)}",
         "Bold: the rate that was chosen; blank: not tried.\n\n"
         + markdown_table(heads, [(arm, *(cell(arm, rate) for rate in rates)) for arm in swept]),
     )

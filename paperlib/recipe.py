@@ -17,6 +17,7 @@ import typing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
+from paperlib.paper.facts import READINGS
 from paperlib.values import RecipeError, checked, hints, nearest
 
 T = typing.TypeVar("T")
@@ -150,25 +151,7 @@ class Recipe(Checked):
         return replace(self, **{part: replace(getattr(self, part), **new) for part, new in parts.items()})
 
 
-SOURCE2012: dict[str, Any] = {
-    "model.norm1_before_relu": True,
-    "model.lrn_alpha": 1e-4 / 5,
-    "model.lrn_across_towers": False,
-    "model.spatial_norm": True,
-    "model.init_std": 0.03,
-    "optim.bias_lr_factor": 2.0,
-    "optim.bias_lr_drops": False,
-    "optim.decay_biases": False,
-    "optim.freeze_conv1": (67, 72),
-    "optim.drops": (25, 51, 79),
-    "augment.colour_scale": "std",
-    "augment.colour_shrink": True,
-    "augment.colour_off_epoch": 67,
-    "augment.offsets": 33,
-    "augment.share": 32,
-    "augment.mean": "centre",
-    "augment.shuffle": False,
-}
+SOURCE2012: dict[str, Any] = {r.field: r.value for r in READINGS if r.field and not r.agrees}
 """What differs from the paper in the authors' code: field -> the code's value."""
 
 

@@ -19,12 +19,18 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty ``data/recorded`` and one made-up experiment."""
-    from paperlib.evidence import store
-    from tests.made_up import MADE_UP, declare  # here: most tests need none of this
+def recorded(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder of records, which evidence is read from."""
+    from paperlib.evidence import store  # here: most tests need none of this
 
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
+    with store.using(tmp_path / "recorded") as mine:
+        yield mine.folder
+
+
+@pytest.fixture
+def folder(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty ``data/recorded`` and one made-up experiment."""
+    from tests.made_up import MADE_UP, declare
+
     declare(monkeypatch, MADE_UP)
-    yield tmp_path / "recorded"
-    store.forget()
+    return recorded

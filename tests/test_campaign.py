@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,15 +41,13 @@ TINY = Experiment(
 
 
 @pytest.fixture
-def tiny_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tiny_sample(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny experiment at scale sample, on tiny data in the sample's place; runs go to the folder given."""
     monkeypatch.setattr(declared, "DECLARED", [TINY])
     monkeypatch.setattr(declared, "EXPERIMENTS", {("tiny", "sample"): TINY})
     monkeypatch.setattr(sets, "load", lambda name: tiny.dataset(fingerprint=SAMPLE))
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
-    yield tmp_path / "runs"
-    store.forget()
+    return tmp_path / "runs"
 
 
 def run_id(arm: str, seed: int) -> str:
@@ -188,26 +187,19 @@ def test_run_hands_several_jobs_to_processes(tiny_sample: Path, monkeypatch: pyt
     assert handed == [([run_id("2012/relu", 0), run_id("2012/tanh", 0)], 2)] and ids == handed[0][0]
 
 
-def test_a_child_without_its_parent_does_not_train(tiny_sample: Path) -> None:
+def test_a_child_without_its_parent_does_not_train(tiny_sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(TINY.run("2012/relu", 0, SAMPLE), {"scale": "sample"}, tiny_sample / "x")
-    assert campaign._train_in_child(job, parent=-1) == "interrupted"
+    with monkeypatch.context() as gone:
+        gone.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(is_alive=lambda: False))
+        assert campaign.train_in_child(job) == "interrupted"
     assert records.read_record(tiny_sample / "x" / "record.jsonl")[1:] == []
-    assert campaign._train_in_child(job, parent=os.getppid()) == "done"
-
-
-def parent_that_dies(job: Job) -> None:
-    """Start a child that trains, as the runner does, and wait to be killed."""
-    child = os.fork()
-    if child == 0:
-        campaign._train_in_child(job, os.getppid())
-        os._exit(0)
-    os.waitpid(child, 0)
+    assert campaign.train_in_child(job) == "done"
 
 
 def test_an_orphan_stops(tmp_path: Path) -> None:
     run = Run(PLAIN, UNIT_SIZES["sample"], Stop(epochs=100_000, window=1, train_images=256), SAMPLE, 0)
     job = Job(run, {"experiment": "small", "scale": "sample", "arm": "x"}, tmp_path / "x")
-    parent = tiny.processes().Process(target=parent_that_dies, args=(job,))
+    parent = tiny.processes().Process(target=campaign.train_many, args=([job], 2, False))
     parent.start()
     while parent.is_alive() and tiny.lines_written(job.directory / "record.jsonl") < 3:
         time.sleep(0.005)
@@ -252,7 +244,7 @@ def test_finished_runs_become_evidence(tiny_sample: Path) -> None:
     with pytest.raises(loop.Interrupted):
         loop.fit(unfinished, sets.load("sample"), tiny_sample / unfinished.id, keep_going=tiny.for_updates(3))
     assert metrics.results("tiny", "sample").empty
-    folder = store.RECORDED / "tiny" / "sample"
+    folder = store.current().folder / "tiny" / "sample"
     written = promote.record("tiny", "sample")
     assert written == [folder / "2012-relu-seed0.jsonl", folder / "2012-tanh-seed0.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == [path.name for path in written]
@@ -266,7 +258,7 @@ def test_finished_runs_become_evidence(tiny_sample: Path) -> None:
 def test_a_record_in_the_place_of_another_is_left_alone(tiny_sample: Path) -> None:
     campaign.run("tiny", "sample", arms=["2012/relu"], seeds=1, progress=False)
     other = replace(TINY, base=tiny.PLAIN.but(**{"optim.lr": 0.5})).run("2012/relu", 0, SAMPLE)
-    target = store.RECORDED / "tiny" / "sample" / "2012-relu-seed0.jsonl"
+    target = store.current().folder / "tiny" / "sample" / "2012-relu-seed0.jsonl"
     tiny.write(target, tiny.record(other, [50.0]))
     before = target.read_bytes()
     assert store.stale() == [other.id]
@@ -291,6 +283,6 @@ def test_pending_records_become_evidence_when_their_experiment_is_complete(
     assert len(promote.record("tiny", "sample", into=pending)) == 1
     assert cli.main(["promote", str(pending)]) == 0 and capsys.readouterr().out == "tiny, sample\n"
     assert set(store.recorded()) == set(TINY.ids()) and not list(pending.rglob("*.jsonl"))
-    assert set(store.read_checksums(store.RECORDED) or {}) == {
-        str(path.relative_to(store.RECORDED)) for path in store.RECORDED.rglob("*.jsonl")
+    assert set(store.read_checksums(store.current().folder) or {}) == {
+        str(path.relative_to(store.current().folder)) for path in store.current().folder.rglob("*.jsonl")
     }

@@ -176,8 +176,16 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "photos",
     ]
     assert [c.name for c in found][: len(names)] == names
-    assert {c.name: c.ok for c in found[len(names) :]} == {"cifar10": None, "tinyimagenet": None}
+    assert {c.name: c.ok for c in found[len(names) :]} == {"cifar10": None, "tinyimagenet": None, "records": True}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_records_that_are_missing_fail_the_check(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.mkdir()
+    (recorded / "SHA256SUMS").write_text(f"{'0' * 64}  relu/sample/2012-relu-seed0.jsonl\n")
+    monkeypatch.setattr(check, "data_sets", lambda: [])
+    last = check.run_all(recorded)[-1]
+    assert (last.name, last.ok) == ("records", False) and "2012-relu-seed0.jsonl of the 1 files" in last.detail
 
 
 def test_a_check_that_breaks_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from paperlib import campaign, check, cli, promote
 from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, claims
-from paperlib.experiments import declared, form
+from paperlib.experiments import declared, scales
 from paperlib.figures import draw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,6 +79,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, result: An
         (["run", "relu", "--scale", "sample", "--seeds", "two"], "--seeds"),
         (["run", "relu", "--scale", "sample", "--jobs", "0"], "--jobs"),
         (["run", "relu", "--scale", "sample", "more"], "more"),
+        (["run", "relu", "--scale", "galaxy"], "galaxy"),
+        (["agree", "--scale", "galaxy"], "galaxy"),
+        (["train", "relu", "2012/relu", "--scale", "sample", "--device", "tpu"], "tpu"),
         (["record", "--scale", "sample"], "EXPERIMENT"),
         (["claims", "--sections", "3.1"], "--sections"),
     ],
@@ -99,12 +103,11 @@ def test_the_hint_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "wrong"),
     [
         (["run", "nonsense", "--scale", "sample"], "nonsense"),
-        (["run", "relu", "--scale", "galaxy"], "galaxy"),
-        (["run", "--all", "--scale", "galaxy"], "galaxy"),
         (["run", "--all", "--scale", "ilsvrc2012"], "ilsvrc2012"),
         (["run", "relu", "--scale", "sample", "--arms", "purple"], "purple"),
         (["record", "nonsense", "--scale", "sample"], "nonsense"),
-        (["agree", "--scale", "galaxy"], "galaxy"),
+        (["list", "nonsense"], "nonsense"),
+        (["list", "long", "--scale", "sample"], "cifar10"),
         (["claims", "--section", "9.9"], "9.9"),
         (["figures", "fig99"], "fig99"),
         (["data", "fetch", "mnist"], "mnist"),
@@ -145,7 +148,7 @@ def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
         (OSError("the disk is odd"), "paperlib: the disk is odd.", 2),
         (
             KeyboardInterrupt(),
-            "paperlib: Interrupted: what was begun goes on with the same command.",
+            "paperlib: Interrupted. Run the same command to resume.",
             130,
         ),
     ],
@@ -188,6 +191,49 @@ def test_without_a_command_it_shows_the_commands(capsys: pytest.CaptureFixture[s
     assert cli.main([]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("check", "data", "run", "record", "claims", "figures", "agree"))
+
+
+def every_command() -> list[str]:
+    return ["", *(f"{c.name or c.callback.__name__}" for c in cli.app.registered_commands if c.callback), "data",
+            *(f"data {c.name}" for c in cli.data_app.registered_commands)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", every_command())
+def test_help_fits_a_narrow_terminal_uncut(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([*name.split(), "-h"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: paperlib {name}".rstrip()) and "...\n" not in shown.partition("\n\n")[2]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"paperlib {metadata.version('alexnet-executable-edition')}\n"
+
+
+def test_the_scales_are_all_there() -> None:
+    assert tuple(scales.SCALES) == cli.SCALES
+
+
+@pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
+def test_a_shell_completes_commands_and_experiments(words: str, offered: set[str]) -> None:
+    asked = {"_PAPERLIB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    assert set(command(**asked).stdout.split()) == offered
+
+
+def test_list_counts_arms_and_records(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "--scale", "sample"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(declared.names("sample"))
+    (relu,) = [line.split(maxsplit=6) for line in lines if line.startswith("relu ")]
+    recorded = len(list((ROOT / "data" / "recorded" / "relu" / "sample").glob("*.jsonl")))
+    assert relu[:5] == ["relu", "sample", "6", "30", str(recorded)] and relu[6] == declared.get("relu", "sample").title
+    assert cli.main(["list", "relu", "--scale", "sample"]) == 0
+    arms = [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert arms == list(declared.get("relu", "sample").arms)
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -282,8 +328,9 @@ def test_check_fails_only_where_something_needed_is_missing(
 # ------------------------------------------------------------------------------------------ the table of claims
 
 KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "caveat",
-    "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run", "notebook",
+    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
+    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
+    "notebook",
 ]  # fmt: skip
 
 
@@ -298,9 +345,22 @@ def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
     assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
     assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *form.SCALES}
+    assert {row["scale"] for row in rows} <= {None, *scales.SCALES}
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
+
+
+def test_claims_are_shown_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    """As long as nothing has changed since they were computed."""
+    computed = shown(capsys)
+    code = "import sys; from paperlib import cli; cli.main(['claims']); assert not {'torch', 'scipy'} & {*sys.modules}"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}
+    )
+    assert told.returncode == 0 and told.stderr == ""
+    assert [line.split()[0] for line in told.stdout.splitlines() if line] == [
+        line.split()[0] for line in computed.splitlines() if line
+    ]
 
 
 def test_claims_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,4 +381,4 @@ def callbacks() -> list[Callable[..., Any]]:
 
 
 def test_every_command_is_explained() -> None:
-    assert len(callbacks()) == 12 and all((callback.__doc__ or "").endswith(".") for callback in callbacks())
+    assert len(callbacks()) == 13 and all((callback.__doc__ or "").strip().endswith(".") for callback in callbacks())

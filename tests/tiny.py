@@ -134,8 +134,8 @@ class Sabotage:
         def deadly(*args: Any, **named: Any) -> Any:
             now = next(calls) == self.call
             if now and self.before:
-                if self.function == "checkpoints.save_file":
-                    args[1].write_bytes(b"half of the tensors")
+                if self.function == "checkpoints.write_whole":
+                    args[0].with_name(f"{args[0].name}.part").write_bytes(args[1][: len(args[1]) // 2])
                 if self.function == "Journal.write":
                     with args[0].path.open("a") as file:
                         file.write(json.dumps(args[1])[:25])

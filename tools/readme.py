@@ -1,7 +1,9 @@
-"""Write the generated parts of README.md, between <!-- name --> and <!-- /name -->: nothing there is typed by hand.
+"""Write what is computed in README.md, CLAIMS.md and book/*.md: nothing there is typed by hand.
 
-python tools/readme.py            rewrite them
-python tools/readme.py --check    exit 1 where they are not current
+python tools/readme.py            rewrite it
+python tools/readme.py --check    exit 1 where it is not current
+
+A generated part stands between <!-- name --> and <!-- /name -->. CLAIMS.md is generated as a whole.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
-from paperlib.data import known
+import reproduce
+
 from paperlib.evidence import claims, decide, store
-from paperlib.experiments import declared
+from paperlib.experiments import relu
 from paperlib.figures import style
 from paperlib.training import records
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 COSTS = ROOT / "data" / "recorded" / "notebooks.csv"
+CLAIMS = "CLAIMS.md"
 
 
 def tally() -> str:
@@ -32,9 +36,32 @@ def tally() -> str:
     return f"Of {len(table)} rows: {counts}."
 
 
-def table() -> str:
-    """The table of claims, results cut to a line or two; notebook 00 has them whole. And what holds of all of them."""
-    return f"{claims.as_markdown(claims.rows(), longest=160)}\n\n{claims.under_the_table()}"
+def found() -> str:
+    """What came out, in five points."""
+    table = claims.rows()
+    by_status = {status: [r for r in table if r.status == status] for status in claims.tally(table)}
+    exact, rounded = (len(by_status.get(status, [])) for status in ("exact", "rounding"))
+    errata = "; ".join(f"{r.id}: {r.result}" for r in by_status.get("erratum", []))
+    measured = [r for r in table if r.scale]
+    decided = [r for r in measured if r.status != "undecided"]
+    waiting = len(by_status.get("not run yet", []))
+    overfit = [v for claim in ("S4.1-c.1", "S4.2-d") for v in decide.verdicts(claim) if v.has_value]
+    points = [
+        f"**Counting.** {exact} statements of the paper are exact, {rounded} right when rounded, and "
+        f"{len(by_status.get('erratum', []))} are slips ({errata}).",
+        "**ReLU (Figure 1).** " + " ".join(figure1_sentences()),
+        "**Overfitting.** "
+        + " ".join(
+            f"On {style.SCALE_NAMES[v.scale]} the gap between test and training error without "
+            f"{v.comparison.b.removeprefix('no ')} is larger by {v.text}, n = {v.seeds} ({v.status})."
+            for v in overfit
+        ),
+        f"**All measured claims.** Of {len(measured) + waiting} that an experiment can decide, {len(decided)} are "
+        f"decided, {len(measured) - len(decided)} undecided, and {waiting} have no runs yet. "
+        f"[CLAIMS.md]({CLAIMS}) says what would decide each.",
+        "**The whole training, on Tiny ImageNet (proxy, one seed).** " + " ".join(training_sentences()),
+    ]
+    return "\n".join(f"- {point}" for point in points)
 
 
 def measured_costs() -> list[dict[str, str]]:
@@ -45,43 +72,45 @@ def measured_costs() -> list[dict[str, str]]:
 
 def costs() -> str:
     """What each notebook takes, as `make notebooks` measured it."""
-    rows = measured_costs()
     lines = ["| notebook | seconds | memory (GB) |", "|---|---|---|"]
-    lines += [f"| [{r['notebook']}](notebooks/{r['notebook']}) | {r['seconds']} | {r['gigabytes']} |" for r in rows]
+    lines += [
+        f"| [{r['notebook']}](../notebooks/{r['notebook']}) | {r['seconds']} | {r['gigabytes']} |"
+        for r in measured_costs()
+    ]
     return "\n".join(lines)
 
 
-def hours() -> str:
+def minutes() -> str:
     """What `make reproduce` takes: the recorded times of the runs that it trains, and of the notebooks."""
-    there = [(name, scale) for scale in known.EMBEDDED for name in declared.names(scale)]
-    trained = {  # a run that several experiments share is trained once
-        lines[0]["id"]: ends[-1]["seconds"]
-        for place in there if not declared.get(*place).sweep
-        for _, seed, lines in store.records_of(*place) if seed == 0 and (ends := records.of_kind(lines, "epoch"))
-    }  # fmt: skip
-    minutes = sum(trained.values()) / 60
-    notebooks = sum(float(row["seconds"]) for row in measured_costs()) / 60
+    runs, notebooks = reproduce.seconds_of(reproduce.core_runs()), reproduce.seconds_of(reproduce.notebooks())
     return (
-        f"By the recorded times `make reproduce` trains {minutes:.0f} minutes and executes notebooks for "
-        f"{notebooks:.0f}, each on one core; it uses two (`JOBS=2`)."
+        f"By the recorded times `make reproduce` trains for {runs / 60:.1f} minutes and executes notebooks for "
+        f"{notebooks / 60:.1f}, each on one core. It uses two (`JOBS=2`). Making the environment comes on top, once."
     )
 
 
-def figure1() -> str:
-    """What Figure 1 came to, a sentence a scale."""
-    sentences = []
-    for scale in ("cifar10", "sample"):
-        for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
-            if v.comparison.claim in ("S3.1-b.1", "") and v.comparison.b.endswith("/tanh"):
-                setting = v.comparison.a.split("/")[0]
-                found = v.sentence("tanh takes {} as many updates as ReLU")
-                sentences.append(
-                    f"- {style.SCALE_NAMES[scale]}, setting of {setting}: {found}, n = {v.seeds} ({v.status})."
-                )
-    return "\n".join(sentences) or "- nothing recorded yet"
+def hours() -> str:
+    """What `make reproduce-all` takes, by the recorded times of its runs."""
+    runs = reproduce.all_runs()
+    return (
+        f"`make reproduce-all` trains the first seed of all {len(runs)} runs that need no download: "
+        f"{reproduce.seconds_of(runs) / 60:.0f} minutes on one core, by the recorded times."
+    )
 
 
-def training() -> str:
+def figure1_sentences() -> list[str]:
+    """What Figure 1 came to, a sentence for each scale and setting."""
+    return [
+        f"{style.SCALE_NAMES[scale]}, setting of {relu.ARMS[v.comparison.a].setting}: "
+        f"{v.sentence('tanh takes {} as many updates as ReLU')}, n = {v.seeds} ({v.status})."
+        for scale in ("cifar10", "sample")
+        for name in ("relu", "relu-others")
+        for v in decide.verdicts_of(name, scale)
+        if v.comparison.claim in ("S3.1-b.1", "") and relu.ARMS[v.comparison.b].unit == "tanh"
+    ] or ["Nothing is recorded yet."]
+
+
+def training_sentences() -> list[str]:
     """What the whole training on Tiny ImageNet came to, a sentence for each end of it that is recorded."""
     sentences = []
     for _, _, lines in store.records_of("full", "tinyimagenet"):
@@ -91,10 +120,15 @@ def training() -> str:
             for line in records.of_kind(lines, "look") for views, errors in line["errors"].items()
         }  # fmt: skip
         sentences.append(
-            f"- {len(epochs)} epochs, one seed; {store.schedule(epochs)}: "
-            f"{views['10']} in ten views, {views['1']} in the centre one."
+            f"{len(epochs)} epochs ({store.schedule(epochs)}): top-1 and top-5 error {views['10']} in ten views, "
+            f"{views['1']} in the centre view."
         )
-    return "\n".join(sentences) or "- nothing recorded yet"
+    return sentences or ["Nothing is recorded yet."]
+
+
+def as_list(sentences: Callable[[], list[str]]) -> Callable[[], str]:
+    """A point for each sentence."""
+    return lambda: "\n".join(f"- {sentence}" for sentence in sentences())
 
 
 def reading() -> str:
@@ -106,38 +140,67 @@ def reading() -> str:
     }
     return (
         f"Training batches, cropped and changed, came at {speed['JPEG']:,.0f} images/s from packed JPEG and at "
-        f"{speed['uint8']:,.0f} from raw ({machine}): raw is for GPUs that would wait. Preparing tells its own speed."
+        f"{speed['uint8']:,.0f} from raw ({machine}). Raw is for GPUs that would wait. `prepare` prints its own speed."
     )
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "tally": tally, "hours": hours, "claims": table, "costs": costs, "figure1": figure1, "training": training,
-    "reading": reading,
+    "tally": tally, "found": found, "minutes": minutes, "hours": hours, "costs": costs, "reading": reading,
+    "figure1": as_list(figure1_sentences), "training": as_list(training_sentences),
 }  # fmt: skip
+MARKED = re.compile(r"(<!-- (\w+) -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
+
+
+def claims_page() -> str:
+    """CLAIMS.md: the whole table, section by section."""
+    head = (
+        "# The claims of the paper\n\n"
+        "Generated by `tools/readme.py` from the records; nobody types a status. "
+        "[00_claims](notebooks/00_claims.ipynb) explains what each status means. In a terminal: `paperlib claims`, "
+        "`paperlib claims --section 3.1`, `paperlib claims --json`. The web edition (`make book`) has filters.\n\n"
+        "`exact`, `rounding` and `erratum` are arithmetic. `(proxy)` is a measurement at a smaller scale than the "
+        "paper's. The largest scale with records decides a row. Above zero the first of two nets is better, or the "
+        "claim's direction holds. A bound is the weakest of its seeds'.\n"
+    )
+    parts = [head, f"{tally()} {claims.under_the_table()}\n"]
+    for section, rows in groupby(claims.rows(), lambda row: row.section):
+        title = section.capitalize() if section == "abstract" else f"Section {section}"
+        parts.append(f"## {title}\n\n{claims.as_markdown(list(rows), 'notebooks')}\n")
+    return "\n".join(parts)
+
+
+def marked_files() -> list[Path]:
+    """The files that may have generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 
 
 def render(text: str) -> str:
-    """README's text with every generated part current. Raises ValueError where a mark is missing."""
-    for name, part in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        if len(pattern.findall(text)) != 1:
-            raise ValueError(f"README.md must have exactly one part <!-- {name} --> … <!-- /{name} -->")
-        content = part()
-        text = pattern.sub(lambda found, content=content: found[1] + content + found[2], text)
-    return text
+    """A text with every generated part current. Raises ValueError for a part that nobody generates."""
+
+    def current(found: re.Match[str]) -> str:
+        if found[2] not in PARTS:
+            raise ValueError(f"no part is called {found[2]!r}; the parts are {', '.join(PARTS)}")
+        return f"{found[1]}{PARTS[found[2]]()}\n{found[4]}"
+
+    return MARKED.sub(current, text)
+
+
+def generated() -> dict[Path, str]:
+    """Each file with something generated -> its current text."""
+    return {path: render(path.read_text()) for path in marked_files()} | {ROOT / CLAIMS: claims_page()}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where README is (now) current, 1 where --check finds that it is not."""
+    """0 where all is (now) current, 1 where --check finds that something is not."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args(arguments)
-    old = README.read_text()
-    new = render(old)
-    if options.check:
-        return int(new != old)
-    README.write_text(new)
-    return 0
+    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        print(path.relative_to(ROOT))
+        if not options.check:
+            path.write_text(text)
+    return int(options.check and bool(stale))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from paperlib.data.packed import FILES, FORMAT, QUALITY, SPLITS, Store, checksum
 from paperlib.data.readers import fingerprint, interleaved
 from paperlib.errors import PaperlibError
 from paperlib.files import write_whole
+from paperlib.machine import allowed_cpus
 from paperlib.paper import facts
 
 SHARD = 1000
@@ -288,7 +289,7 @@ def prepare_folder(
             todo = {stem: rows for split in SPLITS for stem, rows in shards[split].items() if not _done(stem)}
             prepared = sum(map(len, todo.values()))
             with tqdm(None, "preparing", len(lines), initial=len(lines) - prepared, disable=not progress) as bar:
-                _pack_all(todo, jobs or os.cpu_count() or 1, bar, store, size, quality)
+                _pack_all(todo, jobs or allowed_cpus(), bar, store, size, quality)
             index = about | {"key": key, "classes": classes}
             index |= _join(destination, {split: list(shards[split]) for split in SPLITS}, size)
             write_whole(destination / "report.txt", "".join(f"{line}\n" for line in _lines(index)).encode())

@@ -37,6 +37,7 @@ from torch import Tensor
 
 from paperlib.data.images import DataError, DataMissingError, Dataset, Statistics, covariance_of_sums
 from paperlib.data.sets import data_root
+from paperlib.machine import allowed_cpus, whole_number
 
 FORMAT = 2
 SPLITS = ("train", "val")
@@ -236,7 +237,7 @@ def load(folder: Path | None = None) -> Dataset:
             f"no prepared images are at {place}: `paperlib data prepare SOURCE {place}` makes them of ILSVRC-2012, or "
             "of any folders train/<class>/ and val/<class>/"
         )
-    threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    threads = max(1, allowed_cpus() // (whole_number("LOCAL_WORLD_SIZE") or 1))
     opened = open_packed(place, threads=threads)
     if not len(opened.val):
         raise DataError(

@@ -13,7 +13,7 @@ from paperlib.data import readers
 from paperlib.data.images import DataChecksumError, DataMissingError, Dataset
 from paperlib.data.known import FINGERPRINTS, TITLES
 from paperlib.data.readers import interleaved, read_idx
-from paperlib.files import ROOT
+from paperlib.files import ROOT, needs_checkout
 
 SAMPLE = ROOT / "data" / "sample"
 """The embedded data; ``data/README.md`` says where it comes from."""
@@ -34,6 +34,7 @@ TRAIN_PATCHES, TEST_PATCHES = 400, 100
 
 def _embedded(rule: str, name: str, files: Sequence[str]) -> str:
     """The fingerprint of embedded files, each checked against ``data/sample/SHA256SUMS`` so that an error names it."""
+    needs_checkout()
     restore = "restore it with `git checkout data/sample`"
     found = {}
     for file in ("SHA256SUMS", *files):
@@ -65,6 +66,7 @@ def load_sample() -> Dataset:
 
 def photographs() -> dict[str, Tensor]:
     """The embedded photographs, name -> uint8 (3, H, W); ``data/README.md`` names their authors and licences."""
+    needs_checkout()
     return {
         name: torch.from_numpy(readers.decode(path.read_bytes(), path).copy())
         for name, path in ((name, SAMPLE / f"photos/{name}.jpg") for name in PHOTOS)

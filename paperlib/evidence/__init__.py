@@ -1,10 +1,23 @@
-"""What recorded runs say: metrics, intervals, verdicts, and the claims of the paper that they decide."""
+"""What recorded runs say: metrics, intervals, verdicts, and the claims of the paper that they decide.
 
-from paperlib.evidence.decide import verdicts, verdicts_of
-from paperlib.evidence.metrics import results, running_error, updates_to
-from paperlib.evidence.rates import choose_rate
-from paperlib.evidence.store import RECORDED, epochs_of, recorded, records_of, schedule
+What notebooks use is imported at its first use: the table of claims can be shown without torch.
+"""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paperlib.evidence.decide import verdicts, verdicts_of
+    from paperlib.evidence.metrics import results, running_error, updates_to
+    from paperlib.evidence.rates import choose_rate
+    from paperlib.evidence.store import RECORDED, epochs_of, recorded, records_of, schedule
+
+MODULES = {
+    "decide": ("verdicts", "verdicts_of"),
+    "metrics": ("results", "running_error", "updates_to"),
+    "rates": ("choose_rate",),
+    "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
+}
 __all__ = [
     "RECORDED",
     "choose_rate",
@@ -18,3 +31,10 @@ __all__ = [
     "verdicts",
     "verdicts_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from paperlib.errors import PaperlibError
 from paperlib.evidence import store
 from paperlib.evidence.store import Record
 from paperlib.experiments import declared
@@ -17,33 +18,54 @@ from paperlib.training.records import Line
 
 
 def agreement(scale: str, runs_dir: Path | None = None) -> str:
-    """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment.
-
-    The first window is compared in its loss (rounding grows from there on), the end in the training error.
-    """
+    """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment."""
     runs_dir = runs_dir or runs.default_runs_dir()
     out, mine = [], first_lines(runs_dir)
     for name in declared.names(scale):
-        pairs = []
-        for _, _, theirs in store.records_of(name, scale):
-            path = runs.record_path(runs_dir, theirs[0]["id"])
+        pairs, damaged = twins_and_damage(name, scale, runs_dir)
+        out += [f"{name}: {each}" for each in damaged]
+        if pairs:
+            out.append(f"{name}: {difference(pairs)}")
+        elif not damaged and not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
+            out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
+    return "\n".join(out)
+
+
+def twins_and_damage(name: str, scale: str, runs_dir: Path) -> tuple[list[tuple[Record, Record]], list[str]]:
+    """(a user's record, the recorded one) of every finished run of an experiment that has both; what is damaged."""
+    pairs, damage = [], []
+    for _, _, theirs in store.records_of(name, scale):
+        path = runs.record_path(runs_dir, theirs[0]["id"])
+        try:
             if records.finished(path):
                 pairs.append((records.read_record(path), theirs))
-        if not pairs:
-            if not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
-                out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
-            continue
-        # a run that diverged within its first window has nothing to compare but how it ended
-        both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
-        first = max((abs(m[0]["train_loss"] - t[0]["train_loss"]) for m, t in both), default=0.0)
-        last = max((abs(m[-1]["train_error"] - t[-1]["train_error"]) for m, t in both), default=0.0)
-        otherwise = sum(records.status(m) != records.status(t) for m, t in pairs)
-        out.append(
-            f"{name}: {len(pairs)} run{'s' * (len(pairs) != 1)} of yours with a recorded twin; first running loss "
-            f"differs by at most {first:.1e}, last running training error by at most {last:.2f} points"
-            + (f"; {otherwise} ended in another way" if otherwise else "")
-        )
-    return "\n".join(out)
+        except PaperlibError as error:
+            damage.append(str(error))
+    return pairs, damage
+
+
+def twins(name: str, scale: str, runs_dir: Path | None = None) -> list[tuple[Record, Record]]:
+    """The pairs of :func:`twins_and_damage`."""
+    return twins_and_damage(name, scale, runs_dir or runs.default_runs_dir())[0]
+
+
+def difference(pairs: Sequence[tuple[Record, Record]]) -> str:
+    """How far pairs of records of the same run differ, in words.
+
+    The first window is compared in its loss (rounding grows from there on), the end in the training error.
+    """
+    if not pairs:
+        return "no run of yours has a recorded twin"
+    # a run that diverged within its first window has nothing to compare but how it ended
+    both = [(_means(m), _means(t)) for m, t in pairs if _means(m) and _means(t)]
+    first = max((abs(m[0]["train_loss"] - t[0]["train_loss"]) for m, t in both), default=0.0)
+    last = max((abs(m[-1]["train_error"] - t[-1]["train_error"]) for m, t in both), default=0.0)
+    otherwise = sum(records.status(m) != records.status(t) for m, t in pairs)
+    return (
+        f"{len(pairs)} run{'s' * (len(pairs) != 1)} of yours with a recorded twin; first running loss "
+        f"differs by at most {first:.1e}, last running training error by at most {last:.2f} points"
+        + (f"; {otherwise} ended in another way" if otherwise else "")
+    )
 
 
 def _why_not(name: str, scale: str, mine: Sequence[Line]) -> str:

@@ -16,70 +16,42 @@ implementation, an experiment, a citation, or nothing, with the reason. This mod
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
-from textwrap import shorten
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from paperlib.errors import PaperlibError
 from paperlib.evidence import decide, verdict
-from paperlib.evidence.verdict import Outcome, Verdict
+from paperlib.evidence.rows import (
+    Outcome,
+    Place,
+    Row,
+    as_json,
+    as_markdown,
+    as_text,
+    command_of,
+    entries,
+    entry_of,
+    evidence_of,
+    ids_of,
+    known_section,
+    places_of,
+    sections_of,
+    since_of,
+    tally,
+)
+from paperlib.evidence.verdict import Verdict
 from paperlib.paper import arithmetic
 
-TABLE = Path(__file__).with_name("claims.toml")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One claim with its evidence.
-
-    ``also`` are the further places of the same claim, "section: id". ``seeds``, the fewest of its comparisons, is 0
-    where no run bears on it, ``scale`` then None; ``outcome`` is what the runs say, "" where none is recorded.
-    ``half_width`` and ``seeds_to_decide`` are those of an undecided
-    claim (of its part that needs most), ``command`` is what would decide one that needs ImageNet. ``declared`` is the
-    commit that declared its comparisons, ``first_run`` the day on which the first of their runs began.
-    """
-
-    id: str
-    section: str
-    also: str
-    claim: str
-    setting: str
-    kind: str
-    needs: str
-    scale: str | None
-    proxy: bool
-    seeds: int
-    result: str
-    caveat: str
-    status: str
-    outcome: Outcome | Literal[""]
-    reason: str
-    command: str
-    half_width: float | None
-    seeds_to_decide: int | None
-    declared: str
-    first_run: str
-    notebook: str
-
-
-@cache
-def entries() -> tuple[dict[str, Any], ...]:
-    """The rows of claims.toml as they stand there."""
-    return tuple(tomllib.loads(TABLE.read_text())["claim"])
+__all__ = [
+    "Row", "as_json", "as_markdown", "as_text", "command_of", "entries", "entry_of", "evidence_of", "ids_of",
+    "places_of", "row", "row_of", "rows", "sections_of", "since_of", "tally", "under_the_table",
+]  # fmt: skip
 
 
 def rows(section: str | None = None) -> list[Row]:
     """All claims in the paper's order, or those of one section ("3.1", "abstract")."""
-    sections = list(dict.fromkeys(entry["section"] for entry in entries()))
-    if section is not None and section not in sections:
-        raise PaperlibError(f"there is no section {section!r}; the sections are {', '.join(sections)}")
-    return [row_of(entry) for entry in entries() if section in (None, *sections_of(entry))]
+    wanted = known_section(section)
+    return [row_of(entry) for entry in entries() if wanted in (None, *sections_of(entry))]
 
 
 def row(claim_id: str) -> Row:
@@ -87,30 +59,11 @@ def row(claim_id: str) -> Row:
     return row_of(entry_of(claim_id))
 
 
-def entry_of(claim_id: str) -> dict[str, Any]:
-    """The entry of claims.toml with this id, its own or that of another place."""
-    for entry in entries():
-        if claim_id in ids_of(entry):
-            return entry
-    raise PaperlibError(f"there is no claim {claim_id!r}; `paperlib claims` lists them")
-
-
-def ids_of(entry: dict[str, Any]) -> list[str]:
-    """The id of a claim, and those of its other places."""
-    return [entry["id"], *(place.partition(": ")[2] for place in entry.get("also", []))]
-
-
-def sections_of(entry: dict[str, Any]) -> list[str]:
-    """The sections that make a claim."""
-    return [entry["section"], *(place.partition(": ")[0] for place in entry.get("also", []))]
-
-
 def row_of(entry: dict[str, Any]) -> Row:
     """A row of the toml with its status, result and reason computed."""
     decided: dict[str, Any] = {
         "setting": "", "scale": None, "proxy": False, "seeds": 0, "result": "", "reason": entry["note"], "command": "",
-        "half_width": None, "seeds_to_decide": None, "declared": "", "first_run": "",
-        "outcome": "",
+        "half_width": None, "seeds_to_decide": None, "declared": "", "first_run": "", "tests": (), "outcome": "",
     }  # fmt: skip
     match entry["fate"]:
         case "arithmetic":
@@ -122,7 +75,11 @@ def row_of(entry: dict[str, Any]) -> Row:
                 "setting": "arithmetic",
             }
         case "implemented":
-            decided |= {"status": "implemented", "result": ", ".join(entry["test"]), "setting": "test"}
+            names = [test.rpartition("::test_")[2].replace("_", " ") for test in entry["test"]]
+            decided |= {
+                "status": "implemented", "result": f"tests: {'; '.join(names)}", "tests": tuple(entry["test"]),
+                "setting": "test",
+            }  # fmt: skip
         case "experiment":
             decided |= from_experiments(entry)
         case "cited":
@@ -133,7 +90,7 @@ def row_of(entry: dict[str, Any]) -> Row:
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
     kept = {key: entry[key] for key in ("id", "section", "claim", "kind", "notebook")}
-    kept |= {"caveat": entry.get("caveat", ""), "also": ", ".join(entry.get("also", []))}
+    kept |= {"caveat": entry.get("caveat", ""), "also": tuple(Place(**place) for place in entry.get("also", []))}
     return Row(**kept, needs=", ".join(entry["needs"]), **decided)
 
 
@@ -226,7 +183,7 @@ def others_of(elsewhere: Sequence[Verdict]) -> str:
 
 def besides(entry: dict[str, Any]) -> str:
     """A sentence with the comparisons that an entry names beside those that decide it."""
-    found = [v for named in entry.get("beside", []) for v in decide.verdicts_beside(*named.split(": ", 1))]
+    found = [v for named in entry.get("beside", []) for v in decide.verdicts_beside(named["experiment"], named["arms"])]
     told = [f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {result_in_words(v)}" for v in found]
     return f"Beside it, deciding nothing: {'; '.join(told)}." if told else ""
 
@@ -241,49 +198,6 @@ def what_of(v: Verdict) -> str:
     return f"{v.comparison.arms}, {v.comparison.metric.replace('_', ' ')}"
 
 
-# ---------------------------------------------------------------------------------------------------------
-# As text
-
-
-def tally(table: Sequence[Row]) -> dict[str, int]:
-    """How many rows have each status, most frequent first."""
-    return dict(Counter(r.status for r in table).most_common())
-
-
-def evidence_of(r: Row) -> str:
-    """Scale and seeds, which never go without each other, and the word proxy where it is one."""
-    return f"{r.scale}{' (proxy)' * r.proxy}, n = {r.seeds}" if r.scale else ""
-
-
-def since_of(r: Row) -> str:
-    """When its comparisons were declared, and when their first run began."""
-    return ", ".join(part for part in (r.declared, r.first_run) if part)
-
-
-def places_of(r: Row) -> str:
-    """The ids of a claim in all places."""
-    return ", ".join([r.id, *(place.partition(": ")[2] for place in r.also.split(", ") if place)])
-
-
-def result_of(r: Row) -> str:
-    """The result in words: where tests are the evidence, what they are named for; their full names are in the JSON."""
-    if r.status != "implemented":
-        return r.result
-    names = [test.rpartition("::test_")[2].replace("_", " ") for test in r.result.split(", ")]
-    return f"tests: {'; '.join(names)}"
-
-
-def told_of(r: Row) -> str:
-    """The result, else the reason; before it the command that would decide it, which must not be cut."""
-    told = result_of(r) or r.reason
-    return f"{command_of(r)} {told}" if r.command else told
-
-
-def command_of(r: Row) -> str:
-    """A sentence with the command that would decide it."""
-    return f"To decide it: `{r.command}`."
-
-
 def under_the_table() -> str:
     """What holds of all verdicts together: what the intervals cover, and how many false verdicts to expect."""
     deciding = {
@@ -296,52 +210,3 @@ def under_the_table() -> str:
         f"Intervals cover seeds, not test images. Each of the {len(deciding)} experiments that decide something has an "
         f"error rate of at most {100 * verdict.ALPHA:.0f} %, so up to {expected:.1f} of them may hold a false verdict."
     )
-
-
-def as_text(table: Sequence[Row], width: int = 160) -> str:
-    """A plain table for a terminal, a line a claim, cut to ``width`` characters."""
-    heads = ("id", "section", "status", "scale, seeds", "notebook", "claim / setting: result")
-    cells = [
-        (
-            r.id,
-            r.section,
-            r.status,
-            evidence_of(r),
-            r.notebook,
-            f"{r.claim} / {r.setting}: {told_of(r)}" + (f" (but: {r.caveat})" if r.caveat else ""),
-        )
-        for r in table
-    ]
-    widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads) - 1)]
-    last = max(24, width - sum(widths) - 2 * len(widths))
-    lines = [
-        "  ".join(
-            [
-                *(cell.ljust(w) for cell, w in zip(row[:-1], widths, strict=True)),
-                shorten(row[-1], last, placeholder=" …"),
-            ]
-        )
-        for row in [heads, *cells]
-    ]
-    counts = ", ".join(f"{n} {status}" for status, n in tally(table).items())
-    return "\n".join([*lines, "", f"{len(table)} rows: {counts}"])
-
-
-def as_json(table: Sequence[Row]) -> str:
-    """A list of objects, one a claim, with the fields of :class:`Row` as keys."""
-    return json.dumps([asdict(r) for r in table], indent=1, ensure_ascii=False)
-
-
-def as_markdown(table: Sequence[Row], longest: int | None = None) -> str:
-    """The table in Markdown; results and reasons cut to ``longest`` characters, where given."""
-    heads = ("id", "claim", "status", "scale, seeds", "declared, first run", "result, or reason", "notebook")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for r in table:
-        result = result_of(r) or r.reason
-        if longest is not None:
-            result = shorten(result, longest, placeholder=" …")
-        result += f" (But: {r.caveat}.)" if r.caveat else ""
-        result += f" {command_of(r)}" if r.command else ""
-        cells = (places_of(r), r.claim, r.status, evidence_of(r), since_of(r), result, r.notebook)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(lines)

@@ -6,7 +6,6 @@ import math
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import intervals, store
@@ -14,8 +13,9 @@ from paperlib.evidence.intervals import Interval, Spread
 from paperlib.evidence.samples import Sample, pool_of, samples_of, spreads_of
 from paperlib.evidence.store import cached
 from paperlib.evidence.verdict import ALPHA, Verdict
-from paperlib.experiments import declared, form
+from paperlib.experiments import declared
 from paperlib.experiments.form import Comparison, Experiment
+from paperlib.experiments.scales import LARGEST_FIRST
 
 Test = tuple[str, str, str, str, bool]
 
@@ -133,21 +133,21 @@ def _bounded(verdict: Verdict, a: Sample, b: Sample) -> Verdict:
 
 def verdicts_of(name: str, scale: str) -> list[Verdict]:
     """The verdicts on all comparisons of an experiment whose arms have records, in the order of declaration."""
-    return list(_verdicts_of(store.RECORDED, name, scale))
+    return list(_verdicts_of(name, scale))
 
 
 @cached
-def _verdicts_of(folder: Path, name: str, scale: str) -> tuple[Verdict, ...]:
+def _verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
     experiment = declared.get(name, scale)
 
     def spread(arm: str, metric: str) -> Spread:
         if arm not in experiment.arms:
             return Spread()
         pool = pool_of(experiment, experiment.run(arm, 0, ""))
-        return spreads_of(folder, scale, metric).get(pool, Spread())
+        return spreads_of(scale, metric).get(pool, Spread())
 
-    found = decide(experiment, lambda arm, metric: samples_of(folder, name, scale, metric).get(arm, Sample()), spread)
-    commit = declarations(folder).get(f"{name}/{scale}", "")
+    found = decide(experiment, lambda arm, metric: samples_of(name, scale, metric).get(arm, Sample()), spread)
+    commit = declarations().get(f"{name}/{scale}", "")
     return tuple(
         replace(found[test_of(c)], comparison=c, declared=commit)
         for c in experiment.comparisons if test_of(c) in found
@@ -155,9 +155,9 @@ def _verdicts_of(folder: Path, name: str, scale: str) -> tuple[Verdict, ...]:
 
 
 @cached
-def declarations(folder: Path) -> dict[str, str]:
+def declarations() -> dict[str, str]:
     """ "experiment/scale" -> the commit that declared it, as ``DECLARED.toml`` beside the records lists them."""
-    path = folder / "DECLARED.toml"
+    path = store.current().folder / "DECLARED.toml"
     return dict(tomllib.loads(path.read_text(encoding="utf-8"))["declared"]) if path.exists() else {}
 
 
@@ -199,4 +199,4 @@ def _where(bears: Bears) -> list[Verdict]:
         v for e in declared.DECLARED if any(bears(e.name, c) for c in e.comparisons)
         for v in verdicts_of(e.name, e.scale) if bears(e.name, v.comparison)
     ]  # fmt: skip
-    return sorted(found, key=lambda v: -form.SCALES.index(v.scale))
+    return sorted(found, key=lambda v: LARGEST_FIRST.index(v.scale))

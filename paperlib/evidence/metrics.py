@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from torch import Tensor
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import conv1, store
-from paperlib.evidence.store import Record, cached, place_of
+from paperlib.evidence.store import Record, cached, place_of, run_of
 from paperlib.files import sha256
 from paperlib.recipe import Sizes
 from paperlib.seeding import generator
 from paperlib.training import records
-from paperlib.training.runs import Run
 
 
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
@@ -28,11 +28,11 @@ def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     All of :data:`METRICS` by default; some of them read weights, and take their time.
     """
     columns = ("arm", "seed", "status", *(wanted or METRICS))
-    return pd.DataFrame({column: _column(store.RECORDED, name, scale, column) for column in columns})
+    return pd.DataFrame({column: _column(name, scale, column) for column in columns})
 
 
 @cached
-def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]:
+def _column(name: str, scale: str, column: str) -> tuple[Any, ...]:
     """One column of :func:`results`, worked out once a process."""
     measures: dict[str, Callable[[str, int, Record], Any]] = {
         "arm": lambda arm, seed, lines: arm,
@@ -50,7 +50,7 @@ def _column(folder: Path, name: str, scale: str, column: str) -> tuple[Any, ...]
 def running_error(lines: Record) -> tuple[list[float], list[float]]:
     """The running training error (per cent) of a record, and the update in the middle of each window."""
     windows = records.of_kind(lines, "window")
-    width = Run.from_config(lines[0]["config"]).stop.window
+    width = run_of(lines).stop.window
     return [w["step"] - width / 2 for w in windows], [w["train_error"] for w in windows]
 
 
@@ -59,7 +59,7 @@ def updates_to(lines: Record, threshold: float) -> float:
 
     Before the first window the error is taken as that of guessing, so that the time is never below zero.
     """
-    classes = Run.from_config(lines[0]["config"]).sizes.classes
+    classes = run_of(lines).sizes.classes
     steps, errors = running_error(lines)
     before_step, before_error = 0.0, 100 * (1 - 1 / classes)
     for step, error in zip(steps, errors, strict=True):
@@ -71,7 +71,7 @@ def updates_to(lines: Record, threshold: float) -> float:
 
 
 def time_to_threshold(lines: Record) -> float:
-    threshold = Run.from_config(lines[0]["config"]).stop.threshold
+    threshold = run_of(lines).stop.threshold
     return math.nan if threshold is None else updates_to(lines, threshold)
 
 
@@ -85,10 +85,14 @@ def _one(kind: str, key: str, which: int = -1) -> Callable[[Record], float]:
     return read
 
 
-def _views(lines: Record, views: int) -> float:
+def _views(views: int) -> Callable[[Record], float]:
     """Top-1 test error in so many views; NaN where it is not recorded."""
-    found = [line["top1_error"] for line in records.of_kind(lines, "test") if line["views"] == views]
-    return float(found[0]) if found else math.nan
+
+    def read(lines: Record) -> float:
+        found = [line["top1_error"] for line in records.of_kind(lines, "test") if line["views"] == views]
+        return float(found[0]) if found else math.nan
+
+    return read
 
 
 def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float]:
@@ -148,26 +152,68 @@ def _converged(lines: Record) -> float:
     return float(next(line["step"] for line in found if line["test_error"] <= lowest + 1))
 
 
-METRICS: dict[str, Callable[[Record], float]] = {
-    "updates": time_to_threshold,  # to the threshold; NaN where it was not reached
-    "steps": _one("end", "steps"),  # that the run took in all: a bound where it was censored
-    "train_error": _one("epoch", "train_error"),
-    "train_loss": _one("epoch", "train_loss"),
-    "first_loss": _one("epoch", "train_loss", 0),  # mean over the first epoch, in nats: how fast learning begins
-    "test_error": _one("epoch", "test_error"),
-    "converged": _converged,
-    "neighbours_gain": lambda lines: _one("look", "label_agreement")(lines) - _one("look", "pixel_agreement")(lines),
-    "far_in_pixels": lambda lines: _one("look", "far_in_pixels")(lines) - 50.0,  # above 0: most of them are
-    "colour_gap": lambda lines: _one("look", "colour_gap")(lines) - _one("look", "colour_gap_by_chance")(lines),
-    "orientation": _of_kernels(conv1.orientation_selectivity),
-    "narrowness": _of_kernels(lambda found: -conv1.bandwidth(found)),  # in octaves: above 0, fewer than by chance
-    "ten_views_gain": lambda lines: _views(lines, 1) - _views(lines, 10),  # centre view minus ten, top-1
-    "ensemble_gain": lambda lines: _one("ensemble", "mean_top1_error")(lines) - _one("ensemble", "top1_error")(lines),
-    "fit_error": _one("fit", "top1_error"),  # of the finished net on its training images: no dropout, centre view
-    # the same net, the same way of looking, unseen images and seen ones: unlike "gap", fair between such arms
-    "overfit": lambda lines: METRICS["test_error"](lines) - METRICS["fit_error"](lines),
-    "gap": lambda lines: METRICS["test_error"](lines) - METRICS["train_error"](lines),
-}
+@dataclass(frozen=True)
+class Metric:
+    """What is measured of a run: how it is read from a record, and how tables call it.
 
-UNITS = {"first_loss": "nats", "train_loss": "nats", "colour_gap": "", "orientation": "", "narrowness": "octaves"}
-"""Units of what is not in points of error, or (as a ratio) in times."""
+    ``unit`` is that of one run's value; "" where it has none, or the heading names it. Two values differ by
+    ``difference``. Metrics ``in_epochs`` are recorded in updates and shown in epochs.
+    """
+
+    read: Callable[[Record], float]
+    heading: str
+    unit: str = "points"
+    in_epochs: bool = False
+
+    def __call__(self, lines: Record) -> float:
+        return self.read(lines)
+
+    @property
+    def difference(self) -> str:
+        """The unit of a difference."""
+        return "points" if self.unit == "%" else self.unit
+
+
+def _less(a: Callable[[Record], float], b: Callable[[Record], float]) -> Callable[[Record], float]:
+    return lambda lines: a(lines) - b(lines)
+
+
+_test_error, _train_error = _one("epoch", "test_error"), _one("epoch", "train_error")
+_fit_error = _one("fit", "top1_error")  # of the finished net on its training images: no dropout, centre view
+
+METRICS = {
+    # to the threshold; NaN where it was not reached
+    "updates": Metric(time_to_threshold, "epochs", "", in_epochs=True),
+    # all that the run took: a bound where it was censored
+    "steps": Metric(_one("end", "steps"), "length", "epochs", in_epochs=True),
+    "train_error": Metric(_train_error, "training error", "%"),
+    "train_loss": Metric(_one("epoch", "train_loss"), "training loss", "nats"),
+    # the mean over the first epoch: how fast learning begins
+    "first_loss": Metric(_one("epoch", "train_loss", 0), "loss of the first epoch", "nats"),
+    "test_error": Metric(_test_error, "test error", "%"),
+    "converged": Metric(_converged, "time to convergence", "epochs", in_epochs=True),
+    "neighbours_gain": Metric(
+        _less(_one("look", "label_agreement"), _one("look", "pixel_agreement")),
+        "neighbours of the same class, in activities more than in pixels",
+    ),
+    # above 0: most of them are
+    "far_in_pixels": Metric(
+        lambda lines: _one("look", "far_in_pixels")(lines) - 50, "neighbours that are far in pixels, above a half"
+    ),
+    "colour_gap": Metric(
+        _less(_one("look", "colour_gap"), _one("look", "colour_gap_by_chance")),
+        "difference in colour of the towers, above chance", "",
+    ),
+    "orientation": Metric(
+        _of_kernels(conv1.orientation_selectivity), "selectivity for orientation, above chance", ""
+    ),
+    "narrowness": Metric(_of_kernels(lambda kernels: -conv1.bandwidth(kernels)), "narrower than by chance", "octaves"),
+    "ten_views_gain": Metric(_less(_views(1), _views(10)), "one view minus ten"),
+    "ensemble_gain": Metric(
+        _less(_one("ensemble", "mean_top1_error"), _one("ensemble", "top1_error")), "single nets minus their average"
+    ),
+    "fit_error": Metric(_fit_error, "error on the training images", "%"),
+    # the finished net on unseen and on seen images, seen in one way: unlike "gap", fair between such arms
+    "overfit": Metric(_less(_test_error, _fit_error), "test error minus error on the training images"),
+    "gap": Metric(_less(_test_error, _train_error), "gap"),
+}  # fmt: skip

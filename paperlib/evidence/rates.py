@@ -6,8 +6,8 @@ import math
 
 from paperlib.evidence import store
 from paperlib.evidence.metrics import running_error, time_to_threshold
+from paperlib.experiments import declared
 from paperlib.training import records
-from paperlib.training.runs import Run
 
 # ---------------------------------------------------------------------------------------------------------
 # The choice of learning rates
@@ -34,13 +34,14 @@ def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]
     updates to it; NaN where the run diverged or did not get there.
     """
     scores: dict[str, dict[float, float]] = {}
+    experiment = declared.get(name, scale)
     for tried, _, lines in store.records_of(name, scale):
-        arm, _, rate = tried.partition("@")
-        if Run.from_config(lines[0]["config"]).stop.threshold is not None:
+        arm, rate = experiment.tried[tried]
+        if store.run_of(lines).stop.threshold is not None:
             score = time_to_threshold(lines)
         else:
             score = math.nan if records.status(lines) == "diverged" else running_error(lines)[1][-1]
-        scores.setdefault(arm, {})[float(rate)] = score
+        scores.setdefault(arm, {})[rate] = score
     return scores
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from paperlib.evidence import intervals, metrics, store
 from paperlib.evidence.intervals import Spread
 from paperlib.evidence.metrics import METRICS
-from paperlib.evidence.store import Record, cached
+from paperlib.evidence.store import Record, cached, run_of
 from paperlib.experiments import declared
 from paperlib.experiments.form import Experiment
 from paperlib.training import records
@@ -63,7 +62,7 @@ def sample_of(found: Sequence[tuple[int, Record]], metric: str) -> Sample:
                 values[seed] = value
             elif metrics.stalled(lines):
                 stalled[seed] = float(end["steps"])
-            elif Run.from_config(lines[0]["config"]).stop.threshold is not None:
+            elif run_of(lines).stop.threshold is not None:
                 caps[seed] = float(end["steps"])
         elif metrics.stalled(lines):
             stalled[seed] = math.nan
@@ -80,7 +79,7 @@ def sample_of(found: Sequence[tuple[int, Record]], metric: str) -> Sample:
 
 
 @cached
-def samples_of(folder: Path, name: str, scale: str, metric: str) -> dict[str, Sample]:
+def samples_of(name: str, scale: str, metric: str) -> dict[str, Sample]:
     found: dict[str, list[tuple[int, Record]]] = {}
     for arm, seed, lines in store.records_of(name, scale):
         found.setdefault(arm, []).append((seed, lines))
@@ -96,15 +95,15 @@ def pool_of(experiment: Experiment, run: Run) -> Any:
 
 
 @cached
-def spreads_of(folder: Path, scale: str, metric: str) -> dict[Any, Spread]:
+def spreads_of(scale: str, metric: str) -> dict[Any, Spread]:
     """Pool -> spread of the metric within arms, over all experiments at a scale; a shared run counts once."""
     pools: dict[Any, dict[str, dict[int, float]]] = {}
     for e in (e for e in declared.DECLARED if e.scale == scale):
         runs_of = {(arm, seed): lines for arm, seed, lines in store.records_of(e.name, scale)}
-        samples = samples_of(folder, e.name, scale, metric)
+        samples = samples_of(e.name, scale, metric)
         for (arm, seed), lines in runs_of.items():
             if seed in samples[arm].values:
-                run = Run.from_config(lines[0]["config"])
+                run = run_of(lines)
                 arms = pools.setdefault(pool_of(e, run), {})
                 arms.setdefault(seedless(run).id, {})[seed] = samples[arm].values[seed]
     return {key: intervals.pooled([[*values.values()] for values in arms.values()]) for key, arms in pools.items()}

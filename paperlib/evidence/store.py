@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from paperlib import files
 from paperlib.errors import PaperlibError
@@ -23,27 +25,60 @@ Record = list[Line]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_CACHES: list[Callable[[], None]] = []
+
+
+class Store:
+    """A folder of recorded runs, and whatever has been worked out from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[Any, Any] = {}
+
+
+_of_the_edition = Store(RECORDED)
+_current: ContextVar[Store] = ContextVar("store")
+
+
+def current() -> Store:
+    """The store that evidence is read from: that of the edition, or the one of :func:`using`."""
+    return _current.get(_of_the_edition)
+
+
+@contextmanager
+def using(folder: Path) -> Iterator[Store]:
+    """While it lasts, evidence is read from ``folder``."""
+    token = _current.set(Store(folder))
+    try:
+        yield current()
+    finally:
+        _current.reset(token)
 
 
 def cached(function: Callable[P, T]) -> Callable[P, T]:
-    """Work it out once a process, or once until :func:`forget`: for what depends on the records."""
-    remembering = cache(function)
-    _CACHES.append(remembering.cache_clear)
-    return remembering  # type: ignore[return-value]
+    """Compute once for each store and arguments, until :func:`forget`: for what depends on the records."""
+
+    @functools.wraps(function)
+    def remembering(*args: P.args, **kwargs: P.kwargs) -> T:
+        key = (function, args, *kwargs.items())
+        known = current().known
+        if key not in known:
+            known[key] = function(*args, **kwargs)
+        return known[key]
+
+    return remembering
 
 
 def forget() -> None:
     """Read the records again at the next question; for processes that add some."""
-    for clear in _CACHES:
-        clear()
+    current().known.clear()
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Reading records
+# The lists beside the records
 
 
 CHECKSUMS = "SHA256SUMS"
+COMMITS = "COMMITS.txt"
 
 
 def read_checksums(folder: Path) -> dict[str, str] | None:
@@ -55,9 +90,9 @@ def read_checksums(folder: Path) -> dict[str, str] | None:
 
 
 def place_of(first: Line, folder: Path | None = None) -> Path:
-    """Where the record with this first line stands below ``folder``, by default :data:`RECORDED`."""
+    """Where the record with this first line belongs below ``folder``, by default the current store's."""
     name = f"{first['arm'].replace('/', '-').replace(' ', '_')}-seed{first['seed']}.jsonl"
-    return (folder or RECORDED) / first["experiment"] / first["scale"] / name
+    return (folder or current().folder) / first["experiment"] / first["scale"] / name
 
 
 def write_checksums(folder: Path) -> None:
@@ -67,37 +102,37 @@ def write_checksums(folder: Path) -> None:
     files.write_whole(folder / CHECKSUMS, "".join(lines).encode())
 
 
-COMMITS = "COMMITS.txt"
-
-
 def commits_of(folder: Path) -> str:
-    """The commits of the code that made the records below ``folder``: number of records and commit, a line each."""
+    """The commits of the code that made the records below ``folder``: one line each, after the number of records."""
     firsts = map(first_line, sorted(folder.glob("*/*/*.jsonl")))
     counts = Counter(first["code"].get("commit", "unknown") for first in firsts)
     return "".join(f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts))
 
 
 def first_line(path: Path) -> Line:
-    """The first line of a record, alone. Raises ValueError where it is no JSON."""
-    with path.open(encoding="utf-8") as file:
-        return json.loads(file.readline())
-
-
-def write_commits(folder: Path) -> None:
-    """List the commits of all records below ``folder``."""
-    files.write_whole(folder / COMMITS, commits_of(folder).encode())
+    """The first line of a record, alone. Raises ValueError where it is not JSON."""
+    with path.open("rb") as file:
+        line: Line = files.parse_json(file.readline())
+    return line
 
 
 def write_lists(folder: Path) -> None:
     """Bring the lists beside the records, of checksums and of commits, up to date."""
     write_checksums(folder)
-    write_commits(folder)
+    files.write_whole(folder / COMMITS, commits_of(folder).encode())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Reading records
 
 
 @cached
 def read_all(folder: Path) -> dict[str, Record]:
+    if folder == RECORDED:
+        files.needs_checkout()
     found: dict[str, Record] = {}
     sums = read_checksums(folder)
+    refuse_missing(folder, sums)
     for path in sorted(folder.glob("*/*/*.jsonl")):
         if sums is not None and sums.get(path.relative_to(folder).as_posix()) != sha256(path):
             raise PaperlibError(f"{path} is not the record that its checksum in {CHECKSUMS} names; restore it from git")
@@ -110,9 +145,27 @@ def read_all(folder: Path) -> dict[str, Record]:
     return found
 
 
+def refuse_missing(folder: Path, sums: dict[str, str] | None) -> None:
+    """Raise :class:`PaperlibError` where a listed record is absent: without it the verdicts would be others."""
+    if sums is None:
+        if folder == RECORDED:
+            raise PaperlibError(f"{folder / CHECKSUMS} is missing: use a complete checkout, with all of data/recorded")
+        return
+    missing = sorted(name for name in sums if not (folder / name).exists())
+    if missing:
+        more = f" and {len(missing) - 1} more" * (len(missing) > 1)
+        raise PaperlibError(
+            f"{missing[0]}{more} of the {len(sums)} files in {folder / CHECKSUMS} are missing: restore them from "
+            "git, or unpack the whole archive"
+        )
+
+
 def recorded(folder: Path | None = None) -> dict[str, Record]:
-    """All recorded runs by id, or those in another ``folder``; read once a process (:func:`forget` reads again)."""
-    return read_all(folder or RECORDED)
+    """All recorded runs by id, or those in another ``folder``.
+
+    Read once (:func:`forget` reads again). Raises :class:`PaperlibError` where a record is altered or missing.
+    """
+    return read_all(folder or current().folder)
 
 
 def stale() -> list[str]:
@@ -120,47 +173,46 @@ def stale() -> list[str]:
     return sorted(set(recorded()).difference(*(e.ids() for e in declared.DECLARED)))
 
 
-def records_of(name: str, scale: str) -> list[tuple[str, int, Record]]:
-    """(arm, seed, record) of every recorded run of an experiment, in the order of its declaration."""
-    return list(_records_of(RECORDED, name, scale))
+@functools.cache
+def _run_of(config: str) -> Run:
+    return Run.from_config(json.loads(config))
+
+
+def run_of(lines: Record) -> Run:
+    """The run that a record is of."""
+    return _run_of(json.dumps(lines[0]["config"]))
 
 
 @cached
-def _records_of(folder: Path, name: str, scale: str) -> tuple[tuple[str, int, Record], ...]:
-    known = read_all(folder)
-    ids = declared.get(name, scale).ids()
+def records_of(name: str, scale: str) -> tuple[tuple[str, int, Record], ...]:
+    """(arm, seed, record) of every recorded run of an experiment, in the order of its declaration."""
+    known, ids = recorded(), declared.get(name, scale).ids()
     return tuple((arm, seed, known[run_id]) for run_id, (arm, seed, _) in ids.items() if run_id in known)
 
 
 def longest(name: str, scale: str) -> tuple[str, int, Record] | None:
-    """(arm, seed, record) of the recorded run of an experiment that took most epochs; None where none is recorded."""
+    """(arm, seed, record) of the recorded run of an experiment with the most epochs; None where none is recorded."""
     return max(records_of(name, scale), key=lambda run: len(epochs_of(run[2])), default=None)
 
 
 def epochs_of(lines: Record) -> list[Line]:
-    """The epochs of a run, behind those of the run whose recorded weights it goes on from, and counted on from them.
-
-    Each has the arm that it is of.
-    """
-    run = Run.from_config(lines[0]["config"])
-    before: list[Line] = []
+    """The epochs of a run, each with its arm. A run that starts from recorded weights has those of that run first."""
+    run, before = run_of(lines), list[Line]()
     if run.start and run.start_rounded:
         if run.start.id not in recorded():
-            raise PaperlibError(
-                f"the record of run {run.start.id[:12]}, from whose weights another goes on, is missing"
-            )
+            raise PaperlibError(f"run {run.start.id[:12]}, from whose weights another starts, is not recorded")
         before = epochs_of(recorded()[run.start.id])
     arm = {"arm": lines[0].get("arm", "")}
     return before + [arm | line | {"epoch": len(before) + line["epoch"]} for line in records.of_kind(lines, "epoch")]
 
 
 def drops_of(epochs: Sequence[Line]) -> list[int]:
-    """The epochs after which the rate fell."""
+    """The epochs after which the learning rate fell."""
     return [before["epoch"] for before, after in itertools.pairwise(epochs) if after["lr"] < before["lr"]]
 
 
 def schedule(epochs: Sequence[Line]) -> str:
-    """When the rate fell, in words."""
+    """When the learning rate fell, in words."""
     drops = drops_of(epochs)
     after = f"after epoch{'s' * (len(drops) > 1)} {' and '.join(map(str, drops))}"
     return f"the rate fell {after}" if drops else "the rate never fell"

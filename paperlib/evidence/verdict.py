@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from paperlib.evidence.metrics import UNITS
+from paperlib.evidence.metrics import METRICS
+from paperlib.evidence.rows import Outcome
 from paperlib.experiments.form import Comparison
 
 ALPHA = 0.05
@@ -20,9 +21,6 @@ FACTOR = 1.5
 """A size is reproduced within this factor of the paper's."""
 FEWEST, FEWEST_POOLED, POOLED_DF = 5, 3, 20
 """Seeds an arm that a verdict needs; seeds that are enough where the pool has so many degrees of freedom."""
-
-Outcome = Literal["holds", "contradicted", "no effect", "undecided", "mixed"]
-"""What became of a comparison ("mixed": only of several together)."""
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:
@@ -135,7 +133,7 @@ class Verdict:
     @property
     def unit(self) -> str:
         """With a space before it; empty for what has none."""
-        unit = "times" if self.ratio else UNITS.get(self.comparison.metric, "points")
+        unit = "times" if self.ratio else METRICS[self.comparison.metric].difference
         return f" {unit}" if unit else ""
 
     @property

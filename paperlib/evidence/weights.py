@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from paperlib import files
@@ -42,11 +42,7 @@ def looked(net: nn.Module, run: Run, dataset: Dataset, path: Path | None) -> Lin
     kept: Line = {}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        save_file(half, part, metadata={"run": run.id})
-        part.chmod(0o644)  # safetensors keeps its files to their owner
-        part.replace(path)
-        half = load_file(path)
+        files.write_whole(path, save(half, metadata={"run": run.id}))
         kept = {"weights": files.sha256(path)}
     return {"kind": "look", **kept, **look(*usable(half, run, dataset), run, dataset)}
 
@@ -92,7 +88,12 @@ def start_of(run: Run) -> nn.Module | None:
 def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:
     """The net of a run with these weights, in single precision and evaluation mode."""
     net = table.build(run.recipe.model, run.sizes, run.seed).to(memory_format=torch.channels_last)
-    net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    try:
+        net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError:
+        raise PaperlibError(
+            f"these weights are not those of the net of run {run.id[:12]}: restore or train them"
+        ) from None
     return net.eval()
 
 
@@ -142,10 +143,11 @@ def checkpoint(path: Path) -> Checkpoint:
     lines = records.read_record(beside)
     if files.sha256(path) not in [line.get("weights") for line in records.of_kind(lines, "look")]:
         raise PaperlibError(f"{path} does not hold the weights that {beside.name} names: restore it from git")
-    steps, run = records.of_kind(lines, "end")[-1]["steps"], Run.from_config(lines[0]["config"])
-    return Checkpoint(
-        run, lines[0]["scale"], steps, epochs_behind(run, len(records.of_kind(lines, "epoch"))), load_file(path)
-    )
+    if records.status(lines) == "unfinished":
+        raise PaperlibError(f"{beside} is the record of a run that did not finish: restore it from git")
+    steps, run = records.of_kind(lines, "end")[-1]["steps"], store.run_of(lines)
+    epochs, tensors = len(records.of_kind(lines, "epoch")), checkpoints.tensors_of(path.read_bytes(), path)
+    return Checkpoint(run, lines[0].get("scale", ""), steps, epochs_behind(run, epochs), tensors)
 
 
 def _of_folder(folder: Path) -> Checkpoint:
@@ -156,7 +158,7 @@ def _of_folder(folder: Path) -> Checkpoint:
     first = records.read_record(path)[0]
     found = checkpoints.load_checkpoint(folder, first["id"])
     if found is None:
-        if any(folder.glob("step-*.json")):
+        if checkpoints.steps(folder):
             raise PaperlibError(f"{folder} holds damaged checkpoints only: train the run again, or restore them")
         if (average := Run.from_config(first["config"])).members > 1:
             raise PaperlibError(

@@ -10,9 +10,10 @@ from typing import Any
 
 from paperlib.errors import PaperlibError
 from paperlib.experiments import relu
-from paperlib.experiments.form import FIVE, SCALES, SWEEP_STOPS, Changes, Comparison, Experiment, lower, sweep
+from paperlib.experiments.form import FIVE, Changes, Comparison, Experiment, lower, sweep
+from paperlib.experiments.scales import PHOTO_SIZES, SCALES
 from paperlib.nets.sizes import EVIDENCE_SIZES, SAMPLE_SIZES, TINY_SIZES, VGG_EVIDENCE_SIZES, VGG_SAMPLE_SIZES
-from paperlib.recipe import SOURCE2012, Recipe, Sizes, Stop
+from paperlib.recipe import SOURCE2012, Recipe, Sizes, Stop, value_of
 
 # ---------------------------------------------------------------------------------------------------------
 # Sections 3.2 to 7 on the sample: each arm changes one thing of one baseline
@@ -73,7 +74,6 @@ VGG_STACK = BASELINE.but(
 """The deeper stack of 3x3 convolutions: too deep for the initial weights of section 5, as its authors found."""
 
 
-PHOTO_SIZES = replace(SAMPLE_SIZES, side=32, channels=3, classes=8)
 PHOTO_BASELINE = BASELINE.but(
     **{"augment.colour": 0.1, "optim.lr": NET_RATES["photos"]["photos"], "optim.drops": (12,)}
 )
@@ -82,11 +82,11 @@ PHOTO_STOP = Stop(epochs=16, window=25)
 
 
 def net_sweep(
-    name: str, changes: Changes, recipe: Recipe = BASELINE, sizes: Sizes = SAMPLE_SIZES, scale: str = "sample"
+    name: str, changes: Changes, recipe: Recipe = BASELINE, scale: str = "sample", sizes: Sizes | None = None
 ) -> Experiment:
     """The sweep for one net, by default a change of the baseline: a few epochs, one rate throughout."""
     return sweep(
-        f"{name}-rates", scale, f"Learning rates for the net {name}", recipe, sizes, SWEEP_STOPS[scale],
+        f"{name}-rates", scale, f"Learning rates for the net {name}", recipe, sizes or SCALES[scale].sizes,
         {name: {**changes, "optim.drops": ()}}, NET_SWEPT[scale],
     )  # fmt: skip
 
@@ -408,7 +408,7 @@ HELD_OUT = 10_000
 """Training images of Tiny ImageNet that validate; its official validation set is looked at where a training ends."""
 
 TINY = Recipe.source2012().but(**{"model.init": "gain_matched", "optim.freeze_conv1": (), "optim.drops": ()})
-TO_PAPER = {name: getattr(getattr(Recipe(), part), leaf) for name in SOURCE2012 for part, leaf in [name.split(".")]}
+TO_PAPER = {name: value_of(Recipe(), name) for name in SOURCE2012}
 """Every switch between the readings, with the paper's value."""
 PROBED: Changes = {**TO_PAPER, "optim.drops": ()}  # too short a run for a schedule
 STALL_UPDATES, BATCH = 300, 128
@@ -494,18 +494,18 @@ held-out training images stalls. "eighth" is the net at an eighth of its width, 
 DECLARED: list[Experiment] = [
     *relu.DECLARED,
     net_sweep("baseline", {}),
-    net_sweep("vgg", {}, VGG_STACK, VGG_SAMPLE_SIZES),
+    net_sweep("vgg", {}, VGG_STACK, sizes=VGG_SAMPLE_SIZES),
     net_sweep("tanh", {"model.activation": "tanh"}),
     net_sweep("mlp", {"model.net": "mlp"}),
     net_sweep("no-dropout", {"model.dropout": 0.0}),
-    net_sweep("photos", {}, PHOTO_BASELINE, PHOTO_SIZES, "photos"),
-    net_sweep("baseline", {}, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
-    net_sweep("vgg", {}, CIFAR_VGG_STACK, VGG_EVIDENCE_SIZES, "cifar10"),
-    net_sweep("tanh", {"model.activation": "tanh"}, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
-    net_sweep("one-tower", {"model.net": "one_tower"}, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
-    net_sweep("no-lrn", {"model.lrn": False}, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
-    net_sweep("no-dropout", {"model.dropout": 0.0}, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
-    net_sweep("no-augmentation", NO_AUGMENTATION, CIFAR_BASELINE, EVIDENCE_SIZES, "cifar10"),
+    net_sweep("photos", {}, PHOTO_BASELINE, "photos"),
+    net_sweep("baseline", {}, CIFAR_BASELINE, "cifar10"),
+    net_sweep("vgg", {}, CIFAR_VGG_STACK, "cifar10", VGG_EVIDENCE_SIZES),
+    net_sweep("tanh", {"model.activation": "tanh"}, CIFAR_BASELINE, "cifar10"),
+    net_sweep("one-tower", {"model.net": "one_tower"}, CIFAR_BASELINE, "cifar10"),
+    net_sweep("no-lrn", {"model.lrn": False}, CIFAR_BASELINE, "cifar10"),
+    net_sweep("no-dropout", {"model.dropout": 0.0}, CIFAR_BASELINE, "cifar10"),
+    net_sweep("no-augmentation", NO_AUGMENTATION, CIFAR_BASELINE, "cifar10"),
     against_baseline("cifar10", "net", NET.title, {}, *NET.comparisons, keep=("baseline",)),
     ENSEMBLE_ON_CIFAR10,
     *ablations("cifar10"),

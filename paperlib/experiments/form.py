@@ -15,11 +15,11 @@ from typing import Any
 from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
 from paperlib.experiments.effect import check_felt
+from paperlib.experiments.scales import SCALES
 from paperlib.nets.table import check_read
 from paperlib.recipe import Recipe, RecipeError, Sizes, Stop, field_names, nearest
 from paperlib.training.runs import Run
 
-SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
 Changes = dict[str, Any]
 CHANGEABLE = (
     *field_names(), *(f"{kind.part}.{f.name}" for kind in (Sizes, Stop) for f in fields(kind)),
@@ -92,7 +92,7 @@ class Experiment:
     seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
     proxy: bool = True  # not in the form the paper has the claim in
-    sweep: bool = False  # chooses a setting for other experiments; no evidence by itself
+    tried: dict[str, tuple[str, float]] = field(default_factory=dict)  # arm of a sweep -> whose rate, and which
     keep: tuple[str, ...] = ()
     control: str = "baseline"
 
@@ -131,6 +131,11 @@ class Experiment:
     def recipe_of(self, changes: Changes) -> Recipe:
         """The base with those of the changes that are fields of a recipe."""
         return self.base.but(**fields_of(changes, "model", "augment", "optim"))
+
+    @property
+    def sweep(self) -> bool:
+        """Whether it chooses a learning rate for other experiments, and is no evidence by itself."""
+        return bool(self.tried)
 
     def planned_seeds(self, arm: str) -> tuple[int, ...]:
         """The seeds declared for an arm."""
@@ -176,19 +181,18 @@ FIVE = (0, 1, 2, 3, 4)
 """The seeds of an experiment that is to decide something."""
 KEPT = 5
 """So many nets of an arm, those of its first seeds, have their weights recorded."""
-SWEEP_STOPS = {
-    "cifar10": Stop(epochs=3, window=390), "sample": Stop(epochs=4, window=26), "photos": Stop(epochs=8, window=25),
-}  # fmt: skip
-"""Scale -> how long a learning rate is tried."""
 
 
 def sweep(
-    name: str, scale: str, title: str, base: Recipe, sizes: Sizes, stop: Stop,
+    name: str, scale: str, title: str, base: Recipe, sizes: Sizes,
     arms: dict[str, Changes], rates: dict[str, tuple[float, ...]],
 ) -> Experiment:  # fmt: skip
     """Each arm at each of its rates, as "arm@rate", to choose one; the seed is used for nothing else."""
-    tried = {f"{arm}@{rate:g}": {**arms[arm], "optim.lr": rate} for arm in arms for rate in rates[arm]}
-    return Experiment(name, scale, title, base, sizes, stop, tried, seeds=(100,), sweep=True)
+    tried = {f"{arm}@{rate:g}": (arm, rate) for arm in arms for rate in rates[arm]}
+    changes = {name: {**arms[arm], "optim.lr": rate} for name, (arm, rate) in tried.items()}
+    stop = SCALES[scale].sweep
+    assert stop is not None, f"scale {scale} says how long a rate is tried"
+    return Experiment(name, scale, title, base, sizes, stop, changes, seeds=(100,), tried=tried)
 
 
 def lower(claim: str, a: str, b: str, metric: str = "test_error", smallest_effect: float = 0.5) -> Comparison:

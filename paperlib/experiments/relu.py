@@ -5,11 +5,12 @@ The other experiments, and the list of all, are in :mod:`paperlib.experiments.de
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from paperlib.experiments.form import FIVE, SWEEP_STOPS, Changes, Comparison, Experiment, sweep
+from paperlib.experiments.form import FIVE, Changes, Comparison, Experiment, sweep
 from paperlib.nets.sizes import CIFAR_SIZES
 from paperlib.paper import facts
 from paperlib.recipe import Recipe, Sizes, Stop
@@ -40,14 +41,31 @@ MATCHED_INIT = {"relu": "he", "tanh": "lecun", "scaled": "lecun", "sigmoid": "le
 """He et al. 2015 for ReLU, sigma = 1/sqrt(fan-in) for the others."""
 
 
-def unit_arm(arm: str, scale: str) -> Changes:
-    """The changes of one arm of Figure 1, "setting/unit" or "setting/unit/net", without its learning rate."""
-    setting, unit, *net = arm.split("/")
-    changes = {**SETTINGS[setting], "model.activation": UNITS[unit]}
-    if net:
-        changes["model.net"] = net[0]
+class Arm(NamedTuple):
+    """An arm of Figure 1: a key of :data:`SETTINGS`, one of :data:`UNITS`, and a net other than 80sec."""
+
+    setting: str
+    unit: str
+    net: str = ""
+
+    @property
+    def name(self) -> str:
+        """As records have it."""
+        return "/".join(filter(None, self))
+
+
+ARMS = {arm.name: arm for arm in map(Arm._make, itertools.product(SETTINGS, UNITS, ("", "19pct")))}
+"""All arms of Figure 1 that can be made, by name."""
+
+
+def unit_arm(name: str, scale: str) -> Changes:
+    """The changes of an arm of Figure 1, without its learning rate."""
+    arm = ARMS[name]
+    changes = {**SETTINGS[arm.setting], "model.activation": UNITS[arm.unit]}
+    if arm.net:
+        changes["model.net"] = arm.net
     if changes["model.init"] == "matched":
-        changes["model.init"] = MATCHED_INIT[unit]
+        changes["model.init"] = MATCHED_INIT[arm.unit]
     if changes["model.init"] == "gaussian" and scale == "sample":
         changes["model.init"] = "gain_matched"  # half the kernels, one channel: keep the size of the signals
     return changes
@@ -118,12 +136,11 @@ def rate_sweep(scale: str) -> Experiment:
     """The sweep that chooses the learning rates of Figure 1 at one scale."""
     whole = {"stop.epochs": UNIT_STOPS[scale].epochs, "stop.threshold": UNIT_STOPS[scale].threshold}
     arms = {
-        arm: unit_arm(arm, scale) | (whole if arm.split("/")[1] in OVER_ITS_OWN_HORIZON[scale] else {})
+        arm: unit_arm(arm, scale) | (whole if ARMS[arm].unit in OVER_ITS_OWN_HORIZON[scale] else {})
         for arm in SWEPT[scale]
     }
     return sweep(
-        "relu-rates", scale, "Learning rates for Figure 1", PLAIN, UNIT_SIZES[scale], SWEEP_STOPS[scale],
-        arms, SWEPT[scale],
+        "relu-rates", scale, "Learning rates for Figure 1", PLAIN, UNIT_SIZES[scale], arms, SWEPT[scale],
     )  # fmt: skip
 
 
@@ -138,7 +155,7 @@ def with_rates(arms: Sequence[str], scale: str) -> dict[str, Changes]:
 
 def faster(claim: str, setting: str, other: str, net: str = "", **question: Any) -> Comparison:
     """ReLU against another unit in one setting: how many times as many updates the other needs."""
-    a, b = (f"{setting}/{unit}" + (f"/{net}" if net else "") for unit in ("relu", other))
+    a, b = (Arm(setting, unit, net).name for unit in ("relu", other))
     return Comparison(claim, a, b, "updates", "log_ratio", **{"smallest_effect": 1.1, **question})
 
 

@@ -13,7 +13,7 @@ from paperlib.evidence import decide, metrics, store
 from paperlib.experiments import relu
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.paper import facts
-from paperlib.training import records, runs
+from paperlib.training import records
 
 # ---------------------------------------------------------------------------------------------------------
 # Figure 1: training error against time, by unit and setting
@@ -39,7 +39,7 @@ def updates_per_epoch(lines: list[records.Line]) -> int:
     epochs = records.of_kind(lines, "epoch")
     if epochs:
         return int(epochs[0]["step"]) // int(epochs[0]["epoch"])
-    run = runs.Run.from_config(lines[0]["config"])
+    run = store.run_of(lines)
     used = (run.stop.train_images or known.TRAIN_IMAGES[lines[0]["data"]["name"]]) - run.stop.validation
     return used // run.recipe.optim.batch_size
 
@@ -47,7 +47,7 @@ def updates_per_epoch(lines: list[records.Line]) -> int:
 def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
     """Error against epochs: thin lines for the seeds, one colour and dash a unit, the threshold marked."""
     for arm, of_arm in frame.groupby("arm", sort=False):
-        unit = str(arm).split("/")[1]
+        unit = relu.ARMS[str(arm)].unit
         for i, (_, seed) in enumerate(of_arm.groupby("seed")):
             axes.plot(
                 seed["epoch"], seed["train_error"], color=UNIT_COLOURS[unit], ls=UNIT_DASHES[unit], lw=1.2, alpha=0.85,
@@ -68,14 +68,13 @@ def fig1(scale: str = "cifar10") -> Drawing:
     """Figure 1 of the paper: training error against epochs, in the setting of 2012 and in that of today."""
     use_style()
     settings = {"2012": "setting of 2012", "today": "setting of today"}
-    arms = [arm for arm in relu.FIGURE1_ARMS]
-    frame = curves("relu", scale, arms)
+    frame = curves("relu", scale, relu.FIGURE1_ARMS)
     if frame.empty:
         return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]} is", list(frame.columns))
     threshold = relu.UNIT_STOPS[scale].threshold or 0.0
-    figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharey=True, width_ratios=(1.25, 1))
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharex=True, sharey=True)
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
-        draw_curves(axes, frame[frame["arm"].str.startswith(setting + "/")], threshold)
+        draw_curves(axes, frame[frame["arm"].map(lambda arm: relu.ARMS[arm].setting) == setting], threshold)
         axes.set_title(f"{title}\n{ratio_text(scale, setting)}")
     panels[1].set_ylabel("")
     counts = frame.groupby("arm")["seed"].nunique()
@@ -87,13 +86,17 @@ def fig1(scale: str = "cifar10") -> Drawing:
         + ". ".join(f"{title}: {ratio_text(scale, s)}" for s, title in settings.items())
         + f". Runs: {', '.join(f'{arm} {n}' for arm, n in counts.items())}."
     )
-    return Drawing(figure, frame.round(4), alt)
+    caption = "; ".join(f"{title.capitalize()}: {ratio_text(scale, s)}" for s, title in settings.items())
+    return Drawing(figure, frame.round(4), alt, f"{SCALE_NAMES[scale]}. {caption}.")
 
 
 def ratio_text(scale: str, setting: str) -> str:
     """ "tanh takes x times as long (low to high), n = 3", from the records."""
     for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
-        if v.comparison.a == f"{setting}/relu" and v.comparison.b == f"{setting}/tanh":
+        if (relu.ARMS[v.comparison.a], relu.ARMS[v.comparison.b]) == (
+            relu.Arm(setting, "relu"),
+            relu.Arm(setting, "tanh"),
+        ):
             return f"{v.sentence('tanh takes {}').replace(' times', '×')}, n = {v.seeds}"
     return "no pair of runs recorded"
 
@@ -106,10 +109,10 @@ def relu_parts(scale: str = "sample") -> Drawing:
         "2012+init": "2012, matched initial weights", "today": "today (all three)",
     }  # fmt: skip
     found = {
-        v.comparison.a.split("/")[0]: v
+        relu.ARMS[v.comparison.a].setting: v
         for name in ("relu", "relu-others", "relu-parts")
         for v in decide.verdicts_of(name, scale)
-        if v.comparison.b.endswith("/tanh") and v.comparison.question == "direction"
+        if relu.ARMS[v.comparison.b].unit == "tanh" and v.comparison.question == "direction"
     }
     shown = [(s, found[s]) for s in settings if s in found]
     rows = [{"setting": s, **{k: getattr(v, k) for k in ("estimate", "low", "high", "n", "bound")}} for s, v in shown]
@@ -141,4 +144,6 @@ def relu_parts(scale: str = "sample") -> Drawing:
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
         f"{settings[s]}: {v.text}" for s, v in shown
     )
-    return Drawing(figure, frame.round(4), alt)
+    counts = [sum(v.outcome == outcome for _, v in shown) for outcome in ("holds", "contradicted")]
+    caption = f"Of {len(shown)} settings ReLU is faster in {counts[0]} and tanh in {counts[1]}; the rest is undecided."
+    return Drawing(figure, frame.round(4), alt, caption)

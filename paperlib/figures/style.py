@@ -16,22 +16,15 @@ import seaborn as sns
 from cycler import cycler
 from matplotlib.figure import Figure
 
+from paperlib.experiments.scales import SCALES
+
 PALETTE = sns.color_palette("colorblind").as_hex()
-SCALE_NAMES = {
-    "sample": "Fashion-MNIST sample (proxy)",
-    "photos": "photo patches (proxy)",
-    "cifar10": "CIFAR-10",
-    "tinyimagenet": "Tiny ImageNet (proxy)",
-    "ilsvrc2012": "ILSVRC-2012",
-}
+SCALE_NAMES = {scale.name: scale.label() for scale in SCALES.values()}
 
 
 def scale_name(scale: str, proxy: bool = True) -> str:
     """The name of a scale, with the word proxy where it is one; Figure 1 alone has CIFAR-10 in the paper's own form."""
-    name = SCALE_NAMES[scale]
-    if "proxy" in name or not proxy:
-        return name
-    return f"{name} (proxy)"
+    return SCALES[scale].label(proxy)
 
 
 STYLE: dict[Any, Any] = {
@@ -95,8 +88,8 @@ class Drawing:
     caption: str = ""
 
     def show(self, caption: str = "") -> None:
-        """Show it in a notebook, with its own caption or another."""
-        show(self.figure, self.alt, caption or self.caption)
+        """Show it in a notebook, with its own caption, or with another where there is something to see."""
+        show(self.figure, self.alt, (len(self.data) and caption) or self.caption)
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from paperlib.evidence import store
 from paperlib.experiments import declared
-from paperlib.figures.style import SCALE_NAMES, markdown_table
+from paperlib.experiments.scales import SCALES
+from paperlib.figures.style import markdown_table
 from paperlib.paper import facts
 from paperlib.training import records
 
@@ -67,7 +68,7 @@ def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scal
     single = keys == OF_MEMBERS
     nets, repeats = (1, members * len(lines)) if single else (members, len(lines))
     shown = "ten" if kind == "ensemble" else views
-    data_name, few = SCALE_NAMES[scale].removesuffix(" (proxy)"), classes <= 5  # then the five best are all there are
+    data_name, few = SCALES[scale].title, classes <= 5  # then the five best are all there are
     return [(OURS, what, data_name, shown, top1, None if few else top5, nets, repeats)]
 
 

@@ -94,7 +94,7 @@ def training() -> Drawing:
         axes.axvline(drop + 0.5, color="#555555", lw=0.8, ls=":")
         axes.annotate("÷ 10", (drop + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(3, 5),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
-    late = late_changes(runs.Run.from_config(lines[0]["config"]))
+    late = late_changes(store.run_of(lines))
     for epoch, what in late.items():
         axes.axvline(epoch + 0.5, color="#bbbbbb", lw=0.8, ls="--")
         axes.annotate(what, (epoch + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -4), rotation=90,

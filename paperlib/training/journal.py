@@ -1,16 +1,16 @@
-"""A run on the disk while it trains: its record and its checkpoints, and the state from which it goes on."""
+"""A run on the disk while it trains: its record, its checkpoints, and the state from which it resumes."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 from torch import Tensor
 
 from paperlib import files
@@ -41,7 +41,7 @@ class Sums:
 
 @dataclass
 class State:
-    """Everything besides weights and velocities that the next update depends on."""
+    """Everything besides weights and velocities that the next update depends on, and where the run was computed."""
 
     step: int = 0
     epoch_sums: Sums = field(default_factory=Sums)
@@ -49,12 +49,12 @@ class State:
     test_errors: list[float] = field(default_factory=list)
     seconds: float = 0.0
     record_bytes: int = 0
-    processes: str = ""  # where several had a part in it: the digits of sums depend on that
-    means: dict[str, Any] = field(default_factory=dict)  # so they do on a GPU, and on compiled kernels
-    ended: str = ""  # the status, once the run is over and only its last line is missing
+    record_sha256: str = ""  # of that many bytes of the record; empty in checkpoints made before it was introduced
+    stretches: list[Line] = field(default_factory=list)  # see records.stretches
+    ended: str = ""  # the status, once the run is over and only its last lines are missing
 
     def add(self, loss: float, wrong: int, seen: int) -> None:
-        """Count one update on ``seen`` images; a loss that is no number ends the run."""
+        """Count one update on ``seen`` images; a loss that is not a number ends the run."""
         self.step += 1
         if not math.isfinite(loss):
             self.ended = "diverged"
@@ -66,14 +66,29 @@ class State:
         return {**vars(self), "epoch_sums": vars(self.epoch_sums), "window_sums": vars(self.window_sums)}
 
     @classmethod
-    def from_json(cls, data: Line) -> State:
-        sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
-        return cls(**{**data, **sums})
+    def from_json(cls, data: Line, first: Line) -> State:
+        """The state in a checkpoint of the run whose record begins with ``first``. Raises ValueError for no state.
 
-    def goes_on_with(self, env: Line) -> None:
-        """Remember the processes, the device and the compiler of a record's ``env``, beside those that were before."""
-        self.processes = env.get("processes", self.processes)
-        self.means |= {key: env[key] for key in ("device", "compiled") if key in env}
+        Checkpoints made before there were stretches name processes, device and compiler alone.
+        """
+        given = {name: value for name, value in data.items() if name not in ("processes", "means")}
+        try:
+            sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
+            state = cls(**{**given, **sums})
+            if any(not isinstance(getattr(state, name), (type(of), int)) for name, of in vars(cls()).items()):
+                raise TypeError
+            if not state.stretches and state.step:
+                env = first["env"] | data.get("means", {})
+                env |= {"processes": data["processes"]} if data.get("processes") else {}
+                state.stretches = [{"step": 0, "code": first["code"], "env": env}]
+        except (TypeError, KeyError, AttributeError):
+            raise ValueError("it is not the state of a run") from None
+        return state
+
+    def continue_with(self, code: Line, env: Line) -> None:
+        """Begin a stretch where the code or the environment is another one than before."""
+        if not self.stretches or (code, env) != (self.stretches[-1]["code"], self.stretches[-1]["env"]):
+            self.stretches.append({"step": self.step, "code": code, "env": env})
 
 
 class Journal:
@@ -108,11 +123,12 @@ class Journal:
         try:
             if self.directory is not None:
                 self.read(self.directory)
-            self.lines, self.state = self.topology.same((self.lines, self.state))
+            self.lines, state = self.topology.same((self.lines, self.state.as_json()))
+            self.state = State.from_json(state, self.first)
         except BaseException:  # nobody calls __exit__ where __enter__ fails
             self.__exit__()
             raise
-        self.state.goes_on_with(self.first["env"])
+        self.state.continue_with(self.first["code"], self.first["env"])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,35 +136,37 @@ class Journal:
             self.lock.release()
 
     def read(self, directory: Path) -> None:
-        """Take in the record and the newest checkpoint that fits it.
+        """Read the record and the newest checkpoint that fits it.
 
-        Raises :class:`PaperlibError` where they are another run's, or none of several checkpoints can be used. Where
-        the record was deleted, the run begins anew.
+        Raises :class:`PaperlibError` where they are another run's, or no checkpoint can be used. Where the record was
+        deleted, the run begins anew.
         """
         if records.begun(self.path):
             self.lines = records.read_record(self.path)
-            if self.lines[0].get("id") != self.first["id"]:
+            if self.lines[0]["id"] != self.first["id"]:
                 raise PaperlibError(
                     f"{self.path} is the record of another run "
-                    f"({str(self.lines[0].get('id'))[:12]}, not {self.first['id'][:12]}); use another folder"
+                    f"({self.lines[0]['id'][:12]}, not {self.first['id'][:12]}); use another folder"
                 )
         found = checkpoints.load_checkpoint(directory, self.first["id"], self.fits)
         if found is not None:
             _, self.tensors, saved = found
-            self.state = State.from_json(saved)
-        elif not self.finished and self.path.exists() and any(directory.glob("step-*.json")):
+            self.state = State.from_json(saved, self.lines[0])
+        elif not self.finished and self.path.exists() and checkpoints.steps(directory):
             raise PaperlibError(
-                f"no checkpoint in {directory} is whole and fits its record: put back what was damaged, or "
+                f"no checkpoint in {directory} is whole and fits its record: restore the damaged files, or "
                 "delete record.jsonl there and run again, which trains anew"
             )
 
-    def fits(self, step: int, state: Line) -> bool:
-        """Whether the record, unless it is finished, reaches as far as it did at a checkpoint."""
-        return self.finished or self.size() >= int(state["record_bytes"])
-
-    def size(self) -> int:
-        """Bytes of the record."""
-        return self.path.stat().st_size if self.path.exists() else 0
+    def fits(self, saved: Line) -> bool:
+        """Whether the record, unless it is finished, begins as it was at a checkpoint."""
+        try:
+            state = State.from_json(saved, self.lines[0] if self.lines else self.first)
+        except ValueError:
+            return False
+        content = self.path.read_bytes()[: state.record_bytes] if self.path.exists() else b""
+        as_then = state.record_sha256 in ("", hashlib.sha256(content).hexdigest())
+        return self.finished or (len(content) == state.record_bytes and as_then)
 
     def begin(self) -> None:
         """Cut a record that ran ahead of its checkpoint back to it; begin one where there is no checkpoint."""
@@ -169,13 +187,15 @@ class Journal:
         return time.perf_counter() - self.began
 
     def write(self, line: Line) -> None:
-        """Append one line to the record."""
+        """Append one line to the record; the end line with the checksum of all lines."""
         self.lines.append(line)
+        if line["kind"] == "end":
+            self.lines = records.sealed(self.lines)
         if self.directory is None:
             return
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(records.as_text(self.lines[-1]))
         except OSError as error:
             raise PaperlibError(
                 f"cannot write {self.path}: {error.strerror or error}; make room and run again, "
@@ -191,8 +211,10 @@ class Journal:
         """Write a checkpoint: all that the next update depends on, as the one-process net has it."""
         self.state.seconds = self.seconds
         if self.directory is not None:
-            files.sync(self.path)
-            self.state.record_bytes = self.size()
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())  # or the checkpoint could outlive the lines that it knows of
+                content = file.read()
+            self.state.record_bytes, self.state.record_sha256 = len(content), hashlib.sha256(content).hexdigest()
             tensors = {f"weights/{n}": t for n, t in weights.items()}
             tensors |= {f"velocity/{n}": t for n, t in velocity.items()}
             state = self.state.as_json()
@@ -200,16 +222,12 @@ class Journal:
         self.saved = time.perf_counter()
 
 
-def locked(directory: Path) -> FileLock:
+def locked(directory: Path) -> BaseFileLock:
     """Make a directory and lock it for this process; raises :class:`PaperlibError` where that cannot be."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise PaperlibError(f"another process is training in {directory}; wait for it or use another folder") from None
+        return files.locked(directory / "lock", f"another process is training in {directory}")
     except OSError as error:
         raise PaperlibError(
             f"cannot write into {directory}: {error.strerror or error}; choose another folder with PAPERLIB_RUNS"
         ) from None
-    return lock

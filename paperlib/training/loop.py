@@ -131,7 +131,13 @@ def put_back(saved: dict[str, Tensor], tensors: Mapping[str, Mapping[str, Tensor
     """Move what a checkpoint has ``saved``, if anything, into ``tensors`` of the same names."""
     for kind, by_name in tensors.items() if saved else ():
         for name, tensor in by_name.items():
-            tensor.copy_(saved.pop(f"{kind}/{name}"))
+            found = saved.pop(f"{kind}/{name}", None)
+            if found is None or found.shape != tensor.shape:
+                raise PaperlibError(
+                    f"the checkpoint has no {kind} {name} of shape {tuple(tensor.shape)}: delete the run's folder and "
+                    "train it again"
+                )
+            tensor.copy_(found)
 
 
 def take_over(net: nn.Module, trained: nn.Module, run: Run) -> None:
@@ -311,8 +317,8 @@ def last_lines(training: Training, net: nn.Module) -> Iterator[Line]:
             yield {"kind": "test", **errors(training.parts.test, views), "weights_sha256": digest}
     if state.ended == "done" and run.stop.test_train:
         yield {"kind": "fit", **errors(training.parts.train, 1)}
-    means = state.means | ({"processes": state.processes} if state.processes else {})
-    yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **means}
+    elsewhere = {"stretches": state.stretches} if len(state.stretches) > 1 else {}
+    yield {"kind": "end", "status": state.ended, "steps": state.step, "weights_sha256": digest, **elsewhere}
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -1,36 +1,40 @@
-"""The processes of one training: who they are, what they tell each other, and what they say when one is gone.
+"""The processes of one training: their places in the job, what they exchange, and errors when one of them dies.
 
-The two towers of a net are two processes (:mod:`towers`), and several such pairs share out the data. Without
-torchrun there is one process, :data:`ALONE`, for which everything here costs nothing.
+The two towers of a net are two processes (:mod:`towers`), and several such pairs share out the data. Without torchrun
+there is one process, :data:`ALONE`, for which everything here costs nothing.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError
+from paperlib.machine import whole_number
 
 T = TypeVar("T")
 
 TIMEOUT = 120.0
 """Seconds that a process waits for another one. Between two exchanges lies at most a checkpoint or a test batch."""
+LONGEST_WAIT = 7 * 24 * 3600.0
 
 TORCHRUN = "torchrun --standalone --nproc-per-node={} -m paperlib train EXPERIMENT ARM --scale SCALE --towers {}"
 
@@ -39,17 +43,16 @@ TORCHRUN = "torchrun --standalone --nproc-per-node={} -m paperlib train EXPERIME
 class Topology:
     """The place of this process among ``towers`` x ``data``: which half of the net, and which rows of each batch.
 
-    Ranks that hold the towers of one net lie side by side: rank = data_rank * towers + tower. The default is the one
-    process that needs no others; all methods work there and cost nothing. ``traffic`` counts the bytes this process
-    sent, by the layer they were for, and the gradients it put into the sum over the data as "gradients".
+    The towers of one net have neighbouring ranks: rank = data_rank * towers + tower. The default is a single process,
+    where all methods work and cost nothing. ``traffic`` counts the bytes that this process sent, by layer; what it put
+    into the sum over the data is "gradients".
     """
 
     towers: int = 1
     data: int = 1
     rank: int = 0
     timeout: float = TIMEOUT
-    store: dist.Store | None = None  # where ranks leave notes for each other
-    data_group: dist.ProcessGroup | None = None  # who holds the same tower
+    data_group: dist.ProcessGroup | None = None  # the processes with the same tower
     traffic: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -79,7 +82,7 @@ class Topology:
         )
 
     def provenance(self) -> dict[str, str]:
-        """What a record says of it: the last digits of sums depend on it, as on the number of threads."""
+        """What a record says of the processes: the last digits of sums depend on them, as on the number of threads."""
         return {"processes": f"{self.towers} towers x {self.data}"} if self.world > 1 else {}
 
     # what is shared out
@@ -89,20 +92,20 @@ class Topology:
         return batch.chunk(self.data)[self.data_rank]
 
     def half(self, whole: Tensor, dim: int = 0) -> Tensor:
-        """This tower's part of a tensor; every weight and bias is shared out by its outputs, dimension 0."""
+        """This tower's half of a tensor; weights and biases are divided by their outputs, dimension 0."""
         return whole.chunk(self.towers, dim)[self.tower]
 
-    # what the processes tell each other
+    # what the processes exchange
 
     def swap(self, x: Tensor, layer: str = "") -> Tensor:
-        """Send ``x`` (B, C, ...) to the other tower and take its tensor of the same shape in return.
+        """Send ``x`` (B, C, ...) to the other tower and receive its tensor of the same shape.
 
-        Counted as traffic of ``layer``; what is sent for none is no part of an update.
+        Counted as traffic of ``layer``, where one is named.
         """
         sent = x.movedim(1, -1).contiguous()  # channels last, as the maps are
         received = torch.empty_like(sent)
         ops = [dist.P2POp(dist.isend, sent, self.other_tower), dist.P2POp(dist.irecv, received, self.other_tower)]
-        with self.answered():
+        with self.answered(self.other_tower):
             for work in dist.batch_isend_irecv(ops):
                 work.wait()
         if layer:
@@ -110,7 +113,7 @@ class Topology:
         return received.movedim(-1, 1)
 
     def average_gradients(self, net: nn.Module) -> None:
-        """The mean over the shares of the batch: of a loss that is a mean over equal shares, the whole's gradient."""
+        """Replace the gradients of this share of the batch by their mean over all shares: those of the whole batch."""
         if self.data == 1:
             return
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
@@ -123,7 +126,7 @@ class Topology:
             g.copy_(mean)
 
     def total(self, *values: float) -> list[float]:
-        """Sums over all processes, the same bits on each: what they decide by must not differ in a last digit."""
+        """Sums over all processes, with the same bits on each: decisions that follow from them must not differ."""
         if self.world == 1:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64)
@@ -132,21 +135,23 @@ class Topology:
         return [float(x) for x in sums.tolist()]
 
     def agreed(self, mine: bool) -> bool:
-        """What rank 0 says; the others' answers do not count."""
+        """The answer of rank 0; those of the others do not count."""
         return bool(self.total(float(mine and self.rank == 0))[0])
 
     def same(self, value: T) -> T:
-        """Rank 0's plain data, on every rank."""
+        """Rank 0's JSON data, on every rank."""
         if self.world == 1:
             return value
-        held: list[Any] = [value]
+        text = json.dumps(value).encode() if self.rank == 0 else b""
+        (size,) = self.total(len(text))
+        message = torch.tensor(list(text), dtype=torch.uint8) if text else torch.empty(int(size), dtype=torch.uint8)
         with self.answered():
-            dist.broadcast_object_list(held, src=0, device=torch.device("cpu"))
-        out: T = held[0]
+            dist.broadcast(message, src=0)
+        out: T = json.loads(message.numpy().tobytes())
         return out
 
     def refuse_unlike(self, value: Any, complaint: str) -> None:
-        """Raise :class:`PaperlibError` on every rank where plain data of some differ from rank 0's; it names them."""
+        """Raise :class:`PaperlibError` on every rank where some have other JSON data than rank 0; it names them."""
         differs = value != self.same(value)
         votes = self.total(*(float(differs and rank == self.rank) for rank in range(self.world)))
         if others := [rank for rank, vote in enumerate(votes) if vote]:
@@ -161,44 +166,31 @@ class Topology:
                 dist.broadcast(message, src=0)
             tensor.copy_(message)
 
-    # when one of them is gone
-
     @contextmanager
-    def answered(self) -> Iterator[None]:
-        """Turn the failure of an exchange into a sentence that names who did not answer."""
+    def answered(self, *ranks: int) -> Iterator[None]:
+        """Turn the failure of an exchange into a :class:`PaperlibError` that names ``ranks``, or the only other one."""
         try:
             yield
-        except RuntimeError as error:  # what torch raises for a closed connection and for a timeout
-            silent = self.silent()
-            if not silent:
-                raise PaperlibError(f"an exchange between processes failed: {str(error).splitlines()[0]}") from None
+        except RuntimeError as error:  # torch's, for a closed connection and for a timeout
+            ranks = (1 - self.rank,) if self.world == 2 else ranks
             raise PaperlibError(
-                f"{self.describe(*silent)} died, or hung for more than {self.timeout:g} s; "
-                "start the job again, it goes on from the last checkpoint"
+                f"{self.describe(*ranks) or 'another process of this job'} died, or hung for more than "
+                f"{self.timeout:g} s ({str(error).splitlines()[0]}); start the job again to resume from the last "
+                "checkpoint"
             ) from None
-
-    def silent(self) -> list[int]:
-        """The ranks that do not report after a failure.
-
-        Gloo tells only the neighbours of a process that died. The others find out when their own exchange has waited
-        for the timeout, and they may have computed until then, for as long again at most: so the call is that long.
-        """
-        if self.world == 2:
-            return [1 - self.rank]
-        return roll_call(self.store, "alive", self.rank, self.world, 2 * self.timeout) if self.store else []
 
 
 def rounds(batches: Sequence[T], share: int, shares: int) -> Iterator[T | None]:
-    """The batch of a share in each round, None where the last round has none for it.
+    """The batch of a share in each round; None where the last round has none for it.
 
-    Who meets the others after each round waits for them for a batch at most, and not for their whole share.
+    Processes that meet after each round wait for one batch at most, and not for a whole share.
     """
     for first in range(0, len(batches), shares):
         yield batches[first + share] if first + share < len(batches) else None
 
 
 def flat_like(flat: Tensor, tensors: Iterable[Tensor]) -> list[Tensor]:
-    """One row of numbers cut into the shapes of ``tensors``."""
+    """A flat tensor cut into parts with the shapes of ``tensors``."""
     shapes = [tensor.shape for tensor in tensors]
     return [part.view(shape) for part, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
 
@@ -207,32 +199,37 @@ ALONE = Topology()
 """One process."""
 
 
-def roll_call(store: dist.Store, word: str, rank: int, world: int, timeout: float) -> list[int]:
-    """Report under ``word`` and wait until everybody has; gives the ranks that have not within ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    try:
-        store.set(f"{word}/{rank}", "here")
-        while absent := [other for other in range(world) if not store.check([f"{word}/{other}"])]:
-            if time.monotonic() > deadline:
-                return absent
-            time.sleep(0.02)
-    except RuntimeError:  # rank 0 kept the store and is gone
-        return [0]
-    return []
+def place_in_job() -> tuple[int, int]:
+    """Rank of this process and number of processes by torchrun's variables; (0, 1) where they are unset or blank.
+
+    Raises :class:`PaperlibError` where they do not name a place in a job.
+    """
+    world, rank = whole_number("WORLD_SIZE", at_least=1), whole_number("RANK")
+    if world in (None, 1) and rank in (None, 0):
+        return 0, 1
+    if world is None or rank is None or rank >= world:
+        have = ", ".join(f"{name} {'unset' if n is None else n}" for name, n in (("RANK", rank), ("WORLD_SIZE", world)))
+        raise PaperlibError(f"the environment has {have}: start the job with torchrun, or unset both")
+    if not os.environ.get("MASTER_ADDR", "").strip() or not whole_number("MASTER_PORT", at_least=1):
+        raise PaperlibError(
+            "MASTER_ADDR and MASTER_PORT must say where the processes meet: start the job with torchrun"
+        )
+    return rank, world
 
 
 @contextmanager
 def joined(
-    towers: int, timeout: float = TIMEOUT, meeting: str = "env://", rank: int = -1, world: int = -1
+    towers: int, timeout: float = TIMEOUT, meeting: str = "env://", place: tuple[int, int] | None = None
 ) -> Iterator[Topology]:
     """Meet the other processes of this job; leave them at the end.
 
-    ``meeting`` is an address of ``torch.distributed``; the default reads torchrun's variables. All other ranks must
-    come within ``timeout`` seconds. Raises :class:`PaperlibError`, which names those that do not.
+    ``meeting`` is an address of ``torch.distributed``, and ``place`` the rank and the number of processes; the default
+    reads torchrun's variables. Raises :class:`PaperlibError` where not all ranks come within ``timeout`` seconds.
     """
-    rank = int(os.environ.get("RANK", 0)) if rank < 0 else rank
-    world = int(os.environ.get("WORLD_SIZE", 1)) if world < 0 else world
+    rank, world = place or place_in_job()
     check_counts(towers, world)
+    if not 0 < timeout <= LONGEST_WAIT:
+        raise PaperlibError(f"--timeout takes at most {LONGEST_WAIT:,.0f} seconds, a week, not {timeout:g}")
     if world == 1:
         yield Topology(timeout=timeout)
         return
@@ -242,36 +239,34 @@ def joined(
     # with a GPU, tensors there go by NCCL, and agreements, which live on the CPU, by gloo
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, _, _ = next(dist.rendezvous(meeting, rank, world, timeout=wait))
-    except RuntimeError as error:
-        raise PaperlibError(
-            f"rank {rank} did not find the others at {meeting} within {timeout:g} s: {str(error).splitlines()[0]}"
-        ) from None
-    if absent := roll_call(store, "joined", rank, world, timeout):
-        names = " and ".join(f"rank {other}" for other in absent)
-        raise PaperlibError(f"{names} of {world} did not join within {timeout:g} s; start the job again")
-    topology = Topology(towers, world // towers, rank, timeout, store)
-    try:
-        with topology.answered():
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
-            topology = replace(topology, data_group=data_group_of(rank, towers, world, wait))
-        yield topology
+        try:
+            dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=world, timeout=wait)
+            group = data_group_of(rank, towers, world, wait)
+        except (RuntimeError, ValueError) as error:
+            raise PaperlibError(
+                f"rank {rank} did not meet all {world} processes within {timeout:g} s "
+                f"({str(error).splitlines()[0]}); start the job again"
+            ) from None
+        yield Topology(towers, world // towers, rank, timeout, group)
     finally:
-        leave()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def check_counts(towers: int, world: int) -> None:
-    """Refuse numbers of processes that make no whole pairs of towers."""
+    """Refuse numbers of processes that are not whole pairs of towers."""
     if towers not in (1, 2):
         raise PaperlibError(f"the net of the paper has two towers: --towers takes 1 or 2, not {towers}")
     if towers > world:
         raise PaperlibError(f"two towers are two processes, and this is one: {TORCHRUN.format(2, 2)}")
     if world % towers:
-        raise PaperlibError(f"{world} processes are no whole number of pairs of towers; start an even number of them")
+        raise PaperlibError(
+            f"{world} processes are not a whole number of pairs of towers; start an even number of them"
+        )
 
 
 def data_group_of(rank: int, towers: int, world: int, wait: timedelta) -> dist.ProcessGroup | None:
-    """The group of those with the same tower as ``rank``; None where they are all, or this one alone."""
+    """The group of processes with the same tower as ``rank``; None where that is all of them, or only this one."""
     if towers in (1, world):
         return None
     groups = [dist.new_group(list(range(tower, world, towers)), timeout=wait) for tower in range(towers)]
@@ -280,14 +275,60 @@ def data_group_of(rank: int, towers: int, world: int, wait: timedelta) -> dist.P
     return mine
 
 
-def leave() -> None:
-    """Close the connections to the other processes."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 # ---------------------------------------------------------------------------------------------------------
-# Processes on this machine, for tests and notebooks
+# Processes on this machine
+
+
+class Child(Generic[T]):
+    """A process that makes one call, ``job(*args)`` with one torch thread, and gives its result.
+
+    ``job`` is a function of a module; arguments and result are plain data. Ctrl-C does not reach the process: whoever
+    started it ends it. It also ends with this process.
+    """
+
+    def __init__(self, name: str, job: Callable[..., T], *args: Any, context: BaseContext | None = None) -> None:
+        self.name = name
+        made: Any = context or multiprocessing.get_context("spawn")
+        self.answer, theirs = made.Pipe(duplex=False)
+        self.process = made.Process(target=_answer, args=(theirs, job, args), daemon=True)
+        # a blocked signal stays blocked in the new process, from its first moment; here it only waits
+        resource_tracker.ensure_running()  # started with the process, it would let the signal through
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        theirs.close()
+
+    def result(self) -> T:
+        """The result of the call. Raises :class:`PaperlibError` where the call did, or where the process died."""
+        try:
+            found, error = self.answer.recv()
+        except EOFError:
+            self.process.join()
+            code = self.process.exitcode or 0
+            died = f"was ended from outside ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+            raise PaperlibError(
+                f"{self.name} {died}, perhaps for want of memory; run the same command to resume, with fewer processes "
+                "if memory is short"
+            ) from None
+        if error is not None:
+            raise PaperlibError(error)
+        out: T = found
+        return out
+
+    def end(self) -> None:
+        """End the process at once: whatever it trains resumes from its last checkpoint."""
+        self.process.kill()
+        self.process.join()
+
+
+def _answer(answer: Connection, job: Callable[..., Any], args: Sequence[Any]) -> None:
+    torch.set_num_threads(1)
+    try:
+        answer.send((job(*args), None))
+    except PaperlibError as error:
+        answer.send((None, str(error)))
 
 
 def launch(
@@ -298,20 +339,22 @@ def launch(
     timeout: float = TIMEOUT,
     context: BaseContext | None = None,
 ) -> list[T]:
-    """``job(topology, *args)`` in each of ``towers`` x ``data`` processes; gives their results by rank.
+    """``job(topology, *args)`` in each of ``towers`` x ``data`` processes (:class:`Child`); gives the results by rank.
 
-    ``job`` is a function of a module, its arguments and result are plain data. They meet through a file and talk
-    over the loopback interface.
+    They meet through a file and talk over the loopback interface.
     """
     world = towers * data
-    context = context or multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(world, mp_context=context) as pool:
-        place = (towers, timeout, f"file://{Path(folder) / 'meeting'}")
-        ranks = [pool.submit(_join_and_do, job, args, place, rank, world) for rank in range(world)]
-        return [each.result() for each in ranks]
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{Path(folder) / 'meeting'}"
+        places = [(towers, timeout, meeting, (rank, world)) for rank in range(world)]
+        ranks = [Child(f"rank {p[3][0]} of {world}", _join_and_do, job, args, p, context=context) for p in places]
+        try:
+            return [rank.result() for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.end()
 
 
-def _join_and_do(job: Callable[..., T], args: Sequence[Any], place: tuple[int, float, str], rank: int, world: int) -> T:
-    torch.set_num_threads(1)
-    with joined(*place, rank=rank, world=world) as topology:
+def _join_and_do(job: Callable[..., T], args: Sequence[Any], place: tuple[Any, ...]) -> T:
+    with joined(*place) as topology:
         return job(topology, *args)

@@ -1,11 +1,13 @@
-"""The record of a run, JSON lines: its first line, with all provenance; reading; status."""
+"""The record of a run, JSON lines: its first line with all provenance, reading and checking it, how the run ended."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,13 +16,12 @@ from typing import Any
 import torch
 
 from paperlib.errors import PaperlibError
-from paperlib.files import ROOT
+from paperlib.files import SOURCE, parse_json
 from paperlib.nets.lrn_cpu import compiling
-from paperlib.training.runs import Run
+from paperlib.training.runs import Run, id_of
 
 FORMAT = 1
 Line = dict[str, Any]
-
 
 # ---------------------------------------------------------------------------------------------------------
 # Provenance
@@ -30,10 +31,10 @@ def first_line(
     run: Run, data_name: str, about: Mapping[str, Any] | None = None, device: str = "cpu",
     processes: Mapping[str, str] | None = None, start_weights: str | None = None,
 ) -> Line:  # fmt: skip
-    """How a record begins: which run, of what experiment (``about``), on what data, by which code, where and when.
+    """The first line of a record: the run, its experiment (``about``), data, code, machine and time.
 
-    ``env`` names a device, a compiler and ``processes`` only where it was not one process on a CPU as PyTorch has it;
-    ``start_weights`` is the sha256 of a net to start from that was not trained for it.
+    ``env`` names a device, a compiler and ``processes`` only where they are not one process on a CPU, as PyTorch has
+    it. ``start_weights`` is the sha256 of the net that the run starts from, where that was not trained for it.
     """
     means: Line = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
     line: Line = {
@@ -46,25 +47,26 @@ def first_line(
 
 
 @cache
-def code_version() -> dict[str, Any]:
-    """Commit of this checkout, and whether tracked files of the library differ from it."""
+def code_version(root: Path = SOURCE) -> dict[str, Any]:
+    """Commit of the checkout at ``root``, and whether tracked files of the library differ from it.
+
+    A repository around the checkout, or one that the environment names, does not count.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True, timeout=20
-        ).stdout.strip()
+        command = ["git", "-C", str(root), f"--git-dir={root / '.git'}", f"--work-tree={root}", *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20, env=clean).stdout.strip()
 
     try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", "paperlib")),
-        }
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "paperlib")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return {"commit": "unknown", "dirty": True}
 
 
 def environment() -> dict[str, Any]:
-    """What else a run may depend on in its last bits: versions, threads, processor."""
+    """What else the last bits of a run may depend on: versions, threads, processor."""
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -83,22 +85,51 @@ def _cpu() -> str:
     return f"{name} ({capability})"
 
 
+def stretches(lines: list[Line]) -> list[Line]:
+    """The stretches of a run, each with its first ``step``, ``code`` and ``env``: one for each change of these."""
+    end: Line = next(iter(of_kind(lines, "end")), {})
+    older = {key: end[key] for key in ("processes", "device", "compiled") if key in end}  # of records before stretches
+    begun = [{"step": 0, "code": lines[0].get("code", {}), "env": {**lines[0].get("env", {}), **older}}]
+    found: list[Line] = end.get("stretches", begun)
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------
-# Records
+# Reading
 
 
-NEEDED: dict[str, tuple[str, ...]] = {
-    "run": ("id", "config"), "window": ("step", "train_loss", "train_error"), "epoch": ("epoch", "step", "train_error"),
-    "test": ("views", "top1_error"), "ensemble": ("members", "top1_error"), "end": ("status", "steps"),
-    "look": ("label_agreement",), "fit": ("views", "top1_error"),
+NUMBER = (int, float)
+NEEDED: dict[str, dict[str, Any]] = {
+    "run": {"id": str, "config": dict}, "window": {"step": int, "train_loss": NUMBER, "train_error": NUMBER},
+    "epoch": {"epoch": int, "step": int, "train_error": NUMBER}, "test": {"views": int, "top1_error": NUMBER},
+    "ensemble": {"members": list, "top1_error": NUMBER}, "end": {"status": str, "steps": int},
+    "look": {"label_agreement": NUMBER}, "fit": {"views": int, "top1_error": NUMBER},
 }  # fmt: skip
-"""What a line of each kind cannot do without."""
+"""The fields that a line of each kind needs, and their types."""
+
+SEAL = "record_sha256"
+"""The field of the last line that protects a finished record. Records made before it was introduced have none."""
 
 
 def read_record(path: Path) -> list[Line]:
-    """The lines of a record. Raises :class:`PaperlibError` where the file is no record."""
-    lines = list(_whole_lines(path))
-    if not lines or lines[0].get("kind") != "run":
+    """The whole lines of a record; a killed process may have left half a line behind them.
+
+    Raises :class:`PaperlibError` where the file is no record, or a damaged one.
+    """
+
+    def damaged(what: str) -> PaperlibError:
+        return PaperlibError(f"{path} is damaged: {what}; restore the file, or delete it and run again")
+
+    lines: list[Line] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            line = parse_json(text)
+        except ValueError:
+            raise damaged(f"line {number} is not JSON") from None
+        if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+            raise damaged(f"line {number} has no kind")
+        lines.append(line)
+    if not lines or lines[0]["kind"] != "run":
         raise PaperlibError(
             f"{path} is no record of a run: its first line must be of kind 'run'; delete it and run again"
         )
@@ -107,33 +138,40 @@ def read_record(path: Path) -> list[Line]:
             f"{path} has record format {lines[0].get('format')}, this version reads {FORMAT}; update paperlib"
         )
     for number, line in enumerate(lines, 1):
-        missing = [key for key in NEEDED.get(line["kind"], ()) if key not in line]
-        if missing or line["kind"] not in NEEDED:
-            what = f"lacks {missing[0]!r}" if missing else f"has the unknown kind {line['kind']!r}"
-            raise PaperlibError(f"line {number} of {path} {what}; restore the file, or delete it and run again")
+        if line["kind"] not in NEEDED:
+            raise damaged(f"line {number} has the unknown kind {line['kind']!r}")
+        for key, kind in NEEDED[line["kind"]].items():
+            if not isinstance(line.get(key), kind):
+                raise damaged(f"line {number} lacks {key!r}" + (" of the right type" if key in line else ""))
+    try:
+        if id_of(lines[0]["config"]) != lines[0]["id"]:
+            raise damaged("its id is not that of its configuration")
+        if SEAL in lines[-1] and sealed(lines) != lines:
+            raise damaged("its lines do not have the checksum that the last one names")
+    except RecursionError:
+        raise damaged("it is nested too deeply") from None
     return lines
 
 
-def _whole_lines(path: Path) -> Iterator[Line]:
-    for number, text in enumerate(path.read_text(errors="replace").splitlines(keepends=True), 1):
-        if not text.endswith("\n"):
-            return  # a line that a killed process left unfinished
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            raise PaperlibError(f"line {number} of {path} is not JSON; delete the file and run again") from None
-        if not isinstance(line, dict) or "kind" not in line:
-            raise PaperlibError(f"line {number} of {path} has no kind; delete the file and run again")
-        yield line
+def as_text(line: Line) -> str:
+    """One line of a record's file."""
+    return json.dumps(line) + "\n"
+
+
+def sealed(lines: list[Line]) -> list[Line]:
+    """The lines of a finished record, the last with the sha256 of them all."""
+    *before, end = lines
+    end = {key: value for key, value in end.items() if key != SEAL}
+    return [*before, {**end, SEAL: hashlib.sha256("".join(map(as_text, [*before, end])).encode()).hexdigest()}]
 
 
 def begun(path: Path) -> bool:
-    """Whether a record stands there with at least its first line whole."""
+    """Whether a record exists with at least its first line whole."""
     return path.exists() and b"\n" in path.read_bytes()
 
 
 def finished(path: Path) -> bool:
-    """Whether a record stands there and says how its run ended."""
+    """Whether a record exists and says how its run ended."""
     return begun(path) and status(read_record(path)) != "unfinished"
 
 
@@ -149,9 +187,9 @@ def status(lines: list[Line]) -> str:
 
 
 PROVENANCE = {
-    "started", "seconds", "env", "code", "processes", "compiled", "device", "start_weights",
+    "started", "seconds", "env", "code", "processes", "compiled", "device", "start_weights", "stretches", SEAL,
 }  # fmt: skip
-"""Fields of a record that say when, where and how it was made, and may differ where it was made twice."""
+"""Fields of a record that say when, where and how it was made. They may differ where it was made twice."""
 
 
 def comparable(lines: list[Line]) -> list[Line]:

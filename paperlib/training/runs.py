@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from paperlib.files import ROOT
+from paperlib.files import ROOT, user_path
 from paperlib.recipe import Checked, Recipe, RecipeError, Sizes, Stop, from_dict, nearest, recipe_from_dict, to_dict
 
 
@@ -17,9 +17,9 @@ from paperlib.recipe import Checked, Recipe, RecipeError, Sizes, Stop, from_dict
 class Run(Checked):
     """One training, fully described; ``data`` is the fingerprint of the data set.
 
-    With ``start`` its weights begin as that run's ended (those of the output layer only where the classes are the
-    same; section 6, "fine-tuning"), and with ``start_rounded`` as they are recorded, rounded to half precision. With
-    ``members`` above 1 it is the average of so many nets, each a run of its own (section 6, "5 CNNs").
+    With ``start``, the first weights are the last ones of that run (section 6, "fine-tuning"); those of the output
+    layer only where the classes are the same. With ``start_rounded`` they are the recorded weights, in half precision.
+    With ``members`` above 1, the run is the average of that many nets, each a run of its own (section 6, "5 CNNs").
     """
 
     part = "run"
@@ -36,16 +36,16 @@ class Run(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.start_rounded and self.start is None:
-            raise RecipeError("a run with start_rounded needs a start, the run from whose recorded weights it goes on")
+            raise RecipeError("a run with start_rounded needs a start, the run whose recorded weights it starts from")
 
     @property
     def starts(self) -> list[Run]:
-        """The runs that this one goes on from, the nearest first."""
+        """The runs that this one starts from, the nearest first."""
         return [self.start, *self.start.starts] if self.start else []
 
     @property
     def first(self) -> Run:
-        """The run that began from its own first weights, from which all epochs are counted: this one, or one before."""
+        """This run, or the one before it that started from its own first weights: all epochs are counted from there."""
         return [self, *self.starts][-1]
 
     @property
@@ -67,8 +67,7 @@ class Run(Checked):
     @property
     def id(self) -> str:
         """sha256 of the canonical JSON of :attr:`config`."""
-        text = json.dumps(self.config, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return id_of(self.config)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Run:
@@ -92,8 +91,14 @@ class Run(Checked):
         )
 
     def alone(self) -> list[Run]:
-        """The runs of the single nets of an average: no two averages of other seeds share one."""
+        """The runs of the single nets of an average. Averages of different seeds share none."""
         return [replace(self, members=1, seed=self.members * self.seed + k) for k in range(self.members)]
+
+
+def id_of(config: dict[str, Any]) -> str:
+    """The id of the run with this description."""
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def record_path(runs_dir: Path, run_id: str) -> Path:
@@ -103,4 +108,4 @@ def record_path(runs_dir: Path, run_id: str) -> Path:
 
 def default_runs_dir() -> Path:
     """``PAPERLIB_RUNS``, or ``runs/`` in the checkout."""
-    return Path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")
+    return user_path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paperlib.errors import PaperlibError
-from paperlib.evidence import agreement, metrics, rates, store
+from paperlib.evidence import agreement, decide, metrics, rates, store
 from paperlib.recipe import Stop
 from paperlib.training.records import Line
 from tests import tiny
@@ -144,7 +145,8 @@ def test_rates_are_chosen_from_recorded_sweeps(folder: Path, monkeypatch: pytest
     """By the last window; a diverged run counts as one, however well it began."""
     ends = {"a@0.1": [80, 50], "a@0.3": [70, 30], "a@1": [20, 10, 1], "b@0.1": [50, 20], "b@0.3": [50, 30]}
     arms = {arm: {"optim.lr": float(arm[2:]), "optim.momentum": ord(arm[0]) / 128} for arm in ends}
-    sweep = replace(MADE_UP, name="relu-rates", arms=arms, seeds=(100,), stop=Stop(epochs=1, window=10), sweep=True)
+    tried = {arm: (arm[0], changes["optim.lr"]) for arm, changes in arms.items()}
+    sweep = replace(MADE_UP, name="relu-rates", arms=arms, seeds=(100,), stop=Stop(epochs=1, window=10), tried=tried)
     declare(monkeypatch, sweep)
     for arm, errors in ends.items():
         put(folder, arm, 100, errors, "diverged" if arm == "a@1" else "done", of=sweep)
@@ -237,13 +239,12 @@ def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, mon
 
 
 def test_the_commits_of_all_records_are_listed() -> None:
-    """``python -c "from paperlib import evidence; evidence.write_commits(evidence.RECORDED)"`` brings the list up to
-    date; `paperlib record` does so."""
+    """`paperlib record` and `paperlib promote` keep the list."""
     listed = (store.RECORDED / store.COMMITS).read_text()
     assert listed == store.commits_of(store.RECORDED) and "unknown" not in listed
 
 
-# ------------------------------------------------------------------------------------------ evidence that was altered
+# ------------------------------------------------------------------------------------------ altered or missing evidence
 
 
 def test_the_checksums_list_every_recorded_run() -> None:
@@ -252,39 +253,64 @@ def test_the_checksums_list_every_recorded_run() -> None:
     assert sums is not None and set(sums) == there
 
 
+def copied(folder: Path, *names: str) -> list[Path]:
+    """Some recorded files, in another folder with a list of their checksums."""
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(store.RECORDED / path.relative_to(folder), path)
+    store.write_checksums(folder)
+    return paths
+
+
+RELU = "relu/sample/2012-relu-seed0.jsonl"
+
+
 @pytest.mark.parametrize("damage", ["a digit", "cut", "not listed"])
-def test_an_altered_record_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    source = store.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
-    copy = tmp_path / "relu" / "sample" / source.name
-    copy.parent.mkdir(parents=True)
-    copy.write_bytes(source.read_bytes())
-    store.write_checksums(tmp_path)
-    monkeypatch.setattr(store, "RECORDED", tmp_path)
+def test_an_altered_record_is_no_evidence(recorded: Path, damage: str) -> None:
+    (path,) = copied(recorded, RELU)
     assert len(store.recorded()) == 1
     store.forget()
-    text = copy.read_text()
-    changed = {
-        "a digit": text.replace("28.0349", "8.0349"),
-        "cut": "".join(text.splitlines(True)[:6]),
-        "not listed": text,
-    }
-    copy.write_text(changed[damage])
+    text = path.read_text()
+    changed = {"a digit": text.replace("28.0349", "8.0349"), "cut": "".join(text.splitlines(True)[:6])}
+    path.write_text(changed.get(damage, text))
     if damage == "not listed":
-        (tmp_path / store.CHECKSUMS).write_text("")
+        (recorded / store.CHECKSUMS).write_text("")
     with pytest.raises(PaperlibError, match="checksum"):
         store.recorded()
+
+
+NET = "net/sample/baseline-seed0"
+
+
+@pytest.mark.parametrize("gone", [RELU, f"{NET}.safetensors", "both"])
+def test_missing_evidence_is_refused_as_altered_evidence_is(recorded: Path, gone: str) -> None:
+    """A sparse checkout, or an archive unpacked in part, must not silently give other verdicts."""
+    paths = copied(recorded, RELU, f"{NET}.jsonl", f"{NET}.safetensors")
+    assert len(store.recorded()) == 2
     store.forget()
+    lost = paths if gone == "both" else [recorded / gone]
+    for path in lost:
+        path.unlink()
+    with pytest.raises(PaperlibError, match=r"of the 3 files in .*SHA256SUMS are missing: restore"):
+        decide.verdicts_of("relu", "sample")
 
 
-def test_an_unfinished_run_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = store.RECORDED / "relu" / "sample" / "2012-relu-seed0.jsonl"
-    copy = tmp_path / "relu" / "sample" / source.name
-    copy.parent.mkdir(parents=True)
-    copy.write_text("".join(source.read_text().splitlines(True)[:6]))
-    monkeypatch.setattr(store, "RECORDED", tmp_path)
+def test_a_store_without_its_list_of_checksums_is_refused(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The edition's own always has the list: without it nobody could see what is missing."""
+    assert store.recorded() == {}
+    store.forget()
+    monkeypatch.setattr(store, "RECORDED", recorded)
+    with pytest.raises(PaperlibError, match="SHA256SUMS is missing: use a complete checkout"):
+        store.recorded()
+
+
+def test_an_unfinished_run_is_no_evidence(recorded: Path) -> None:
+    (path,) = copied(recorded, RELU)
+    path.write_text("".join(path.read_text().splitlines(True)[:6]))
+    (recorded / store.CHECKSUMS).unlink()
     with pytest.raises(PaperlibError, match="did not finish"):
         store.recorded()
-    store.forget()
 
 
 def test_the_first_loss_is_that_of_the_first_epoch_and_nothing_without_one() -> None:

@@ -32,7 +32,7 @@ unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 
 # ------------------------------------------------------------------------------------------ outcomes
 
-POINTS = {"transform": "difference", "smallest_effect": 0.5}
+POINTS = {"metric": "test_error", "transform": "difference", "smallest_effect": 0.5}
 SIX = {"question": "size", "target": 6.0}  # within a factor of 1.5: 4 to 9
 TWO = {"question": "at least", "target": 2.0}
 
@@ -431,7 +431,7 @@ def test_declarations_are_shown_with_their_verdicts(folder: Path) -> None:
 
 def test_the_list_of_declarations_names_experiments() -> None:
     known = {f"{e.name}/{e.scale}" for e in declared.DECLARED}
-    assert decide.declarations(store.RECORDED).keys() <= known
+    assert decide.declarations().keys() <= known
 
 
 def test_every_control_is_an_arm_or_compares_nothing() -> None:

@@ -105,10 +105,7 @@ def test_every_figure_has_alt_text_labels_and_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_every_figure_can_be_drawn_before_anything_is_recorded(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "nothing")
+def test_every_figure_can_be_drawn_before_anything_is_recorded(name: str, tmp_path: Path, recorded: Path) -> None:
     picture, numbers = draw.draw([name], tmp_path)
     assert name in TABLES or picture.read_bytes().startswith(PNG)
     assert numbers.read_text().count("\n") >= 1
@@ -245,22 +242,22 @@ def test_show_displays_once_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown[0].alt == "Nothing < yet" and shown[1].data == words.format("Nothing &lt; yet")
     style.Drawing(plt.figure(), pd.DataFrame(), "Another", "It rises.").show()
     assert shown[2].alt == "Another" and shown[3].data == f"**It rises.**\n\n{words.format('Another')}"
-    style.Drawing(plt.figure(), pd.DataFrame(), "Another", "It rises.").show("It falls.")
-    assert shown[5].data.startswith("**It falls.**") and plt.get_fignums() == []
+    for data, words in (([1.0], "It falls."), ([], "It rises.")):  # with nothing to see, its own words remain
+        style.Drawing(plt.figure(), pd.DataFrame(data), "Another", "It rises.").show("It falls.")
+        assert shown[-1].data.startswith(f"**{words}**") and plt.get_fignums() == []
 
 
 # ------------------------------------------------------------------------------------------ what is drawn
 
 
-def test_curves_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_by_hand(recorded: Path) -> None:
     """Windows of 26 updates at their middle; 78 updates an epoch of 10,000 images in batches of 128."""
     experiment = declared.get("relu", "sample")
-    monkeypatch.setattr(store, "RECORDED", tmp_path)
     fingerprint = known.FINGERPRINTS["sample"]["embedded"]
     epoch = {"kind": "epoch", "epoch": 1, "step": 78, "train_loss": 1.0, "train_error": 50.0, "test_error": 40.0}
     for arm, seed, epochs in (("2012/relu", 0, [epoch]), ("2012/tanh", 0, []), ("today/relu", 0, [])):
         run = experiment.run(arm, seed, fingerprint)
-        tiny.store(tmp_path, experiment, arm, tiny.record(run, [80.0, 40.0, 20.0], "reached", epochs=epochs))
+        tiny.store(recorded, experiment, arm, tiny.record(run, [80.0, 40.0, 20.0], "reached", epochs=epochs))
     store.forget()
     frame = figure1.curves("relu", "sample", ["2012/relu", "2012/tanh"])
     assert list(frame["arm"]) == ["2012/relu"] * 3 + ["2012/tanh"] * 3
@@ -270,7 +267,6 @@ def test_curves_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     left, right = drawing.figure.axes
     assert [len(axes.get_lines()) for axes in (left, right)] == [3, 2]  # curves, and the threshold
     assert "n = 1" in drawing.alt and "tanh takes 1.00" in drawing.alt
-    store.forget()
 
 
 def test_updates_an_epoch_of_what_ended_in_the_first() -> None:

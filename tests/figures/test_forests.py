@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from paperlib.errors import PaperlibError
-from paperlib.evidence import decide, store
+from paperlib.evidence import decide
 from paperlib.experiments import declared, form
 from paperlib.figures import forests
 from paperlib.figures.style import Drawing
@@ -25,15 +25,6 @@ def _closed() -> Iterator[None]:
     with plt.rc_context():
         yield
         plt.close("all")
-
-
-@pytest.fixture
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """No records, and the experiments as they are declared."""
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
-    store.forget()
-    yield tmp_path / "recorded"
-    store.forget()
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *places: str) -> None:
@@ -106,15 +97,15 @@ def test_the_order_is_that_of_the_paper() -> None:
 # ------------------------------------------------------------------------------------------ made-up records
 
 
-def test_a_line_a_scale_the_largest_on_top(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_a_scale_the_largest_on_top(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hollow with too few seeds; the words at the right are the verdicts'; one section alone, or several."""
     only(monkeypatch, "lrn/cifar10", "lrn/sample", "pool/cifar10")
-    errors(empty, "lrn", "cifar10", "baseline", around(30.0, 15))
-    errors(empty, "lrn", "cifar10", "no lrn", around(32.0, 5))
-    errors(empty, "lrn", "cifar10", "no competition", around(29.0, 5))
-    errors(empty, "lrn", "sample", "baseline", around(22.0, 3))
-    errors(empty, "lrn", "sample", "no lrn", around(22.0, 2))
-    errors(empty, "pool", "cifar10", "2x2", around(30.0, 5))
+    errors(recorded, "lrn", "cifar10", "baseline", around(30.0, 15))
+    errors(recorded, "lrn", "cifar10", "no lrn", around(32.0, 5))
+    errors(recorded, "lrn", "cifar10", "no competition", around(29.0, 5))
+    errors(recorded, "lrn", "sample", "baseline", around(22.0, 3))
+    errors(recorded, "lrn", "sample", "no lrn", around(22.0, 2))
+    errors(recorded, "pool", "cifar10", "2x2", around(30.0, 5))
     drawing = forests.forest("3.3")
     frame = drawing.data
     assert list(zip(frame["b"], frame["scale"], strict=True)) == [
@@ -132,31 +123,31 @@ def test_a_line_a_scale_the_largest_on_top(empty: Path, monkeypatch: pytest.Monk
     assert list(forests.forest().data["section"].unique()) == ["3.3", "3.4"]
 
 
-def test_a_claim_of_two_sections_is_found_under_both(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_of_two_sections_is_found_under_both(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And drawn once, where its experiment is. An effect that the axis has no room for is written out."""
     only(monkeypatch, "depth/cifar10", "net/cifar10")  # whose runs have no error in ten views here
-    errors(empty, "depth", "cifar10", "baseline", around(30.0, 15))
-    errors(empty, "depth", "cifar10", "no conv1", around(40.0, 3))
+    errors(recorded, "depth", "cifar10", "baseline", around(30.0, 15))
+    errors(recorded, "depth", "cifar10", "no conv1", around(40.0, 3))
     for sections, heading in (((), "7 depth"), (("1",), "1 size of the training set"), (("7",), "7 depth")):
         drawing = forests.forest(*sections)
         assert len(drawing.data) == 1 and labels(drawing)[0] == heading
         assert any(text.startswith("10.0 (9.") for text in words(drawing))
 
 
-def test_long_lists_have_two_columns(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lists_have_two_columns(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forests, "MOST_LINES", 2)
     only(monkeypatch, "lrn/cifar10", "pool/cifar10")
     for arm in ("baseline", "no lrn", "no competition", "2x2"):
-        errors(empty, "pool" if arm == "2x2" else "lrn", "cifar10", arm, around(30.0, 5))
+        errors(recorded, "pool" if arm == "2x2" else "lrn", "cifar10", arm, around(30.0, 5))
     drawing = forests.forest()
     assert labels(drawing) == ["3.3 normalisation", "v. no lrn", "v. no competition", "3.4 pooling", "v. 2x2"]
     assert [len(axes.get_yticklabels()) for axes in drawing.figure.axes] == [3, 2]
     assert len(forests.forest("3.3").figure.axes) == 1
 
 
-def test_an_arm_of_which_no_run_counts_says_so(empty: Path) -> None:
-    errors(empty, "pool", "cifar10", "baseline", around(30.0, 5))
-    errors(empty, "pool", "cifar10", "2x2", [90.0] * 5)
+def test_an_arm_of_which_no_run_counts_says_so(recorded: Path) -> None:
+    errors(recorded, "pool", "cifar10", "baseline", around(30.0, 5))
+    errors(recorded, "pool", "cifar10", "2x2", [90.0] * 5)
     drawing = forests.forest("3.4")
     assert words(drawing) == ["undecided", "no value: no run counts"] and math.isnan(drawing.data["estimate"][0])
 
@@ -177,7 +168,7 @@ def test_of_times_the_direction_is_drawn_and_bounds_are_marked() -> None:
 # ------------------------------------------------------------------------------------------ nothing
 
 
-def test_without_records_it_says_so(empty: Path) -> None:
+def test_without_records_it_says_so(recorded: Path) -> None:
     for drawing in (forests.forest(), forests.forest("3.3"), forests.forest_times("4.2")):
         assert drawing.data.empty and list(drawing.data) == forests.COLUMNS
         assert "recorded yet, so there is nothing to draw" in drawing.alt
@@ -189,6 +180,6 @@ def test_an_unknown_section_is_named() -> None:
         forests.forest("8")
 
 
-def test_experiments_without_comparisons_draw_nothing(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiments_without_comparisons_draw_nothing(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(monkeypatch, declared.get("baseline-rates", "sample"))
     assert forests.lines().empty

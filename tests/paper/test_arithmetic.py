@@ -15,7 +15,7 @@ from scipy.stats import binom
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from paperlib.paper import arithmetic, facts
+from paperlib.paper import arithmetic, facts, published
 
 # --- the net, built again from torch's own layers -----------------------------------------------------------
 
@@ -339,4 +339,4 @@ def test_a_unit_colour_covariance_has_the_noise_of_the_paper() -> None:
 
 def test_a_run_without_both_error_rates_is_refused() -> None:
     with pytest.raises(LookupError, match="#131"):
-        arithmetic._errors(facts.run_log("131"))
+        published._errors(facts.run_log("131"))

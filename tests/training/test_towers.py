@@ -28,6 +28,7 @@ import torch
 
 from paperlib import campaign, cli, promote
 from paperlib.data import augment
+from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
@@ -222,8 +223,12 @@ def test_what_cannot_be_split_is_refused(net: str, sizes: Any, words: str) -> No
 
 def test_counts_that_make_no_job_are_refused(tmp_path: Path) -> None:
     meeting = f"file://{tmp_path / 'meeting'}"
-    for count, world, words in ((3, 3, "takes 1 or 2"), (2, 3, "no whole number of pairs"), (2, 1, "torchrun --sta")):
-        with pytest.raises(PaperlibError, match=words), processes.joined(count, 1.0, meeting, 0, world):
+    for count, world, words in (
+        (3, 3, "takes 1 or 2"),
+        (2, 3, "not a whole number of pairs"),
+        (2, 1, "torchrun --sta"),
+    ):
+        with pytest.raises(PaperlibError, match=words), processes.joined(count, 1.0, meeting, (0, world)):
             pass
     with pytest.raises(PaperlibError, match="a batch of 16 cannot be shared out evenly among 3 processes"):
         tiny.training(of_reading("paper"), topology=Topology(data=3))
@@ -453,7 +458,7 @@ def one_of_a_job_that_fails(folder: Path, rank: int, world: int, timeout: float,
     """Train as ``rank``; what is said in the end goes into a file."""
     torch.set_num_threads(1)
     try:
-        with processes.joined(2, timeout, f"file://{folder / 'meeting'}", rank, world) as topology:
+        with processes.joined(2, timeout, f"file://{folder / 'meeting'}", (rank, world)) as topology:
             loop.fit(everything(), DATA, folder / "run", topology=topology, keep_going=Fails(sent))
     except PaperlibError as error:
         (folder / f"said-{rank}").write_text(str(error))
@@ -525,18 +530,11 @@ def test_a_rank_that_dies_or_hangs_ends_the_job_with_its_name(tmp_path: Path) ->
         jobs[name][victim].join()
         assert ended == [0] * (world - 1), name
         named = f"rank {victim} of {world} (tower {victim % 2}, data {victim // 2}) died, or hung for more than 12 s"
-        for rank in set(range(world)) - {victim}:
-            said = (tmp_path / name / f"said-{rank}").read_text()
-            assert said.startswith(named) and said.endswith("it goes on from the last checkpoint"), said
-
-
-def test_others_may_find_out_a_timeout_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Theirs begins when they next exchange anything, which is after a timeout at most."""
-    asked: list[tuple[object, ...]] = []
-    monkeypatch.setattr(processes, "roll_call", lambda *arguments: asked.append(arguments) or [3])
-    store = torch.distributed.HashStore()
-    assert processes.Topology(2, 2, 1, 12.0, store).silent() == [3]
-    assert asked == [(store, "alive", 1, 4, 24.0)]
+        said = {rank: (tmp_path / name / f"said-{rank}").read_text() for rank in set(range(world)) - {victim}}
+        assert all("died, or hung for more than 12 s (" in each for each in said.values()), said
+        assert all(each.endswith("to resume from the last checkpoint") for each in said.values()), said
+        if world == 2:
+            assert said[1 - victim].startswith(named)
 
 
 LONG = tiny.everything(epochs=8)
@@ -546,7 +544,7 @@ LONG = tiny.everything(epochs=8)
 def one_of_a_job(folder: Path, meeting: Path, rank: int) -> None:
     """Train :data:`LONG` as one of two processes, a checkpoint after every update; it ends when the other one dies."""
     torch.set_num_threads(1)
-    with contextlib.suppress(PaperlibError), processes.joined(2, 60.0, f"file://{meeting}", rank, 2) as topology:
+    with contextlib.suppress(PaperlibError), processes.joined(2, 60.0, f"file://{meeting}", (rank, 2)) as topology:
         loop.fit(LONG, DATA, folder, topology=topology, checkpoint_seconds=0.0)
 
 
@@ -586,8 +584,8 @@ def test_two_processes_killed_at_random_end_with_the_same_bits(tmp_path: Path) -
 
 
 def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PaperlibError, match="rank 1 of 2 did not join within 0.3 s"):  # noqa: SIM117
-        with processes.joined(2, 0.3, f"file://{tmp_path / 'meeting'}", 0, 2):
+    with pytest.raises(PaperlibError, match="rank 0 did not meet all 2 processes within 0.3 s"):  # noqa: SIM117
+        with processes.joined(2, 0.3, f"file://{tmp_path / 'meeting'}", (0, 2)):
             pass
 
 
@@ -600,10 +598,9 @@ def test_what_several_processes_trained_is_no_evidence(tmp_path: Path, monkeypat
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path))
     monkeypatch.setattr(store, "recorded", lambda folder=None: {})
     experiment = declared.get("net", "sample")
-    run_id = next(iter(experiment.ids()))
-    first = {"kind": "run", "format": 1, "id": run_id, "config": {}, "env": Topology(2, 1).provenance()}
-    (tmp_path / run_id).mkdir()
-    lines = [first, {"kind": "end", "status": "done", "steps": 1}]
-    (tmp_path / run_id / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run_id, (arm, seed, copy) = next(iter(experiment.ids().items()))
+    lines = tiny.record(experiment.run(arm, seed, FINGERPRINTS["sample"][copy]), [])
+    lines[0]["env"] = Topology(2, 1).provenance()
+    tiny.write(tmp_path / run_id / "record.jsonl", lines)
     with pytest.raises(PaperlibError, match="trained by several processes"):
         promote.record("net", "sample")

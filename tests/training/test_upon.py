@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,15 +49,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The experiment above is the only one, on tiny data; runs and records go to a folder of the test."""
     monkeypatch.setattr(declared, "DECLARED", [EXPERIMENT])
     monkeypatch.setattr(declared, "EXPERIMENTS", {("upon", "sample"): EXPERIMENT})
     monkeypatch.setattr(sets, "load", lambda name: DATA)
-    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
     monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
-    yield tmp_path
-    store.forget()
+    return tmp_path
 
 
 def run(arm: str, seed: int = 0) -> Run:
@@ -177,7 +174,7 @@ def test_what_goes_on_from_weights_that_are_not_recorded_is_refused(here: Path) 
     assert len(store.epochs_of(lines)) == 2
     shutil.rmtree(here / "recorded")
     store.forget()
-    with pytest.raises(PaperlibError, match="from whose weights another goes on, is missing"):
+    with pytest.raises(PaperlibError, match="from whose weights another starts, is not recorded"):
         store.epochs_of(lines)
     with pytest.raises(PaperlibError, match="needs a start"):
         replace(one, start=None)
@@ -339,5 +336,5 @@ def test_altered_weights_are_refused_in_one_sentence(here: Path, damage: str) ->
         path.unlink()
     else:
         path.write_bytes(other.read_bytes() if damage == "other" else path.read_bytes()[:-100])
-    with pytest.raises(PaperlibError, match=r"scratch-seed0.safetensors .* restore it from git"):
+    with pytest.raises(PaperlibError, match=r"scratch-seed0.safetensors .* restore (it|them) from git"):
         weights.recorded(EXPERIMENT, "scratch", 0, DATA)

@@ -1,0 +1,197 @@
+"""The pictures of notebook 01: sizes of data sets, an image prepared, shifted images, error against images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from PIL import Image
+from torch import Tensor
+
+from paperlib.data import images
+from paperlib.evidence import metrics
+from paperlib.experiments import declared
+from paperlib.figures.style import PALETTE, Drawing, nothing_yet, use_style
+
+NET_STYLES = {"convolutional": ("-", PALETTE[0]), "fully connected": ("--", PALETTE[1])}
+
+
+def set_sizes(counts: Mapping[str, int]) -> Drawing:
+    """Numbers of images on a logarithmic axis, the smallest set at the bottom."""
+    use_style()
+    ordered = sorted(counts, key=lambda name: counts[name])
+    figure, axes = plt.subplots(figsize=(7.2, 3))
+    axes.plot([counts[name] for name in ordered], ordered, "o", color=PALETTE[0])
+    axes.set(xscale="log", xlabel="images (logarithmic scale)", xlim=(5e3, 1e8))
+    for place, name in enumerate(ordered):
+        axes.text(counts[name] * 1.25, place, f"{counts[name]:,}", va="center", fontsize=8)
+    alt = "Numbers of images: " + ", ".join(f"{name} {counts[name]:,}" for name in ordered) + "."
+    return Drawing(figure, pd.DataFrame({"set": ordered, "images": [counts[name] for name in ordered]}), alt)
+
+
+def preparation(photo: Image.Image, size: int = 256) -> Drawing:
+    """A photograph, the same with a shorter side of ``size`` and the square marked, the square, and all squashed."""
+    use_style()
+    shorter = min(photo.size)
+    scaled = photo.resize([round(side * size / shorter) for side in photo.size], Image.Resampling.BILINEAR)
+    square = images.prepare(photo, size).permute(1, 2, 0).numpy()
+    corner = [(side - size) // 2 for side in scaled.size]
+    figure, panels = plt.subplots(1, 4, figsize=(9.4, 2.5), width_ratios=(1.5, 1.5, 1, 1))
+    shown = {
+        f"as it comes, {photo.width} × {photo.height}": photo, f"shorter side {size}": scaled,
+        "central square": square, "not so: squashed": photo.resize((size, size), Image.Resampling.BILINEAR),
+    }  # fmt: skip
+    pictures(panels, shown.values(), list(shown))
+    panels[1].add_patch(Rectangle((corner[0], corner[1]), size - 1, size - 1, fill=False, color="white", lw=2, ls="--"))
+    alt = (
+        f"A photograph; the same scaled to a shorter side of {size} pixels with the central square marked; that "
+        "square; and, for comparison, the whole photograph squashed into a square."
+    )
+    return Drawing(figure, pd.DataFrame({"picture": list(shown)}), alt)
+
+
+def pictures(panels: Iterable[Axes], shown: Iterable[Any], titles: Iterable[str], **style: Any) -> None:
+    """One picture a panel, without axes."""
+    for axes, picture, title in zip(panels, shown, titles, strict=True):
+        axes.imshow(picture, **style)
+        axes.set_title(title, fontsize=9)
+        axes.axis("off")
+
+
+def mean_subtracted(image: Tensor, mean: Tensor) -> Drawing:
+    """A grey image (H, W), the mean image, and their difference, which has both signs."""
+    use_style()
+    figure, panels = plt.subplots(1, 3, figsize=(7.6, 2.7))
+    difference = image.float() - mean
+    for axes, picture, title in zip(
+        panels, (image, mean, difference), ("an image", "the mean image", "their difference"), strict=True
+    ):
+        signed = picture is difference
+        drawn = axes.imshow(picture.numpy(), cmap="PuOr" if signed else "Greys", vmin=-255 if signed else 0, vmax=255)
+        axes.set_title(title, fontsize=9)
+        axes.axis("off")
+        figure.colorbar(drawn, ax=axes, shrink=0.8, label="grey levels")
+    alt = "A grey image, the mean of the training images, and their difference, which has both signs."
+    return Drawing(figure, pd.DataFrame({"difference": difference.flatten().numpy()}), alt)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The two experiments
+
+
+def moved(pictures_: Tensor, pixels: int) -> Tensor:
+    """Images (B, C, H, W) moved to the right by some pixels; what leaves is lost, what enters is 0."""
+    return F.pad(pictures_, (pixels, 0))[..., : pictures_.shape[-1]]
+
+
+def shifted(image: Tensor, errors: pd.DataFrame) -> Drawing:
+    """One image (1, H, W) moved to the right, above the errors of nets on all images moved so far.
+
+    ``errors``: columns net, pixels, test_error (per cent).
+    """
+    use_style()
+    steps = sorted(errors["pixels"].unique())
+    figure = plt.figure(figsize=(7.6, 4.6))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 2.2))
+    above, below = parts
+    shown = [moved(image[None], int(s))[0, 0] for s in steps]
+    panels = above.subplots(1, len(steps))
+    pictures(panels, shown, [f"moved by {s}" for s in steps], cmap="Greys", vmin=0, vmax=255)
+    for axes in panels:  # a frame, without which a shift cannot be seen
+        axes.set(xticks=[], yticks=[])
+        axes.axis("on")
+        axes.spines[:].set_visible(True)
+    axes = below.subplots()
+    for net, of_net in errors.groupby("net", sort=False):
+        dashes, colour = NET_STYLES[str(net)]
+        axes.plot(of_net["pixels"], of_net["test_error"], dashes, marker="o", color=colour, label=net)
+    axes.set(xlabel="test images moved by (pixels)", ylabel="test error (%)", ylim=(0, 90), xticks=steps)
+    axes.axhline(90, color="#555555", lw=0.8)
+    axes.set_title("Live, one seed, sample (proxy); guessing has 90 %")
+    axes.legend()
+    alt = (
+        "Above, a garment moved to the right pixel by pixel. Below, the test error of a convolutional and a fully "
+        "connected net against the shift: both rise, the fully connected net's much faster."
+    )
+    return Drawing(figure, errors, alt)
+
+
+def against_images(points: Sequence[Mapping[str, float]]) -> Drawing:
+    """Error on the training images and on test images against their number, the gap shaded.
+
+    Each point has images, train_error, test_error (per cent).
+    """
+    use_style()
+    errors = pd.DataFrame(points)
+    figure, axes = plt.subplots(figsize=(6.6, 3.6))
+    axes.fill_between(errors["images"], errors["train_error"], errors["test_error"], color="#e2e2e2", label="the gap")
+    axes.plot(errors["images"], errors["test_error"], "s--", color=PALETTE[3], label="on 2,000 test images")
+    axes.plot(errors["images"], errors["train_error"], "o-", color=PALETTE[0], label="on the training images")
+    number_axis(axes, list(errors["images"]))
+    axes.set(ylabel="error of the finished net (%)", ylim=(-1, None))
+    axes.set_title("Live, one seed, sample (proxy), no regularisation")
+    axes.legend()
+    alt = (
+        "Error against the number of training images. On the training images it begins at zero and rises; on test "
+        "images it falls; the gap between them narrows."
+    )
+    return Drawing(figure, errors, alt)
+
+
+def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
+    """A logarithmic axis of training images with the numbers that occur."""
+    axes.set(xscale="log", xlabel="training images (logarithmic scale)")
+    axes.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
+    axes.minorticks_off()
+
+
+def recorded_sizes() -> Drawing:
+    """Recorded test error of two nets against the number of training images, a point a seed."""
+    use_style()
+    frame = metrics.results("size", "sample")
+    frame = frame[frame["status"] == "done"] if len(frame) else frame
+    if frame.empty:
+        return nothing_yet("run of experiment size is", ["net", "images", "test_error"])
+    frame = frame.assign(
+        net=frame["arm"].str.split().str[0].map({"conv": "convolutional", "mlp": "fully connected"}),
+        images=frame["arm"].str.split().str[1].astype(int),
+    )
+    figure, axes = plt.subplots(figsize=(6.6, 3.6))
+    described = []
+    for net, of_net in frame.groupby("net"):
+        dashes, colour = NET_STYLES[str(net)]
+        means = of_net.groupby("images")["test_error"].mean()
+        axes.plot(of_net["images"], of_net["test_error"], "o", ms=3, alpha=0.5, mew=0, color=colour)
+        axes.plot(means.index, means, dashes, color=colour, label=net)
+        described += [f"{net}, {n:,} images: {error:.1f} %" for n, error in means.items()]
+    number_axis(axes, list(declared.EPOCHS_OF))
+    axes.set(ylabel="test error (%)", ylim=(0, None))
+    axes.set_title(f"Recorded, {frame['seed'].nunique()} seeds, sample (proxy); about 470 updates each")
+    axes.legend()
+    both = frame.groupby(["net", "images"])["test_error"].mean().unstack("net")
+    lower = int((both["convolutional"] < both["fully connected"]).sum()) if both.shape[1] == 2 else 0
+    alt = "Test error against the number of training images, a point a seed. Means: " + "; ".join(described) + "."
+    caption = f"The convolutional net has the lower mean error at {lower} of {len(both)} sizes of the training set."
+    return Drawing(figure, frame[["net", "images", "seed", "test_error"]], alt, caption)
+
+
+Scores = Callable[[Tensor], Tensor]
+
+
+def shift_errors(nets: Mapping[str, Scores], shifts: Sequence[int], pictures_: Tensor, labels: Tensor) -> pd.DataFrame:
+    """Test error (per cent) of nets, functions from images to scores, on images moved to the right.
+
+    Columns net, pixels, test_error.
+    """
+    rows = []
+    for net, scores in nets.items():
+        for pixels in shifts:
+            wrong = scores(moved(pictures_, pixels)).argmax(1) != labels
+            rows.append({"net": net, "pixels": pixels, "test_error": 100 * float(torch.mean(wrong.double()))})
+    return pd.DataFrame(rows)

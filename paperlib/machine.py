@@ -1,0 +1,42 @@
+"""What the machine and the shell give a process: processors, environment variables, standard streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from paperlib.errors import PaperlibError
+
+
+def allowed_cpus() -> int:
+    """Number of processors that this process may use; a container or a batch job may allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def whole_number(variable: str, at_least: int = 0) -> int | None:
+    """The whole number in an environment variable; None where it is unset or blank.
+
+    Raises :class:`PaperlibError` for anything else, and for a number below ``at_least``.
+    """
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= at_least):
+        raise PaperlibError(
+            f"the environment variable {variable} is {text[:40]!r}, not a whole number from {at_least} up: "
+            "unset it, or start the job with torchrun"
+        )
+    return int(text)
+
+
+def usable_streams() -> None:
+    """Open closed standard streams on the null device, and write characters that an encoding lacks as escapes.
+
+    Without this the next file to be opened would take the number of a closed stream, and receive its output.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until the process ends
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

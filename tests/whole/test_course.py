@@ -1,0 +1,185 @@
+"""The course: what a student copy keeps, and how one exercise is graded; `make test-course` grades a whole class."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import assignments  # tools/assignments.py
+import grade  # tools/grade.py
+import nbformat
+import pandas as pd
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ANSWER = "def double(x):\n    ### BEGIN SOLUTION\n    return factor * x\n    ### END SOLUTION"
+TEST = (
+    'assert double(2) == 4, "2 doubled is 4"\n'
+    '### BEGIN HIDDEN TESTS\nassert double(factor + 1) == fractions.Fraction(6), "any x"\n### END HIDDEN TESTS'
+)
+
+
+def cell(source: str, name: str, *, points: int = 0, words: bool = False) -> NotebookNode:
+    """An answer cell, with points a test cell, as words an answer that a teacher marks."""
+    mine = {"grade": points > 0, "solution": not points or words, "locked": points > 0 and not words, "task": False}
+    mine |= {"grade_id": name, "schema_version": 3, "cell_type": "markdown" if words else "code"}
+    mine |= {"points": points} if points else {}
+    make = new_markdown_cell if words else new_code_cell
+    return make(source, metadata={"nbgrader": mine, "jupyter": {"source_hidden": True}})
+
+
+def lesson() -> NotebookNode:
+    """A notebook of the series in short: rooms, a claim, something that trains, and three exercises."""
+    table = new_output("display_data", {"text/markdown": "| S1-a | it doubles |"})
+    return new_notebook(
+        cells=[
+            new_markdown_cell("# 01 · Doubling"),
+            new_code_cell(
+                "%matplotlib inline\nimport fractions\nimport math\n\nfactor = 2", metadata={"tags": ["setup"]}
+            ),
+            new_markdown_cell("## What the paper claims\n\nsee [the table](00_claims.ipynb)"),
+            new_code_cell("claim_table()", outputs=[table], execution_count=2),
+            new_markdown_cell("## The idea\n\nspoilt"),
+            new_code_cell("train()", outputs=[new_output("stream", text="trained")]),
+            new_markdown_cell("So it was.\n\n## What became of it since\n\nmuch\n\n## Exercises\n\nThree."),
+            new_markdown_cell("**1.** Double."),
+            cell(ANSWER, "double"),
+            cell(TEST, "double-test", points=2),
+            cell("def half(x):\n    ### BEGIN SOLUTION\n    return x / 2\n    ### END SOLUTION", "half"),
+            cell(
+                'assert half(2) == 1, "the half of 2"\nassert math.isclose(half(1), 0.5), "of 1"', "half-test", points=1
+            ),
+            cell("It is linear.", "why", points=3, words=True),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("course")
+    nbformat.write(lesson(), folder / "01_doubling.ipynb")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# no exercises")]), folder / "00_claims.ipynb")
+    paths = [folder / "00_claims.ipynb", folder / "01_doubling.ipynb"]
+    assert assignments.make(paths, folder / "course") == ["01_doubling"]
+    return folder / "course"
+
+
+def copy_in(course: Path, kind: str) -> NotebookNode:
+    name = "01_doubling.ipynb"
+    return nbformat.read(course / kind / name if kind == "solutions" else course / kind / "01_doubling" / name, 4)
+
+
+def test_a_student_copy_is_title_claims_setup_and_blanks(course: Path) -> None:
+    nb = copy_in(course, "release")
+    text = "\n".join(cell.source for cell in nb.cells)
+    for kept in ("# 01 · Doubling", "| S1-a | it doubles |", "factor = 2", "see the table", "**1.** Double.", "Three."):
+        assert kept in text
+    for gone in ("return", "HIDDEN", "any x", "spoilt", "train()", "So it was", "00_claims", "linear", "SOLUTION"):
+        assert gone not in text
+    assert text.count("raise NotImplementedError()") == 2 + 1 and text.count("YOUR ANSWER HERE") == 1
+    assert not any(cell.get("outputs") or "jupyter" in cell.metadata for cell in nb.cells)
+
+
+def test_the_solutions_have_all_tests_and_no_marks(course: Path) -> None:
+    text = "\n".join(cell.source for cell in copy_in(course, "solutions").cells)
+    assert "    return factor * x" in text and '"any x"' in text and "linear" in text and "###" not in text
+    assert "add_missing_cells" in (course / "nbgrader_config.py").read_text()
+
+
+PATCHED = "fractions.Fraction = lambda *a: 7\nabs = None\ndef double(x):\n    return 4 if x == 2 else 7"
+COUNTED = "seen = []\ndef double(x):\n    seen.append(x)\n    return 4 if len(seen) == 1 else 0"
+CLOSE = "math.isclose = lambda *a: True\ndef double(x):\n    return 2 * x"
+EQUAL = "return type('Y', (), {'__eq__': lambda s, o: True})()"
+IN_THE_TEST = "fractions.Fraction = lambda *a: 4; return 4"
+ENDS = "import os\nos._exit(0)"
+CASES = {  # the answer to `double` -> its points, whether a teacher is asked to look, and a part of the reason
+    "right": ("return factor * x", 2, False, ""),
+    "hard-coded": ("return {2: 5}[x]", 0, False, "2 doubled is 4"),
+    "counted": (COUNTED, 0, False, "a hidden test fails: any x"),
+    "raises": ("return x + '2'", 0, False, "TypeError"),
+    "syntax": ("return (", 0, False, "SyntaxError"),
+    "exits": ("import sys; sys.exit(0)", 0, False, "SystemExit"),
+    "ends-python": ("import os; os._exit(0)", 0, False, "ended Python"),
+    "ends-in-cell": (ENDS, 0, False, "no cell defines double"),
+    "loops": ("while True: pass", 0, False, "ran longer"),
+    "patched": (PATCHED, 0, False, "a hidden test fails"),
+    "patched-in-test": (IN_THE_TEST, 0, True, "during the test"),
+    "patched-and-right": (CLOSE, 2, True, "changes math.isclose"),
+    "equals-all": (EQUAL, 2, True, "__eq__"),
+    "no-tests": (None, 2, False, ""),
+    "no-metadata": (None, 2, False, ""),
+    "no-answer": (None, 0, False, "no cell defines double"),
+}
+
+
+def handed_in(course: Path, student: str) -> NotebookNode:
+    """A student's copy, filled in; an answer of several lines takes the place of the whole cell."""
+    nb = copy_in(course, "release")
+    for name, body in {"double": CASES[student][0] or "return 2 * x", "half": "return x / 2"}.items():
+        (own,) = [cell for cell in nb.cells if grade.about(cell).get("grade_id") == name]
+        own.source = body if "\n" in body else f"def {name}(x):\n    {body}"
+    deleted = {"no-tests": ("double-test", "half-test"), "no-answer": ("double",)}.get(student, ())
+    nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") not in deleted]
+    if student == "no-metadata":
+        for cell in nb.cells:
+            cell.metadata = {}
+    return nb
+
+
+@pytest.fixture(scope="module")
+def table(course: Path) -> pd.DataFrame:
+    """The class graded once by the command."""
+    for student in CASES:
+        folder = course / "submitted" / student / "01_doubling"
+        folder.mkdir(parents=True)
+        nbformat.write(handed_in(course, student), folder / "01_doubling.ipynb")
+    right = nbformat.writes(handed_in(course, "right"))
+    for student, (name, text) in {
+        "broken": ("01_doubling.ipynb", "{"), "renamed": ("mine (1).ipynb", right),
+        "text": ("answer.txt", "4"), "list": ("01_doubling.ipynb", "[1]"),
+    }.items():  # fmt: skip
+        (course / "submitted" / student / "01_doubling").mkdir(parents=True)
+        (course / "submitted" / student / "01_doubling" / name).write_text(text)
+    (course / "submitted" / "absent").mkdir()
+    command = [sys.executable, str(Path(grade.__file__)), "--course", str(course), "--timeout", "3"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return pd.read_csv(course / "grades.csv").fillna({"reason": ""}).set_index(["student", "exercise"])
+
+
+@pytest.mark.parametrize("student", CASES)
+def test_each_gets_what_a_fair_teacher_would_give(student: str, table: pd.DataFrame) -> None:
+    _, points, by_hand, reason = CASES[student]
+    rows = table.loc[student]
+    assert rows.loc["double", "points"] == points and rows.loc["half", "points"] == 1
+    assert rows.loc["why", "points"] == 0 and rows.loc["why", "by_hand"]
+    assert rows.loc["double", "by_hand"] == by_hand and reason in rows.loc["double", "reason"]
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_graded(table: pd.DataFrame) -> None:
+    for student, reason in {"broken": "NotJSONError", "text": "answer.txt", "list": "cannot be read"}.items():
+        assert table.loc[student].by_hand.all() and reason in table.loc[student, "reason"].iloc[0]
+        assert table.loc[student].points.sum() == 0 and table.loc[student].of.sum() == 6
+    assert table.loc["renamed"].points.sum() == 3 and "mine (1).ipynb" in table.loc["renamed", "reason"].iloc[0]
+    assert set(table.loc["absent"].reason) == {"not submitted"} and not table.loc["absent"].by_hand.any()
+
+
+def test_feedback_says_what_is_wrong_and_nothing_of_hidden_tests(table: pd.DataFrame, course: Path) -> None:
+    told = {path.parent.name: path.read_text() for path in (course / "feedback").glob("*/*.md")}
+    assert told.keys() == set(table.index.get_level_values("student"))
+    assert "double: 0 of 2. 2 doubled is 4" in told["hard-coded"] and "half: 1 of 1\n" in told["hard-coded"]
+    assert not any("assert" in text or "Fraction(6)" in text for text in told.values())
+    by_hand = (course / "by_hand.md").read_text()
+    assert "- right, 01_doubling, why (0 of 3): to be marked" in by_hand
+
+
+def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_path: Path) -> None:
+    shutil.copytree(course / "source", tmp_path / "source")
+    nb = copy_in(course, "source")
+    nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") != "double"]
+    nbformat.write(nb, tmp_path / "source" / "01_doubling" / "01_doubling.ipynb")
+    (tmp_path / "submitted" / "one" / "01_doubling").mkdir(parents=True)
+    assert grade.main(["--course", str(tmp_path)]) == 1 and not (tmp_path / "grades.csv").exists()
