@@ -1,0 +1,29 @@
+# %% gpus-depends: one layer down only
+def depends_on(unit, maps, groups):
+    inputs, outputs = maps[-2] // groups[-1], maps[-1] // groups[-1]
+    return {unit // outputs * inputs + j for j in range(inputs)}
+
+
+# %% gpus-depends: every map of every layer
+def depends_on(unit, maps, groups):
+    return set(range(maps[0]))
+
+
+# %% gpus-parameters: groups do not save anything
+def parameters(kernels, size, maps, groups):
+    return kernels * (size**2 * maps + 1)
+
+
+# %% gpus-parameters: biases are divided as well
+def parameters(kernels, size, maps, groups):
+    return kernels * (size**2 * maps + 1) // groups
+
+
+# %% gpus-divided: forward only
+def numbers_sent(kernels, size, maps, side, batch):
+    return batch * (maps // 2) * side**2, kernels * (size**2 * maps + 1)
+
+
+# %% gpus-divided: biases are not sent
+def numbers_sent(kernels, size, maps, side, batch):
+    return 2 * batch * (maps // 2) * side**2, kernels * size**2 * maps
