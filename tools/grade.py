@@ -47,6 +47,7 @@ STUDENT = "<ipython-input"  # how IPython names the code of a cell
 SUSPICIOUS = r"\b(?:_getframe|setprofile|settrace|ctypes|gc|inspect|__eq__|__code__)\b"
 TO_MARK = "to be marked: "
 STORED_RUNS = "records_of"  # a solution that calls it reads recorded runs where students train
+TRAINS = r"\b(?:fit|short_run|records_of)\("
 LARGEST = 50_000_000  # bytes of a notebook
 MEMORY = 6 << 30  # bytes that a submission may allocate
 FORK = multiprocessing.get_context("fork")
@@ -394,6 +395,8 @@ def grade(
         mine = [text for text in sources.values() if set(defined(text)) & set(exercise.names)]
         if row.points and (found := re.search(SUSPICIOUS, "\n".join(mine))):
             row.by_hand, row.reason = True, f"uses {found[0]}: look at the answer"
+        if row.points and STORED_RUNS in exercise.solution and not re.search(TRAINS, "\n".join(mine)):
+            row.by_hand, row.reason = True, "gives numbers, but neither trains nor reads recorded runs"
         if remark:
             row.reason = f"{row.reason} ({remark})".strip()
     return rows

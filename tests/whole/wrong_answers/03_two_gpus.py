@@ -27,3 +27,16 @@ def numbers_sent(kernels, size, maps, side, batch):
 # %% gpus-divided: biases are not sent
 def numbers_sent(kernels, size, maps, side, batch):
     return 2 * batch * (maps // 2) * side**2, kernels * size**2 * maps
+
+
+# %% gpus-experiment: an error in place of a difference
+def gap(seed):
+    runs = {(arm, s): lines for arm, s, lines in evidence.records_of("towers", "sample")}
+    return training.of_kind(runs["one tower", seed], "epoch")[-1]["test_error"]
+
+
+# %% gpus-experiment: one seed for all
+def gap(seed):
+    runs = {(arm, s): lines for arm, s, lines in evidence.records_of("towers", "sample")}
+    errors = [training.of_kind(runs[arm, 200], "epoch")[-1]["test_error"] for arm in ("one tower", "baseline")]
+    return errors[0] - errors[1]

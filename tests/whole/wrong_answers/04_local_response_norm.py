@@ -28,3 +28,15 @@ def half_at(n, k, alpha, beta):
 # %% lrn-half: one map in the window
 def half_at(n, k, alpha, beta):
     return (k * (2 ** (1 / beta) - 1) / alpha) ** 0.5
+
+
+# %% lrn-experiment: shares in place of per cent
+def mean_error(arm, seeds):
+    runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
+    return float(np.mean([training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds])) / 100
+
+
+# %% lrn-experiment: a sum in place of a mean
+def mean_error(arm, seeds):
+    runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
+    return sum(training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds)

@@ -35,3 +35,15 @@ def wins(x, z, s):
     x = x.clone().requires_grad_()
     (z * z * torch.nn.functional.avg_pool2d(x[None, None], z, s)).sum().backward()
     return x.grad
+
+
+# %% pool-experiment: what is right, not what is wrong
+def test_error(arm, seed):
+    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
+    return 100 - training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"]
+
+
+# %% pool-experiment: shares in place of per cent
+def test_error(arm, seed):
+    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
+    return training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] / 100

@@ -31,3 +31,33 @@ def corners(side, crop):
 def corners(side, crop):
     last, middle = side - crop, (side - crop) // 2
     return [(0, 0), (last, 0), (middle, middle), (0, last), (last, last)]
+
+
+# %% augment-run: the best epoch
+def last_error(lines):
+    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+
+
+# %% augment-run: lines of other kinds as well
+def last_error(lines):
+    return [line for line in lines if "test_error" in line][-1]["test_error"]
+
+
+# %% augment-colour: rows in place of columns
+def shift(alphas, vectors, spreads):
+    return (alphas * spreads) @ vectors
+
+
+# %% augment-colour: without the spreads
+def shift(alphas, vectors, spreads):
+    return vectors @ alphas
+
+
+# %% augment-average: the mean of the logits first
+def average(logits):
+    return logits.mean(0).softmax(0)
+
+
+# %% augment-average: logits, not probabilities
+def average(logits):
+    return logits.mean(0)

@@ -34,3 +34,13 @@ def missed(w, h, p=0.5):
     kept = masks.sum(1)
     chance = (1 - p) ** kept * p ** (len(h) - kept)
     return torch.relu((1 - p) * (w @ h)) - chance @ torch.relu(masks @ (w * h))
+
+
+# %% dropout-run: the best epoch
+def last_error(lines):
+    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+
+
+# %% dropout-run: lines of other kinds as well
+def last_error(lines):
+    return [line for line in lines if "test_error" in line][-1]["test_error"]

@@ -47,3 +47,13 @@ def days(macs, images, epochs, speed):
 # %% training-days: a multiplication with addition is one operation
 def days(macs, images, epochs, speed):
     return 3 * macs * images * epochs / speed / 86_400
+
+
+# %% training-run: the best epoch
+def last_error(lines):
+    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+
+
+# %% training-run: lines of other kinds as well
+def last_error(lines):
+    return [line for line in lines if "test_error" in line][-1]["test_error"]
