@@ -256,7 +256,7 @@ def judge(test: str, names: dict[str, Any], clean: dict[str, Any], guard: Guard)
             if trace.tb_frame.f_code.co_filename == TEST:
                 verdict["line"] = verdict["line"] or trace.tb_lineno
             trace = trace.tb_next
-        text = str(error).partition("\n")[0][:200]
+        text = " ".join(str(error).split())[:300]
         of_test = isinstance(error, AssertionError)
         verdict["reason"] = text if of_test else f"{type(error).__name__}: {text}".rstrip(": ")
         if isinstance(error, NotImplementedError):
@@ -521,7 +521,7 @@ def summary(table: pd.DataFrame) -> str:
         for row in rows.itertuples():
             mark = "  BY HAND" if row.by_hand else ""
             lines.append(
-                f"{student}  {assignment}  {row.exercise}  {row.points:g}/{row.of:g}{mark}  {row.reason[:160]}"
+                f"{student}  {assignment}  {row.exercise}  {row.points:g}/{row.of:g}{mark}  {row.reason[:200]}"
             )
     return "\n".join(lines)
 

@@ -57,3 +57,13 @@ def one_of_each(query, bank, k, batch):
     distances = torch.stack([part.min(1).values for part in parts], 1)
     indices = torch.stack([part.argmin(1) for part in parts], 1)
     return indices.gather(1, distances.argsort(1)[:, :k])
+
+
+# %% results-run: the best epoch
+def last_error(lines):
+    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+
+
+# %% results-run: lines of other kinds as well
+def last_error(lines):
+    return [line for line in lines if "test_error" in line][-1]["test_error"]
