@@ -31,6 +31,7 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ HIDDEN = "### BEGIN HIDDEN TESTS"
 TEST = "<test>"
 STUDENT = "<ipython-input"  # how IPython names the code of a cell
 SUSPICIOUS = r"\b(?:_getframe|setprofile|settrace|ctypes|gc|inspect|__eq__|__code__)\b"
+IDLE = 5  # times the limit of computing time, an exercise may take by the clock: a busy machine costs nobody points
 TO_MARK = "to be marked: "
 STORED_RUNS = "records_of"  # a solution that calls it reads recorded runs where students train
 TRAINS = r"\b(?:fit|short_run|records_of)\("
@@ -200,8 +202,8 @@ class Guard:
         return changed
 
 
-def limit(folder: str) -> None:
-    """A process group of its own, an empty folder, no output, an upper limit of memory and of a file's size."""
+def limit(folder: str, seconds: float) -> None:
+    """A process group of its own, an empty folder, no output; limits of computing time, memory and a file's size."""
     os.setsid()
     os.chdir(folder)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -210,9 +212,10 @@ def limit(folder: str) -> None:
     in_use = 0
     with contextlib.suppress(OSError):
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    for what, most in ((resource.RLIMIT_AS, in_use + MEMORY), (resource.RLIMIT_FSIZE, 100 << 20)):
+    most = {resource.RLIMIT_AS: in_use + MEMORY, resource.RLIMIT_FSIZE: 100 << 20, resource.RLIMIT_CPU: ceil(seconds)}
+    for what, number in most.items():
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
+            resource.setrlimit(what, (number, resource.getrlimit(what)[1]))
 
 
 def watcher(called: set[str], library: str) -> Callable[[types.FrameType, str, Any], None]:
@@ -266,9 +269,11 @@ def judge(test: str, names: dict[str, Any], clean: dict[str, Any], guard: Guard)
     return verdict | {"called": sorted(called), "changed": guard.restore()}
 
 
-def attempt(pipe: Connection, folder: str, shell: Any, cells: dict[int, str], exercise: Exercise, guard: Guard) -> None:
+def attempt(
+    pipe: Connection, folder: str, shell: Any, cells: dict[int, str], exercise: Exercise, guard: Guard, seconds: float
+) -> None:
     """The forked process: the student's cells, then the test, which arrives only then, with a word to sign with."""
-    limit(folder)
+    limit(folder, seconds)
     clean = dict(shell.user_ns)
     errors = {}
     for number, source in cells.items():
@@ -297,14 +302,14 @@ def run(
     """The verdict on one exercise, or why there is none with the cell that ended the process (None: the test did)."""
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = FORK.Pipe()
-        process = FORK.Process(target=attempt, args=(theirs, folder, shell, cells, exercise, guard))
+        process = FORK.Process(target=attempt, args=(theirs, folder, shell, cells, exercise, guard, timeout))
         process.start()
         theirs.close()
-        place, word = -1, secrets.token_hex(16)
+        place, word, too_long = -1, secrets.token_hex(16), {"reason": f"ran longer than {timeout:g} s"}
         try:
             while True:
-                if not ours.poll(timeout):
-                    return {"reason": f"ran longer than {timeout:g} s"}, place if place is not None else None
+                if not ours.poll(IDLE * timeout):
+                    return too_long, place
                 message = json.loads(ours.recv_bytes(1 << 20))
                 if isinstance(message, dict) and secrets.compare_digest(str(message.get("word")), word):
                     return message, None
@@ -312,6 +317,9 @@ def run(
                     ours.send_bytes(json.dumps([exercise.test, word]).encode())
                 place = message if message is None or isinstance(message, int) else place
         except (EOFError, OSError, ValueError):
+            process.join(1)
+            if process.exitcode == -signal.SIGXCPU:
+                return too_long, place
             return {"reason": "ended Python (os._exit, or out of memory)"}, place
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -532,7 +540,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("assignments", nargs="*", metavar="ASSIGNMENT", help="all of the course without it")
     parser.add_argument("--course", type=Path, default=Path("course"), metavar="FOLDER", help="the course (course)")
     parser.add_argument("--jobs", type=int, default=2, help="submissions at a time (2)")
-    parser.add_argument("--timeout", type=float, default=20, metavar="SECONDS", help="of one cell or test (20)")
+    parser.add_argument("--timeout", type=float, default=20, metavar="SECONDS", help="of computing, per exercise (20)")
     parser.add_argument("--show-hidden", action="store_true", help="name the line of a hidden test that fails")
     options = parser.parse_args(arguments)
     os.environ.update(ONE_THREAD)
