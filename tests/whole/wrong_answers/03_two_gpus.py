@@ -40,16 +40,3 @@ def gap(seed):
     runs = {(arm, s): lines for arm, s, lines in evidence.records_of("towers", "sample")}
     errors = [training.of_kind(runs[arm, 200], "epoch")[-1]["test_error"] for arm in ("one tower", "baseline")]
     return errors[0] - errors[1]
-
-
-# %% gpus-experiment: the error of one net, not the difference
-def gap(seed):
-    runs = {(arm, s): lines for arm, s, lines in evidence.records_of("towers", "sample")}
-    return training.of_kind(runs["one tower", seed], "epoch")[-1]["test_error"]
-
-
-# %% gpus-experiment: one seed, whatever is asked for
-def gap(seed):
-    runs = {(arm, s): lines for arm, s, lines in evidence.records_of("towers", "sample")}
-    pair = [training.of_kind(runs[arm, 200], "epoch")[-1]["test_error"] for arm in ("one tower", "baseline")]
-    return pair[0] - pair[1]

@@ -40,15 +40,3 @@ def mean_error(arm, seeds):
 def mean_error(arm, seeds):
     runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
     return sum(training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds)
-
-
-# %% lrn-experiment: the sum of the seeds, not their mean
-def mean_error(arm, seeds):
-    runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
-    return sum(training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds)
-
-
-# %% lrn-experiment: a share in place of per cent
-def mean_error(arm, seeds):
-    runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
-    return float(np.mean([training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds])) / 100

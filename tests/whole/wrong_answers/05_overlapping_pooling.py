@@ -47,15 +47,3 @@ def test_error(arm, seed):
 def test_error(arm, seed):
     runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
     return training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] / 100
-
-
-# %% pool-experiment: the accuracy in place of the error
-def test_error(arm, seed):
-    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
-    return 100 - training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"]
-
-
-# %% pool-experiment: the error of the first epoch
-def test_error(arm, seed):
-    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
-    return training.of_kind(runs[arm, seed], "epoch")[0]["test_error"]
