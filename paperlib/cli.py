@@ -344,8 +344,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), 2, f"Try `{path} --help`.")  # type: ignore[attr-defined]
     except PaperlibError as error:
         return _fail(str(error), 2)
-    except (BrokenPipeError, SystemExit):  # `paperlib claims | head`, which Typer turns into an exit
-        return _drop_output(141)
+    except (BrokenPipeError, SystemExit) as error:  # `paperlib claims | head`, which Typer turns into an exit
+        completed = isinstance(error, SystemExit) and not error.code  # the shell asked for words to complete
+        return 0 if completed else _drop_output(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _drop_output(_fail(f"{place}{error.strerror or error}.", 2))
