@@ -67,6 +67,10 @@ book: env $(BOOK)
 test-browser: book
 	$(BIN)/python -m pytest book/test_browser.py
 
+# the course in course/: student copies, solutions and nbgrader's folder; then `.venv/bin/python tools/grade.py`
+assignments: env
+	$(BIN)/python tools/assignments.py
+
 # for maintainers, after `paperlib record`: the list of all recorded runs
 ids: env
 	grep -rhoE '"id": "[0-9a-f]{64}"' data/recorded | cut -d'"' -f4 | sort > tests/recorded_ids.txt
