@@ -22,7 +22,14 @@ PAGES = {
     "Read": ["book/claims", "book/results", "book/limits"],
     "Notebooks": ["book/notebooks", *(f"notebooks/{path.stem}" for path in sorted(ROOT.glob("notebooks/*.ipynb")))],
     "Run": ["book/installing", "book/running", "book/experiments", "book/training", "data/README"],
-    "Teach and contribute": ["book/teaching", "CONTRIBUTING", "CODE_OF_CONDUCT", "book/api", "CHANGELOG"],
+    "Teach and contribute": [
+        "book/teaching",
+        "book/students",
+        "CONTRIBUTING",
+        "CODE_OF_CONDUCT",
+        "book/api",
+        "CHANGELOG",
+    ],
 }
 """Caption -> pages, as the side bar lists them."""
 

@@ -382,4 +382,4 @@ def callbacks() -> list[Callable[..., Any]]:
 
 
 def test_every_command_is_explained() -> None:
-    assert len(callbacks()) == 13 and all((callback.__doc__ or "").strip().endswith(".") for callback in callbacks())
+    assert len(callbacks()) == 14 and all((callback.__doc__ or "").strip().endswith(".") for callback in callbacks())
