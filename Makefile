@@ -67,6 +67,10 @@ book: env $(BOOK)
 test-browser: book
 	$(BIN)/python -m pytest book/test_browser.py
 
+# the course in course/: student copies, solutions and nbgrader's folder; then `.venv/bin/python tools/grade.py`
+assignments: env
+	$(BIN)/python tools/assignments.py
+
 # a class of 20 over two notebooks, and the wrong answers to every exercise
 test-course: env
 	$(BIN)/python -m pytest tests/whole/class_of_20.py
