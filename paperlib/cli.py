@@ -196,6 +196,7 @@ def train(
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
+    precision: Annotated[Literal["fp32", "tf32", "bf16"], typer.Option(help="Only fp32 is evidence.")] = "fp32",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Only measure the speed for so long; keep nothing.")
@@ -211,8 +212,8 @@ def train(
     bar = sys.stderr.isatty()
     ended = campaign.train_declared(
         experiment, arm, scale, seed,
-        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
-        smoke=smoke, say=typer.echo,
+        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, precision=precision,
+        compiled=compiled, smoke=smoke, say=typer.echo,
     )  # fmt: skip
     if ended is not None:
         typer.echo(f"{experiment}, {scale}, {arm}, {ended}")
