@@ -20,7 +20,7 @@ from paperlib.paper import facts
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 
 AFTER = {"act": "ReLU", "norm": "LRN", "pool": "pool", "drop": "dropout", "spatial": "5×5 norm"}
-"""What stands between two layers with weights: how its name in the net begins, and what Figure 2 calls it."""
+"""Modules between two layers with weights: how their names in the net begin -> what Figure 2 calls them."""
 TOWER_COLOURS = (PALETTE[0], PALETTE[2])
 CROSSING = PALETTE[3]
 
@@ -54,7 +54,7 @@ def layers_of(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
 
 
 def fig2(model: ModelRecipe | None = None) -> Drawing:
-    """Figure 2 of the paper, drawn from a recipe: two towers of boxes, who reads whom, and the counts below.
+    """Figure 2 of the paper, drawn from a recipe: two towers of boxes, which reads which, and the counts below.
 
     Boxes are as high as the square root of their maps' side, and as wide as that of their number. Another recipe
     gives another picture. Raises :class:`PaperlibError` where the net has no towers or not the eight layers.
@@ -79,7 +79,7 @@ def fig2(model: ModelRecipe | None = None) -> Drawing:
     for x, row in enumerate(frame.to_dict("records"), start=1):
         if x == last:  # one output layer, on one of the two GPUs
             here = [draw_bar(axes, x, 0, row["maps"], grey)] * 2
-            axes.text(x, here[0][1] - 0.62, f"{row['maps']}", ha="center", va="top", fontsize=8)
+            axes.text(x, here[0][1] - 0.62, f"{row['maps']}\n(on GPU 1)", ha="center", va="top", fontsize=8)
         elif row["side"] > 1:
             here = [draw_box(axes, x, y, row["maps"] // 2, row["side"], TOWER_COLOURS[y < 0]) for y in (1, -1)]
         else:
@@ -107,7 +107,10 @@ def fig2(model: ModelRecipe | None = None) -> Drawing:
             for r in wrong.to_dict("records")
         )
     )
-    return Drawing(figure, frame.round(4), alt)
+    caption = f"Both towers are read by {crossing}; fc8 lies on the first GPU."
+    if len(wrong):
+        caption += f" Of the paper's {len(frame)} counts of neurons {len(wrong)} is wrong."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 def draw_box(axes: Axes, x: float, y: float, maps: int, side: int, colour: str) -> tuple[float, float, float, float]:

@@ -58,7 +58,10 @@ def stall() -> Drawing:
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
     )
-    return Drawing(figure, frame.round(4), alt)
+    stuck = [str(arm) for arm, of_arm in last if of_arm["loss"].min() > guessing - 0.05]
+    caption = f"After the recorded updates {len(stuck)} of {len(last)} arms are still at the loss of guessing"
+    caption += f": {', '.join(stuck)}." if stuck else "."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 def late_changes(run: runs.Run) -> dict[int, str]:
@@ -112,11 +115,12 @@ def training() -> Drawing:
         + f"the held-out error comes down to {best:.2f} %. "
         f"Official validation set, {ends}"
     )
-    return Drawing(figure, frame.round(4), alt)
+    caption = f"The held-out error falls over {len(frame)} epochs to {best:.1f} %; {store.schedule(epochs)}."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 def overfit() -> Drawing:
-    """Errors of the finished nets on the images they were trained on and on others, a line a seed."""
+    """Errors of the finished nets on their training images and on others, one line per seed."""
     use_style()
     experiment = declared.OVERFIT
     columns = ["arm", "seed", "fit_error", "test_error"]
@@ -141,4 +145,10 @@ def overfit() -> Drawing:
     alt = "Mean errors on the training images and on the test images: " + "; ".join(
         f"{arm} {fit:.1f} and {test:.1f} %" for arm, fit, test in means.itertuples()
     )
-    return Drawing(figure, frame.round(4), alt)
+    gaps = (means["test_error"] - means["fit_error"]).sort_values()
+    least, most = gaps.index[0], gaps.index[-1]
+    caption = (
+        f"The two errors lie {gaps[least]:.1f} points apart in “{least}” and {gaps[most]:.1f} in “{most}”; "
+        f"the test errors of all arms lie within {means['test_error'].max() - means['test_error'].min():.1f} points."
+    )
+    return Drawing(figure, frame.round(4), alt, caption)

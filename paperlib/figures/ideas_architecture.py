@@ -1,0 +1,220 @@
+"""Section 3.5 in pictures: windows at the edge, who reads whom, maps of an untrained net, where the parameters are."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+
+from paperlib.figures.figure2 import CROSSING
+from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.nets import sizes, table
+from paperlib.paper import arithmetic, facts
+from paperlib.recipe import Recipe
+
+WAYS = {
+    "rounded up (2012 source)": (224, 0, True),
+    "crops of 227 (Caffe)": (227, 0, False),
+    "padded by 2 (torchvision)": (224, 2, False),
+    "rounded down": (224, 0, False),
+}
+"""What becomes of a quarter of a step -> pixels of the image, zeros on each side, whether positions are rounded up."""
+
+
+def windows_of(way: str) -> list[int]:
+    """The first pixel of each window of conv1, along one side."""
+    side, pad, up = WAYS[way]
+    return [4 * i - pad for i in range(arithmetic.conv_side(side, 11, 4, pad, ceil=up))]
+
+
+def draw_corner(axes: Axes, photo: Tensor) -> None:
+    """The bottom right corner of a photograph (3, 224, 224), and the last two windows, rounded up."""
+    shown = np.full((227, 227, 3), 255, dtype=np.uint8)
+    shown[:224, :224] = photo.permute(1, 2, 0).numpy()
+    axes.imshow(shown, interpolation="nearest")
+    for edge in (plt.Rectangle((223.5, 195), 3, 32), plt.Rectangle((195, 223.5), 29, 3)):
+        edge.set(facecolor="none", edgecolor="#999999", hatch="////", linewidth=0)
+        axes.add_patch(edge)
+    for start, colour in ((212, "white"), (216, PALETTE[1])):
+        axes.add_patch(plt.Rectangle((start - 0.5, start - 0.5), 11, 11, fill=False, lw=2.2, edgecolor=colour))
+    ticks = (200, 212, 216, 223)
+    axes.set(xlim=(199.5, 227), ylim=(227, 199.5), xticks=ticks, yticks=ticks, xlabel="pixel", ylabel="pixel")
+    axes.set_title("the last two windows, rounded up")
+    axes.grid(False)
+    whole = axes.inset_axes((0.02, 0.63, 0.36, 0.36), xticks=[], yticks=[])
+    whole.imshow(shown)
+    whole.add_patch(plt.Rectangle((199.5, 199.5), 27, 27, fill=False, edgecolor="white"))
+    whole.grid(False)
+
+
+def draw_edge(axes: Axes, limits: tuple[float, float]) -> None:
+    """The windows of each way between two pixels: grey is the image, a line a window, the first and the last orange."""
+    for y, (way, (side, _, _)) in enumerate(WAYS.items()):
+        axes.barh(y, side, 0.72, left=-0.5, color="#dddddd")
+        starts = windows_of(way)
+        for i, start in enumerate(starts):
+            ends = i in (0, len(starts) - 1)
+            axes.plot((start - 0.3, start + 10.3), [y + 0.2 * (i % 3 - 1)] * 2, lw=3 if ends else 1.6,
+                      color=PALETTE[1] if ends else "#555555", solid_capstyle="butt")  # fmt: skip
+    axes.set(xlim=limits, ylim=(3.6, -0.8), yticks=[], xlabel="pixel")
+    axes.grid(False)
+
+
+def edges(photo: Tensor) -> Drawing:
+    """224 pixels and 55 positions: the last windows on a photograph (3, 224, 224), and four ways to place them."""
+    use_style()
+    figure, (corner, left, right) = plt.subplots(1, 3, figsize=(8.8, 3.5), width_ratios=(1.15, 0.62, 1))
+    draw_corner(corner, photo)
+    draw_edge(left, (-3.5, 12.5))
+    draw_edge(right, (200.5, 228.5))
+    left.set(xticks=(-2, 0, 10), title="left edge")
+    right.set(xticks=(212, 216, 223, 226), title="right edge")
+    rows = []
+    for y, (way, (side, pad, _)) in enumerate(WAYS.items()):
+        right.text(201, y - 0.43, way, fontsize=8.5, va="bottom")
+        starts = windows_of(way)
+        end = starts[-1] + 11
+        rows.append({"way": way, "positions": len(starts), "first": starts[0], "last": end - 1, "pad": pad,
+                     "zeros": max(0, end - side), "unseen": max(0, side - end)})  # fmt: skip
+    alt = "The bottom right corner of a photograph, and the windows at both edges in four ways: " + "; ".join(
+        f"{r['way']} {r['positions']} positions from pixel {r['first']} to {r['last']}" for r in rows
+    )
+    fits = [r["way"] for r in rows if r["positions"] == facts.FIGURE2_SIDES[1]]
+    caption = f"{len(fits)} of {len(rows)} ways give 55 positions; only rounding down loses a pixel."
+    return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Who reads whom
+
+STEPS = tuple(itertools.pairwise(("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")))
+
+
+def reads(net: nn.Module, below: str, above: str, image: Tensor) -> Tensor:
+    """Which maps of ``below`` (columns) reach which maps of ``above`` (rows), by gradients; of fc6 every eighth."""
+    names, layers = zip(*net.named_children(), strict=True)
+    start, stop = names.index(below) + 1, names.index(above) + 1
+    maps = nn.Sequential(*layers[:start])(image).detach().requires_grad_()
+    out = nn.Sequential(*layers[start:stop])(maps)
+    out = out.flatten(2).sum((0, 2)) if out.ndim == 4 else out.sum(0)
+    chosen = out[:: max(1, len(out) // 64)]
+    return torch.stack([torch.autograd.grad(o, maps, retain_graph=True)[0].abs().sum((0, 2, 3)) > 0 for o in chosen])
+
+
+def own_of(n: int, m: int) -> Tensor:
+    """Whether row and column lie in the same half: (n, m)."""
+    return (torch.arange(n)[:, None] < n // 2) == (torch.arange(m)[None] < m // 2)
+
+
+def who_reads_whom(recipes: dict[str, Recipe]) -> Drawing:
+    """For each recipe a line of matrices: which maps read which of the layer below, in a net at a quarter of the width.
+
+    The units are tanh, because a ReLU that is silent hides what it is connected to.
+    """
+    use_style()
+    noise = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    figure, panels = plt.subplots(len(recipes), len(STEPS), figsize=(8.8, 2.2 * len(recipes)), squeeze=False)
+    rows = []
+    for line, (reading, recipe) in zip(panels, recipes.items(), strict=True):
+        model = recipe.but(**{"model.init": "he", "model.activation": "tanh"}).model
+        net = table.build(model, sizes.EVIDENCE_SIZES, seed=0).eval()
+        for axes, (below, above) in zip(line, STEPS, strict=True):
+            read = reads(net, below, above, noise)
+            n, m = read.shape
+            own, image = own_of(n, m), np.ones((n, m, 3))
+            image[(read & own).numpy()] = mpl.colors.to_rgb(PALETTE[0])
+            image[(read & ~own).numpy()] = mpl.colors.to_rgb(CROSSING)
+            axes.imshow(image, aspect="auto", interpolation="nearest")
+            axes.set(xticks=[m / 2 - 0.5], yticks=[n / 2 - 0.5], xticklabels=[], yticklabels=[])
+            axes.set_xlabel(f"maps of {below}", fontsize=9)
+            axes.set_ylabel(f"{'units' if above == 'fc6' else 'maps'} of {above}", fontsize=9)
+            axes.spines[:].set_visible(True)
+            axes.grid(True, color="black", lw=0.6)
+            axes.set_axisbelow(False)
+            crossing = (read & ~own).any(0)
+            rows.append(
+                {"reading": reading, "layer": above, "own": bool(read[own].all()), "other": int(crossing.sum())}
+            )
+        line[0].set_title(reading)
+    frame = pd.DataFrame(rows)
+    crossings = frame[frame["other"] > 0]
+    meet = {name: list(crossings["layer"][crossings["reading"] == name]) for name in recipes}
+    caption = "The towers meet in " + "; ".join(f"{' and '.join(layers)} ({name})" for name, layers in meet.items())
+    alt = "Matrices of which maps read which maps of the layer below; each layer reads its own tower. " + "; ".join(
+        f"{row['reading']}: {row['layer']} reads {row['other']} maps of the other tower" for row in rows if row["other"]
+    )
+    return Drawing(figure, frame, f"{alt}.", f"{caption}.")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What comes out, and where parameters and work are
+
+
+def maps_of_layers(photo: Tensor, outputs: dict[str, Tensor]) -> Drawing:
+    """A photograph (3, h, w), and of each convolution's output (B, K, h, w) the map of each tower that varies most."""
+    use_style()
+    convs = [name for name in outputs if name.startswith("conv")]
+    figure, panels = plt.subplot_mosaic(
+        [["photo", *(f"{c} 1" for c in convs)], ["photo", *(f"{c} 2" for c in convs)]],
+        figsize=(8.8, 3.7), width_ratios=(2.1, *[1] * len(convs)),
+    )  # fmt: skip
+    panels["photo"].imshow(photo.permute(1, 2, 0).numpy())
+    panels["photo"].set_title(f"{photo.shape[1]} × {photo.shape[2]}")
+    figure.supxlabel("each map is stretched from black to white on its own", fontsize=9)
+    for name in convs:
+        for tower, maps in enumerate(outputs[name][0].chunk(2), start=1):
+            axes = panels[f"{name} {tower}"]
+            axes.imshow(maps[maps.flatten(1).std(1).argmax()].numpy(), cmap="gray", interpolation="nearest")
+            axes.set_xlabel(f"GPU {tower}", fontsize=9)
+        panels[f"{name} 1"].set_title(f"{name}\n{maps.shape[1]} × {maps.shape[2]}")
+    for axes in panels.values():
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+    sides = [outputs[name].shape[-1] for name in convs]
+    alt = f"A photograph, and one map of each tower after each convolution of an untrained net; sides {sides}."
+    alt += " What is shown is recognisable in the first maps, and hardly in the last, where the border shows."
+    caption = f"From {sides[0]} × {sides[0]} positions to {sides[-1]} × {sides[-1]}: place is coarse from conv3 on."
+    return Drawing(figure, pd.DataFrame({"layer": convs, "side": sides}), alt, caption)
+
+
+def shares(summary: pd.DataFrame) -> Drawing:
+    """Where the parameters are, where the work is, and the convolutions against the paper's bound of 1 %.
+
+    ``summary`` is :func:`nets.summary` of the net, with its sum.
+    """
+    use_style()
+    frame = summary.iloc[:-1]
+    convs = frame[frame.index.str.startswith("conv")]
+    work = 100 * frame["macs"] / frame["macs"].sum()
+    colours = [PALETTE[0] if name.startswith("conv") else PALETTE[1] for name in frame.index]
+    figure, (weights, sums, bound) = plt.subplots(1, 3, figsize=(8.8, 3.3), width_ratios=(1, 1, 0.8))
+    y = np.arange(len(frame))
+    for axes, values, what in ((weights, frame["share"], "parameters"), (sums, work, "multiplications")):
+        axes.barh(y, values, color=colours)
+        for i, share in enumerate(values):
+            axes.text(share + 1, i, f"{share:.1f}", va="center", ha="left", fontsize=9)
+        axes.set(xlim=(0, 78), ylim=(len(y) - 0.4, -0.6), xlabel=f"share of the {what} (%)")
+        axes.grid(axis="y", visible=False)
+        axes.set_yticks(y, frame.index if axes is weights else [])
+    high = convs["share"] > facts.CONV_SHARE_BOUND
+    bound.bar(range(len(convs)), convs["share"], color=[CROSSING if above else PALETTE[0] for above in high])
+    for i, share in enumerate(convs["share"]):
+        bound.text(i, share + 0.02, f"{share:.2f}", ha="center", fontsize=9)
+    bound.axhline(facts.CONV_SHARE_BOUND, color="#555555", lw=1)
+    bound.text(-0.45, facts.CONV_SHARE_BOUND + 0.02, "“no more\nthan 1 %”", va="bottom", fontsize=9, color="#555555")
+    bound.set(ylim=(0, 1.7), xlabel="convolutional layer", ylabel="share of the parameters (%)")
+    bound.set_xticks(range(len(convs)), range(1, len(convs) + 1))
+    bound.grid(axis="x", visible=False)
+    held, effort = convs["share"].sum(), work[convs.index].sum()
+    alt = f"Bars for the layers. The convolutions hold {held:.1f} % of the parameters and do {effort:.1f} % of the "
+    alt += f"multiplications; fc6 holds {frame['share']['fc6']:.1f} % of the parameters. Above 1 % of the parameters: "
+    alt += ", ".join(f"{name} with {share:.2f} %" for name, share in convs["share"][high].items())
+    caption = f"The convolutions hold {held:.1f} % of the parameters and do {effort:.1f} % of the work; "
+    caption += f"{' and '.join(convs.index[high])} are above the paper's 1 %."
+    return Drawing(figure, frame.assign(work=work).round(4), f"{alt}.", caption)

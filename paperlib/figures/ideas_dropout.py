@@ -1,0 +1,123 @@
+"""Section 4.2 in pictures: thinned nets, the geometric mean, and a net that memorises 640 images."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.training import loop, records
+
+WIDTHS = (4, 6, 6, 3)
+"""Units of the small net that is drawn: inputs, two hidden layers with dropout, outputs."""
+
+
+def draw_net(axes: Axes, kept: tuple[Tensor, Tensor]) -> None:
+    """A net of :data:`WIDTHS`: the units that are kept and their connections, crosses for those that are not."""
+    there = [torch.ones(WIDTHS[0], dtype=torch.bool), *kept, torch.ones(WIDTHS[-1], dtype=torch.bool)]
+    places = [[(x, (y - (n - 1) / 2) / 1.2) for y in range(n)] for x, n in enumerate(WIDTHS)]
+    for x in range(len(WIDTHS) - 1):
+        for (i, a), (j, b) in itertools.product(enumerate(places[x]), enumerate(places[x + 1])):
+            if there[x][i] and there[x + 1][j]:
+                axes.plot(*zip(a, b, strict=True), color="#b5b5b5", lw=0.7, zorder=1)
+    for x, units in enumerate(places):
+        for is_there, (px, py) in zip(there[x].tolist(), units, strict=True):
+            hidden = 0 < x < len(WIDTHS) - 1
+            colour = PALETTE[0] if hidden else "#666666"
+            axes.plot(px, py, "o" if is_there else "x", color=colour if is_there else PALETTE[3], ms=7, zorder=2)
+    axes.axis("off")
+
+
+def thinned_nets(count: int = 7) -> Drawing:
+    """A small net whole, and as many thinned nets as dropout could draw of it: one for each training image."""
+    use_style()
+    draw = torch.Generator().manual_seed(1)
+    whole = (torch.ones(WIDTHS[1], dtype=torch.bool), torch.ones(WIDTHS[2], dtype=torch.bool))
+    kept = [whole, *(tuple(torch.rand(n, generator=draw) >= 0.5 for n in WIDTHS[1:3]) for _ in range(count))]
+    figure, panels = plt.subplots(2, (count + 1) // 2, figsize=(8.8, 4.2))
+    rows = []
+    for number, (axes, masks) in enumerate(zip(panels.flat, kept, strict=True)):
+        draw_net(axes, (masks[0], masks[1]))
+        axes.set_title(f"image {number}" if number else "at test: all, halved", fontsize=9, loc="center")
+        rows.append({"image": number, "first": int(masks[0].sum()), "second": int(masks[1].sum())})
+    hidden = WIDTHS[1] + WIDTHS[2]
+    alt = f"A net with {hidden} hidden units, whole, and thinned for each of {count} images: kept are " + ", ".join(
+        f"{row['first']} and {row['second']}" for row in rows[1:]
+    )
+    caption = (
+        f"{hidden} hidden units make 2^{hidden} = {2**hidden:,} nets; each image trains one, and all share weights."
+    )
+    return Drawing(figure, pd.DataFrame(rows), f"{alt} units of {WIDTHS[1]} and {WIDTHS[2]}.", caption)
+
+
+def one_net(scale: float, draw: torch.Generator, masks: int = 4000, width: int = 40) -> tuple[Tensor, Tensor]:
+    """Four class probabilities of one random net with dropout before two layers: geometric mean, and halved net.
+
+    ``scale`` multiplies the last weights, which makes the net more or less sure of itself.
+    """
+    x = torch.randn(20, generator=draw)
+    first_w, second_w = (torch.randn(width, n, generator=draw) * (2 / n) ** 0.5 for n in (20, width))
+    last_w = scale * torch.randn(4, width, generator=draw) / width**0.5
+    m1, m2 = (torch.rand(masks, width, generator=draw) >= 0.5 for _ in range(2))
+    first = torch.relu(first_w @ x)
+    second = torch.relu((m1 * first) @ second_w.T)
+    mean = torch.softmax(torch.log_softmax((m2 * second) @ last_w.T, 1).mean(0), 0)
+    return mean, torch.softmax(last_w @ (0.5 * torch.relu(second_w @ (0.5 * first))), 0)
+
+
+def halved_against_mean(scales: tuple[float, ...] = (1.0, 6.0), nets: int = 50) -> Drawing:
+    """Class probabilities of halved random nets against the geometric mean over masks, for two scales of weights."""
+    use_style()
+    draw = torch.Generator().manual_seed(3)
+    figure, panels = plt.subplots(1, len(scales), figsize=(7.6, 3.8), sharex=True, sharey=True)
+    rows = []
+    for axes, scale, colour in zip(panels, scales, PALETTE, strict=False):
+        pairs = [one_net(scale, draw) for _ in range(nets)]
+        across, up = (torch.cat(p) for p in zip(*pairs, strict=True))
+        axes.plot([0, 1], [0, 1], color="#555555", lw=0.8)
+        axes.plot(across, up, "o", ms=3, color=colour)
+        off = sorted(float((a - b).abs().max()) for a, b in pairs)[nets // 2]  # of the class that is off most
+        axes.set(title=f"last weights × {scale:g}", xlabel="geometric mean over 4,000 masks", aspect="equal")
+        rows.append({"scale": scale, "median_distance": off})
+    panels[0].set_ylabel("halved net (probability)")
+    told = " and ".join(f"{row['median_distance']:.2f} (× {row['scale']:g})" for row in rows)
+    alt = "Class probabilities of halved nets against geometric means over masks; points lie about the diagonal. "
+    alt += f"In the middle net the class that is off most is off by {told}."
+    caption = (
+        "With ReLUs in between, halving is close where nets are unsure (left), and looser where they are sure (right)."
+    )
+    return Drawing(figure, pd.DataFrame(rows), alt, caption)
+
+
+def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing:
+    """Errors of some runs against epochs, a panel each: on test images, in training, and of the finished net.
+
+    ``runs`` must have tested their finished nets on the images they were trained on.
+    """
+    use_style()
+    figure, panels = plt.subplots(1, len(runs), figsize=(8.6, 3.5), sharex=True, sharey=True)
+    rows = []
+    for axes, (name, run) in zip(panels, runs.items(), strict=True):
+        epochs = records.of_kind(run.lines, "epoch")
+        at = [line["epoch"] for line in epochs]
+        fit, test = records.of_kind(run.lines, "fit")[0]["top1_error"], epochs[-1]["test_error"]
+        axes.plot(at, [line["test_error"] for line in epochs], color=PALETTE[0], label="test images")
+        axes.plot(
+            at, [line["train_error"] for line in epochs], ":", color=PALETTE[1], label="training images, on the way"
+        )
+        axes.plot(at[-1], fit, "o", ms=7, color=PALETTE[1], label="training images, finished net")
+        axes.annotate("", (at[-1] + 1, test), (at[-1] + 1, fit), arrowprops={"arrowstyle": "<->", "color": "#333333"})
+        axes.axhline(guessing, color="#999999", lw=0.8)
+        axes.set(title=name, xlabel="epoch", ylim=(-2, 100))
+        rows.append({"net": name, "fit_error": fit, "test_error": test})
+    panels[0].set_ylabel("top-1 error (%)")
+    panels[0].legend(fontsize=8.5, loc="upper right")
+    alt = "Two panels, one a net: error on test images and on training images against epochs, a dot for the finished "
+    alt += "net on its own training images, and an arrow between the dot and the test error, which is the overfitting."
+    caption = "Without dropout the finished net knows its own images better: the arrow is how far it overfits."
+    return Drawing(figure, pd.DataFrame(rows), alt, caption)

@@ -1,0 +1,88 @@
+"""The pictures of ideas: what is drawn is what an independent count or formula gives."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from paperlib import data, nets
+from paperlib.figures import ideas_architecture, ideas_augment, ideas_dropout
+from paperlib.recipe import Recipe
+
+
+def test_the_map_of_crops_counts_windows() -> None:
+    seen = torch.zeros(7, 7)
+    for top, left in itertools.product(range(3), repeat=2):
+        seen[top : top + 5, left : left + 5] += 100 / 9
+    assert torch.allclose(ideas_augment.share_seen(7, 5).float(), seen, atol=1e-3)
+
+
+def test_ten_views_are_drawn_where_the_test_takes_them() -> None:
+    image = torch.randint(0, 256, (3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    drawn = ideas_augment.ten_views(image, 8).data
+    views = data.ten_views(image[None], 8)[:5, 0]
+    for view, top, left in zip(views, drawn["top"], drawn["left"], strict=True):
+        assert torch.equal(view, image[:, top : top + 8, left : left + 8])
+
+
+def test_the_shifts_of_the_readings_differ_by_their_units() -> None:
+    values, vectors = torch.tensor([2500.0, 100.0, 4.0]), torch.eye(3)
+    shifts = [shift[0].item() for shift in ideas_augment.largest_shifts((values, vectors)).values()]
+    assert shifts == pytest.approx([250.0, 250 / 255, 5.0])
+    flipped = ideas_augment.colour_components(torch.zeros(3, 4, 4), (values, -vectors))
+    assert flipped.data["levels"].tolist()[4] == "+15, +0, +0"  # whichever way an eigenvector points
+
+
+@pytest.mark.parametrize(
+    ("kind", "views"), [("centre only", 1), ("upside down", 2), ("crops", 9), ("crops and mirrors", 18)]
+)
+def test_a_bank_has_all_views_of_its_images(kind: str, views: int) -> None:
+    images = torch.arange(2 * 36).reshape(2, 1, 6, 6)
+    bank, count = ideas_augment.bank_of(images, kind, 4, 1)
+    assert (len(bank), count) == (2 * views, views)
+    assert len({tuple(view.flatten().tolist()) for view in bank}) == 2 * views
+
+
+def test_the_halved_net_is_the_geometric_mean_where_the_logits_are_small() -> None:
+    mean, halved = ideas_dropout.one_net(0.01, torch.Generator().manual_seed(0))
+    assert torch.allclose(mean, halved, atol=1e-2) and float(mean.sum()) == pytest.approx(1)
+    assert len(ideas_dropout.thinned_nets(3).data) == 4
+
+
+@dataclass
+class Run:
+    lines: list[dict[str, Any]]
+
+
+def test_a_net_that_memorises_is_drawn_with_both_its_errors() -> None:
+    epochs = [{"kind": "epoch", "epoch": n, "test_error": 50.0 - n, "train_error": 40.0 - 3 * n} for n in (1, 2)]
+    run: Any = Run([*epochs, {"kind": "fit", "top1_error": 7.0}])
+    drawn = ideas_dropout.memorising({"one": run, "two": run}).data
+    assert drawn["fit_error"].tolist() == [7.0, 7.0] and drawn["test_error"].tolist() == [48.0, 48.0]
+
+
+def test_windows_at_the_edge() -> None:
+    drawn = ideas_architecture.edges(torch.zeros(3, 224, 224, dtype=torch.uint8)).data.set_index("way")
+    assert drawn["positions"].tolist() == [55, 55, 55, 54]
+    assert drawn.loc["rounded up (2012 source)", ["last", "zeros"]].tolist() == [226, 3]
+    assert drawn.loc["rounded down", "unseen"] == 1
+
+
+def test_who_reads_whom_is_what_the_recipe_says() -> None:
+    recipe = Recipe.source2012()
+    drawn = ideas_architecture.who_reads_whom({
+        "as it is": recipe, "never": recipe.but(**{"model.communication": "never"}),
+    }).data  # fmt: skip
+    met = drawn[drawn["other"] > 0]
+    assert drawn["own"].all()
+    assert met["layer"][met["reading"] == "as it is"].tolist() == ["conv3", "fc6"]
+    assert "never" not in set(met["reading"])  # up to fc6
+
+
+def test_shares_add_up() -> None:
+    drawn = ideas_architecture.shares(nets.summary(Recipe.paper().model, nets.FULL_SIZES)).data
+    assert drawn["share"].sum() == pytest.approx(100, abs=0.01) and drawn["work"].sum() == pytest.approx(100, abs=0.01)
