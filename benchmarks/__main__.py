@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     """0; the comparisons go to stdout as they are made, or as JSON at the end."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["gpu"]:
-        return importlib.import_module("benchmarks.gpu").main(arguments[1:])  # type: ignore[no-any-return]
+        return importlib.import_module("benchmarks.gpu").main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"of {', '.join(NAMES)}; all")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch's threads (all cores)")
