@@ -213,7 +213,6 @@ def train(
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
     precision: Annotated[Literal["fp32", "tf32", "bf16"], typer.Option(help="Only fp32 is evidence.")] = "fp32",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Only measure the speed for so long; keep nothing.")
     ] = 0.0,
@@ -229,7 +228,7 @@ def train(
     ended = campaign.train_declared(
         experiment, arm, scale, seed,
         towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, precision=precision,
-        compiled=compiled, smoke=smoke, say=typer.echo,
+        smoke=smoke, say=typer.echo,
     )  # fmt: skip
     if ended is not None:
         typer.echo(f"{experiment}, {scale}, {arm}, {ended}")
