@@ -18,6 +18,7 @@ from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
 from paperlib.training import evaluate, loop, records
+from paperlib.training.precision import Precision
 from paperlib.training.processes import Topology, launch
 from tests import tiny
 
@@ -163,6 +164,19 @@ def test_a_run_that_was_compiled_for_a_while_is_no_evidence(tmp_path: Path) -> N
     lines[0]["env"]["compiled"] = True
     tiny.write(place / "record.jsonl", records.sealed(lines))
     with pytest.raises(PaperlibError, match="trained with --compile; delete its folder and train it without"):
+        promote.refuse_other_means(one, tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_less_than_float32_is_no_evidence(tmp_path: Path, precision: Precision) -> None:
+    """bfloat16 changes the weights; TF32 is of GPUs alone, and is refused even where it changed nothing."""
+    one = tiny.plain(epochs=1)
+    plain = loop.fit(one, tiny.dataset()).net.state_dict()
+    net = loop.fit(one, tiny.dataset(), tmp_path / one.id, precision=precision).net
+    assert all(weights.dtype == torch.float32 for weights in net.state_dict().values())
+    same = all(torch.equal(plain[name], weights) for name, weights in net.state_dict().items())
+    assert same == (precision == "tf32")
+    with pytest.raises(PaperlibError, match="trained with --precision other than fp32"):
         promote.refuse_other_means(one, tmp_path)
 
 
