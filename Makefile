@@ -3,6 +3,8 @@
 PYTHON ?= python3
 JOBS ?= 2
 BIN ?= .venv/bin
+# nbval's plugin costs every process two seconds of CPU, which only notebooks need
+TESTS := -p no:nbval -o addopts="--import-mode=importlib --strict-config --strict-markers"
 PARALLEL := -n $(JOBS) --dist loadfile
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
 BOOK := $(if $(STAMP),.venv/.book)
@@ -44,7 +46,7 @@ test: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests $(PARALLEL) --cov --cov-report=term
+	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) --cov --cov-report=term
 	$(BIN)/python -m pytest --nbval notebooks $(PARALLEL)
 
 figures: env
@@ -66,6 +68,10 @@ book: env $(BOOK)
 # the web edition in a browser: Debian's Chromium, or the one that CHROMIUM= names
 test-browser: book
 	$(BIN)/python -m pytest book/test_browser.py
+
+# the course in course/: student copies, solutions and nbgrader's folder; then `.venv/bin/python tools/grade.py`
+assignments: env
+	$(BIN)/python tools/assignments.py
 
 # a class of 20 over two notebooks, and the wrong answers to every exercise
 test-course: env

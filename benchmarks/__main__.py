@@ -2,6 +2,7 @@
 
 Prints, a line a comparison: medians of ours and of the alternative, how many times as fast ours is (with quartiles
 over the rounds), the aim, and what the machine does at its own rate of matrix products or copies, or decoding alone.
+`python -m benchmarks gpu` is another one, for a machine with a GPU; `gpu --help` tells of it.
 With --keep the lines also go into results.txt, the numbers into results.json, and both into figures/benchmarks.png.
 """
 
@@ -26,6 +27,18 @@ from paperlib.training.records import environment
 NAMES = ("lrn", "net", "data", "augment", "cifar", "towers", "growth")
 
 
+def within_reach(result: Result) -> str:
+    """The largest ratio that the reference allows, and what share of it the aim and ours are."""
+    assert result.reference
+    bound = result.reference / result.theirs if result.unit == "images/s" else result.theirs / result.reference
+    if result.aim and result.aim > bound:
+        return (
+            f"so at most {bound:.2f} times: the aim is out of reach, ours is {100 * result.ratio / bound:.0f} % of it"
+        )
+    aim = f"the aim is {100 * result.aim / bound:.0f} % of it, " if result.aim else ""
+    return f"so at most {bound:.2f} times: {aim}ours {100 * result.ratio / bound:.0f} %"
+
+
 def line(result: Result) -> str:
     """One comparison in words."""
     quartiles = f"{result.low:.2f} to {result.high:.2f}"
@@ -35,7 +48,7 @@ def line(result: Result) -> str:
     least = ""
     if result.reference:
         what = "decoding alone" if result.unit == "images/s" else "at the machine's rate"
-        least = f", {what} {result.reference:.0f} {result.unit}"
+        least = f", {what} {result.reference:.0f} {result.unit}, {within_reach(result)}"
     return (
         f"{result.what}: {result.ours:.0f} {result.unit} against {result.theirs:.0f} of {result.against}; "
         f"{result.ratio:.2f} times as fast ({quartiles}{aim}){least}"
@@ -56,6 +69,9 @@ def measure(names: Iterable[str], say: Callable[[str], object]) -> list[Result]:
 
 def main(arguments: list[str] | None = None) -> int:
     """0; the comparisons go to stdout as they are made, or as JSON at the end."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["gpu"]:
+        return importlib.import_module("benchmarks.gpu").main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"of {', '.join(NAMES)}; all")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch's threads (all cores)")

@@ -44,6 +44,7 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static", str(Path(find_spec("sphinx-mathjax-offline").origin).with_name("static"))]
 mathjax_path = "mathjax/tex-chtml.js"
+html_favicon = "_static/favicon.svg"
 html_css_files = ["edition.css"]
 html_js_files = [("claims.js", {"defer": "defer"})]
 html_copy_source = True

@@ -22,8 +22,8 @@ from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
 from paperlib.machine import whole_number
-from paperlib.nets.lrn_cpu import use_compiler
 from paperlib.training import checkpoints, evaluate, loop, processes, records, runs
+from paperlib.training.precision import Precision
 from paperlib.training.processes import ALONE, Topology, joined
 from paperlib.training.runs import Run
 
@@ -109,7 +109,7 @@ def train_declared(
     progress: bool = True,
     folder: Path | None = None,
     device: str = "cpu",
-    compiled: bool = False,
+    precision: Precision = "fp32",
     smoke: float = 0.0,
     say: Callable[[str], None] = lambda line: None,
 ) -> str | None:
@@ -118,8 +118,7 @@ def train_declared(
     Without a ``seed`` it is the first that is planned. A job of several processes shares out every batch among pairs of
     ``towers``; None in all of them but the first.
     The run, its directory and its record are those of :func:`run`; ``say`` is told where they are. ``smoke`` seconds
-    train without keeping anything, and tell the speed instead. ``compiled``: see
-    :func:`paperlib.nets.lrn_cpu.use_compiler`.
+    train without keeping anything, and tell the speed instead.
     """
     experiment = declared.get(name, scale)
     seed = experiment.planned_seeds(arm)[0] if seed is None else seed
@@ -127,18 +126,17 @@ def train_declared(
         planned = ", ".join(map(str, experiment.planned_seeds(arm)))
         raise PaperlibError(f"experiment {name} has no seed {seed} for arm {arm!r}; its seeds are {planned}")
     device = device_of(device)
-    use_compiler(compiled)
     dataset = dataset_of(scale, folder)
     one = experiment.run(arm, seed, dataset.fingerprint)
     about = {"experiment": name, "scale": scale, "arm": arm}
     job = Job(one, about, runs.record_path(runs.default_runs_dir(), one.id).parent)
     with joined(towers, timeout) as topology:
         if smoke:
-            status = speed(one, dataset, smoke, topology, device)
+            status = speed(one, dataset, smoke, topology, device, precision)
         else:
             if topology.rank == 0 and one.members == 1:
                 say(f"{os.path.relpath(job.directory)}: its record.jsonl tells how it goes")
-            status = train_one(job, dataset, progress=progress, topology=topology, device=device)
+            status = train_one(job, dataset, progress=progress, topology=topology, device=device, precision=precision)
             status += tested(job.directory) if topology.rank == 0 else ""
     return f"seed {one.seed}: {status}" if topology.rank == 0 else None
 
@@ -169,7 +167,9 @@ def device_of(name: str) -> str:
     return name
 
 
-def speed(one: Run, dataset: images.Dataset, seconds: float, topology: Topology, device: str) -> str:
+def speed(
+    one: Run, dataset: images.Dataset, seconds: float, topology: Topology, device: str, precision: Precision = "fp32"
+) -> str:
     """Train for ``seconds`` without keeping anything; gives images/s, and the time that the run would take.
 
     By the median update, as the first ones warm up and a test may lie between two. Raises :class:`PaperlibError` for
@@ -183,8 +183,9 @@ def speed(one: Run, dataset: images.Dataset, seconds: float, topology: Topology,
         begun.append(time.perf_counter())
         return begun[-1] - begun[0] < seconds or len(begun) <= 2 * WARMING
 
+    how: dict[str, Any] = {"topology": topology, "device": device, "precision": precision}
     with one_thread(), contextlib.suppress(loop.Interrupted):
-        if loop.fit(one, dataset, keep_going=keep_going, topology=topology, device=device).status == "diverged":
+        if loop.fit(one, dataset, keep_going=keep_going, **how).status == "diverged":
             raise PaperlibError(f"the loss was no number after {len(begun)} updates, which tells no speed")
     if len(begun) <= WARMING + 1:
         raise PaperlibError(
@@ -234,12 +235,14 @@ def train_one(
     keep_going: Callable[[], bool] = lambda: True,
     topology: Topology = ALONE,
     device: str = "cpu",
+    precision: Precision = "fp32",
 ) -> str:
     """Train one job in this process, on one thread; gives how it ended."""
     with one_thread():
         result = loop.fit(
             job.run, dataset, job.directory, about=job.about, progress=progress,
-            keep_going=keep_going, topology=topology, device=device, start=weights.start_of(job.run),
+            keep_going=keep_going, topology=topology, device=device, precision=precision,
+            start=weights.start_of(job.run),
         )  # fmt: skip
     return result.status
 

@@ -212,7 +212,7 @@ def train(
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
+    precision: Annotated[Literal["fp32", "tf32", "bf16"], typer.Option(help="Only fp32 is evidence.")] = "fp32",
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Only measure the speed for so long; keep nothing.")
     ] = 0.0,
@@ -227,7 +227,7 @@ def train(
     bar = sys.stderr.isatty()
     ended = campaign.train_declared(
         experiment, arm, scale, seed,
-        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
+        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, precision=precision,
         smoke=smoke, say=typer.echo,
     )  # fmt: skip
     if ended is not None:

@@ -19,6 +19,7 @@ NO_EVIDENCE = {
     "processes": ("by several processes", "with one"),
     "compiled": ("with --compile", "without"),
     "device": ("on a GPU", "on a CPU"),
+    "precision": ("with --precision other than fp32", "with fp32"),
 }
 """What a record's environment names where it was not one process on a CPU: sums differ in their last digits."""
 

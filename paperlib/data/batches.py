@@ -98,8 +98,12 @@ class Batches:
         shared = [self.mine(self.augmenter.sharing(rows)) for rows in batches]
         mine = [self.mine(rows) for rows in batches]
         for rows, crops, images in zip(mine, shared, self.read(mine), strict=True):
-            inputs = self.augmenter.train_batch(images.to(self.device), rows, crops)
-            yield inputs, self.labels[rows].to(self.device)
+            inputs = self.augmenter.train_batch(self.handed_over(images), rows, crops)
+            yield inputs, self.handed_over(self.labels[rows])
+
+    def handed_over(self, tensor: Tensor) -> Tensor:
+        """``tensor`` on the device; a GPU copies it from pinned memory while the CPU goes on."""
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def order(self, epoch: int) -> Tensor:
         """The rows of all training images in the order of an epoch; as stored where nothing is shuffled."""

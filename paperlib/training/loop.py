@@ -26,6 +26,7 @@ from paperlib.nets.table import build
 from paperlib.training import checkpoints, evaluate, records, towers
 from paperlib.training.journal import Journal, State, Sums
 from paperlib.training.optim import PaperSGD, learning_rate
+from paperlib.training.precision import Precision, forward_in, use_precision
 from paperlib.training.processes import ALONE, Topology
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
@@ -54,7 +55,7 @@ class Trained:
 def fit(
     run: Run, data: Dataset, directory: Path | None = None, *, about: dict[str, Any] | None = None,
     progress: bool = False, checkpoint_seconds: float = 60.0, keep_going: Callable[[], bool] = lambda: True,
-    topology: Topology = ALONE, device: str = "cpu", start: nn.Module | None = None,
+    topology: Topology = ALONE, device: str = "cpu", precision: Precision = "fp32", start: nn.Module | None = None,
 ) -> Trained:  # fmt: skip
     """Train ``run`` on ``data``; with a ``directory``, record, checkpoint and resume there.
 
@@ -69,8 +70,10 @@ def fit(
     refuse(run, data, start, topology)
     parts = Parts.of(data, run.sizes, run.stop)
     keep_freed_memory()
+    use_precision(precision)
 
-    how = {"checkpoint_seconds": checkpoint_seconds, "keep_going": keep_going, "topology": topology, "device": device}
+    how = {"checkpoint_seconds": checkpoint_seconds, "keep_going": keep_going, "topology": topology}
+    how |= {"device": device, "precision": precision}
 
     def trained(other: Run) -> nn.Module:
         """The net of a run that this one builds upon, in the folder beside this one's."""
@@ -79,7 +82,7 @@ def fit(
         return fit(other, data, place, about=part, progress=progress, **how).net  # type: ignore[arg-type]
 
     given = checkpoints.weights_sha256(start.state_dict()) if start is not None else None
-    first = records.first_line(run, data.name, about, device, topology.provenance(), given)
+    first = records.first_line(run, data.name, about, device, topology.provenance(), given, precision)
     with Journal(first, directory, topology, checkpoint_seconds) as journal:
         if run.members > 1:
             return average(run, parts, journal, [trained(one).cpu() for one in run.alone()])
@@ -88,6 +91,7 @@ def fit(
         if run.start and not journal.state.step:
             start = start or trained(run.start)
         training = prepare(run, parts, journal, start, device)
+        training.precision = precision
         loop(training, journal, keep_going, progress)
         return finish(training, journal)
 
@@ -107,6 +111,7 @@ class Training:
     optimiser: PaperSGD
     state: State = field(default_factory=State)
     topology: Topology = ALONE
+    precision: Precision = "fp32"
 
 
 def prepare(run: Run, parts: Parts, journal: Journal, start: nn.Module | None = None, device: str = "cpu") -> Training:
@@ -242,8 +247,9 @@ def update(training: Training, inputs: Tensor, labels: Tensor, lr: float, epoch:
     net.train()
     set_step(net, training.run.seed, training.state.step)  # keys the dropout masks
     net.zero_grad()
-    logits = net(inputs)
-    loss = F.cross_entropy(logits, labels)
+    with forward_in(training.precision, inputs.device.type):
+        logits = net(inputs)
+        loss = F.cross_entropy(logits, labels)
     loss.backward()
     topology.average_gradients(net)
     training.optimiser.step(lr, epoch)

@@ -17,7 +17,6 @@ import torch
 
 from paperlib.errors import PaperlibError
 from paperlib.files import SOURCE, parse_json
-from paperlib.nets.lrn_cpu import compiling
 from paperlib.training.runs import Run, id_of
 
 FORMAT = 1
@@ -29,14 +28,16 @@ Line = dict[str, Any]
 
 def first_line(
     run: Run, data_name: str, about: Mapping[str, Any] | None = None, device: str = "cpu",
-    processes: Mapping[str, str] | None = None, start_weights: str | None = None,
+    processes: Mapping[str, str] | None = None, start_weights: str | None = None, precision: str = "fp32",
 ) -> Line:  # fmt: skip
     """The first line of a record: the run, its experiment (``about``), data, code, machine and time.
 
-    ``env`` names a device, a compiler and ``processes`` only where they are not one process on a CPU, as PyTorch has
-    it. ``start_weights`` is the sha256 of the net that the run starts from, where that was not trained for it.
+    ``env`` names a device, ``processes`` and a precision only where they are not one process on a CPU in
+    float32, as PyTorch has it. ``start_weights`` is the sha256 of the net that the run starts from, where that was not
+    trained for it.
     """
-    means: Line = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
+    means: Line = {} if device == "cpu" else {"device": device}
+    means |= {"precision": precision} if precision != "fp32" else {}
     line: Line = {
         "kind": "run", "format": FORMAT, "id": run.id, **(about or {}), "seed": run.seed, "config": run.config,
         "data": {"name": data_name, "fingerprint": run.data},

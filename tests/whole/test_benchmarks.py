@@ -13,7 +13,7 @@ import torch
 
 import benchmarks.lrn
 from benchmarks import __main__ as command
-from benchmarks import data, draw, growth, net, timing, towers
+from benchmarks import data, draw, gpu, growth, net, timing, towers
 from benchmarks.timing import Result, compare, share
 from paperlib.errors import PaperlibError
 from paperlib.figures.draw import FIGURES
@@ -71,6 +71,50 @@ def test_results_are_printed_as_lines_or_as_json(
     with pytest.raises(SystemExit) as stopped:
         command.main(["nonsense"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "reference", "aim", "said"),
+    [
+        ("ms", 5.0, 6.0, "at most 4.00 times: the aim is out of reach, ours is 50 % of it"),
+        ("ms", 2.5, 4.0, "at most 8.00 times: the aim is 50 % of it, ours 25 %"),
+        ("images/s", 80.0, None, "at most 4.00 times: ours 50 %"),
+    ],
+)
+def test_the_bound_of_a_ratio(unit: str, reference: float, aim: float | None, said: str) -> None:
+    """Ours is twice as fast as 20."""
+    result = Result("a", "b", 10.0, 20.0, unit, 2.0, 2.0, 2.0, aim, reference)
+    assert command.line(result).endswith(said)
+
+
+def test_the_gpu_script_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["gpu"])
+    assert stopped.value.code == 2 and capsys.readouterr().err.count(".") == 1
+
+
+def test_a_part_of_the_gpu_script_survives_the_failure_of_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def rates(bench: gpu.Bench) -> gpu.Numbers:
+        yield "broken", lambda: float("no number"), "images/s"
+        yield "ours, fp32, channels_last", lambda: 1000.0, "images/s"
+        yield "from packed JPEG", lambda: 500.0, "images/s"
+
+    def fails(bench: gpu.Bench) -> gpu.Numbers:
+        raise OSError("all of it")
+
+    monkeypatch.setattr(gpu, "PARTS", {"first": fails, "second": rates})
+    assert command.main(["gpu", "--device", "cpu", "--quick", "--json", str(tmp_path / "rows.json")]) == 1
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(r["what"], r["value"]) for r in rows[:4]] == [
+        ("all of it", None), ("broken", None), ("ours, fp32, channels_last", 1000.0), ("from packed JPEG", 500.0),
+    ]  # fmt: skip
+    assert "OSError" in rows[0]["error"] and "ValueError" in rows[1]["error"]
+    assert rows[4]["value"] == pytest.approx(90 * 1_281_167 / 500 / 3600)  # the slower of the two
+    (late, *_) = gpu.measured("late", rates, gpu.Bench("cpu", True), until=0.0)
+    assert late.value is None and "time" in late.error
 
 
 def test_batches_from_the_disk() -> None:

@@ -241,7 +241,7 @@ def dry_run(target: str, folder: Path, *variables: str) -> list[str]:
     return made.stdout.splitlines()
 
 
-TARGETS = ["lab", "reproduce", "reproduce-all", "test", "figures", "notebooks", "readme", "book", "ids", "bench"]
+TARGETS = ["lab", "reproduce", "reproduce-all", "test", "figures", "notebooks", "assignments", "readme", "book", "ids"]
 
 
 @pytest.fixture

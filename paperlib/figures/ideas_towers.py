@@ -1,0 +1,141 @@
+"""The pictures of notebook 03: memory against a card, who reads whom, one tower against two."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from paperlib.evidence import metrics
+from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS
+from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.nets.layers import learned_layers
+from paperlib.nets.table import build
+from paperlib.recipe import ModelRecipe, Sizes
+from paperlib.training.loop import Trained
+
+HATCHES = ("", "//", "..", "\\\\", "xx")
+
+
+def memory(parts: Mapping[str, float], card: float) -> Drawing:
+    """Stacked bars of what a training keeps, in 10⁹ bytes: the whole net on one card, and one of two towers (half)."""
+    use_style()
+    figure, axes = plt.subplots(figsize=(7.6, 3.0))
+    bars = {"one of two towers": 0.5, "whole net": 1.0}
+    left = dict.fromkeys(bars, 0.0)
+    for (part, size), colour, hatch in zip(parts.items(), PALETTE, HATCHES, strict=False):
+        widths = [share * size for share in bars.values()]
+        axes.barh(list(bars), widths, left=list(left.values()), color=colour, label=part, height=0.6, hatch=hatch,
+                  edgecolor="white", lw=0)  # fmt: skip
+        left = {bar: start + width for (bar, start), width in zip(left.items(), widths, strict=True)}
+    for place, end in enumerate(left.values()):
+        axes.text(end + 0.04, place, f"{end:.2f}", va="center", fontsize=9)
+    axes.axvline(card, color="#111111", lw=1.4)
+    axes.text(card - 0.04, 1.48, f"the card, {card:.2f}", ha="right", va="top", fontsize=9)
+    axes.set(xlabel="memory (10⁹ bytes), calculated", xlim=(0, card * 1.05), ylim=(-0.5, 1.55))
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
+    total = left["whole net"]
+    alt = (
+        f"Stacked bars of calculated memory in 10⁹ bytes. Whole net: {total:.2f}, of it "
+        + ", ".join(f"{part} {size:.2f}" for part, size in parts.items())
+        + f". One of two towers: half. The card has {card:.2f}."
+    )
+    caption = f"By our count the whole net fills {100 * total / card:.0f} % of one card, and a tower half of that."
+    return Drawing(figure, pd.DataFrame(parts.items(), columns=["part", "gigabytes"]).round(4), alt, caption)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Who reads whom
+
+Reads = list[list[bool]]
+"""[tower of the layer above][tower of the layer below]: does a gradient arrive?"""
+
+
+def wiring(model: ModelRecipe, sizes: Sizes) -> dict[tuple[str, str], Reads]:
+    """(layer below, layer above) -> which tower reads which, from gradients of a net with larger initial weights.
+
+    A unit's gradient with respect to something that it does not read is exactly zero.
+    """
+    net, seen = build(replace(model, init="he"), sizes, seed=0).eval(), dict[str, Tensor]()
+    for name, layer in learned_layers(net).items():
+        layer.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: output}))
+    net(torch.randn(4, sizes.channels, sizes.crop, sizes.crop, generator=torch.Generator().manual_seed(0)))
+    found: dict[tuple[str, str], Reads] = {}
+    for below, above in itertools.pairwise([name for name in seen if name != "fc8"]):
+        found[below, above] = []
+        for tower in seen[above].chunk(2, dim=1):
+            (gradient,) = torch.autograd.grad(tower.sum(), seen[below], retain_graph=True)
+            found[below, above].append([bool((half != 0).any()) for half in gradient.chunk(2, dim=1)])
+    return found
+
+
+def crossings(wires: Mapping[tuple[str, str], Reads]) -> list[str]:
+    """The layers whose units read both towers below."""
+    return [above for (_, above), reads in wires.items() if all(all(row) for row in reads)]
+
+
+def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Drawing:
+    """A panel a wiring, by where its towers meet: a line wherever a gradient arrives, orange where it crosses."""
+    use_style()
+    figure, panels = plt.subplots(1, len(wirings), figsize=(8.8, 2.7), squeeze=False)
+    for axes, (where, wires) in zip(panels[0], wirings.items(), strict=True):
+        names = [next(iter(wires))[0], *(above for _, above in wires)]
+        for x, reads in enumerate(wires.values()):
+            for upper, lower in itertools.product(range(2), range(2)):
+                if reads[upper][lower]:
+                    colour = TOWER_COLOURS[upper] if upper == lower else CROSSING
+                    axes.plot([x, x + 1], [-lower, -upper], color=colour, lw=1.4, zorder=1)
+        for tower in range(2):
+            axes.scatter(range(len(names)), [-tower] * len(names), s=55, color=TOWER_COLOURS[tower], zorder=2)
+        axes.set_xticks(range(len(names)), names, rotation=60, fontsize=8)
+        axes.set(ylim=(-1.5, 0.5), yticks=[0, -1], xlabel="layer")
+        axes.set_yticklabels(["tower 1", "tower 2"] if axes is panels[0][0] else ["", ""])
+        axes.set_title("never" if where == "never" else f"meet in {where}")
+        axes.grid(False)
+    both = {where: ", ".join(crossings(wires)) or "no layer" for where, wires in wirings.items()}
+    alt = "Who reads whom, from gradients. " + "; ".join(f"{w}: both towers are read by {b}" for w, b in both.items())
+    return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# One tower against two
+
+
+def error_without(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | None) -> float:
+    """Test error (per cent) of a two-tower net with one tower's maps set to zero after conv5; None: with both."""
+
+    def silence(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        halves = [half * (tower != k) for k, half in enumerate(output.chunk(2, dim=1))]
+        return torch.cat(halves, dim=1)
+
+    handle = net.get_submodule("act5").register_forward_hook(silence)
+    with torch.no_grad():
+        wrong = net(crops).argmax(1) != labels
+    handle.remove()
+    return 100 * float(wrong.double().mean())
+
+
+def one_against_two(live: Mapping[str, Trained], errors: Mapping[str, float]) -> Drawing:
+    """Training error of nets just trained, and test errors of what is made of them."""
+    use_style()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.3))
+    for (name, trained), dashes, colour in zip(live.items(), ("-", "--"), (PALETTE[0], PALETTE[1]), strict=True):
+        left.plot(*metrics.running_error(trained.lines), dashes, marker="o", ms=3, color=colour, label=name)
+    left.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100), title="Live, one seed, sample (proxy)")
+    left.legend()
+    colours = [PALETTE[0], *TOWER_COLOURS, PALETTE[1]]
+    right.barh(list(errors)[::-1], list(errors.values())[::-1], color=colours[::-1][-len(errors) :])
+    right.axvline(90, color="#555555", lw=0.8)
+    right.set(xlabel="test error (%); line: guessing", xlim=(0, 100), title="1,000 test images")
+    right.grid(axis="y", visible=False)
+    alt = (
+        "Left: training error of the two-tower net and the one-tower net, close together. Right: their test errors, "
+        "and those of the two-tower net when one of its towers is silenced, which are much larger."
+    )
+    return Drawing(figure, pd.DataFrame(errors.items(), columns=["net", "test_error"]), alt)
