@@ -7,7 +7,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
 BOOK := $(if $(STAMP),.venv/.book)
 
-.PHONY: env lab reproduce reproduce-all test test-browser figures notebooks assignments readme book ids bench clean
+.PHONY: env lab reproduce reproduce-all test test-course test-browser figures notebooks assignments readme book ids bench clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -66,6 +66,10 @@ book: env $(BOOK)
 # the web edition in a browser: Debian's Chromium, or the one that CHROMIUM= names
 test-browser: book
 	$(BIN)/python -m pytest book/test_browser.py
+
+# a class of 20 over two notebooks, and the wrong answers to every exercise
+test-course: env
+	$(BIN)/python -m pytest tests/whole/class_of_20.py
 
 # for maintainers, after `paperlib record`: the list of all recorded runs
 ids: env

@@ -9,12 +9,10 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from benchmarks.lrn import with_compiler
 from benchmarks.timing import Result, compare, matmul_rate
 from paperlib.nets import sizes, table
 from paperlib.nets.layers import Dropout, set_step
 from paperlib.nets.lrn import LocalResponseNorm
-from paperlib.nets.lrn_cpu import compiler
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 from paperlib.training.optim import PaperSGD
 
@@ -69,7 +67,5 @@ def run() -> Iterator[Result]:
     ours = step_of(table.build(model, sizes.FULL_SIZES, 0), channels_last=True)
     theirs = step_of(stock_modules(table.build(model, sizes.FULL_SIZES, 0)), channels_last=False)
     yield compare(what, stock, ours, theirs, aim=1.8, reference=least)
-    if compiler():
-        yield compare(f"{what}, LRN compiled", stock, with_compiler(ours), theirs, aim=1.8, reference=least)
     theirs = step_of(torchvision.models.alexnet(weights=None), channels_last=False)
     yield compare(what, others, ours, theirs, aim=0.85, reference=least)

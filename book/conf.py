@@ -38,8 +38,10 @@ html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,
     "home_page_in_toc": True,
+    "navbar_persistent": [],
 }
 # MathJax from a package: no network when a page is viewed
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static", str(Path(find_spec("sphinx-mathjax-offline").origin).with_name("static"))]
 mathjax_path = "mathjax/tex-chtml.js"
 html_css_files = ["edition.css"]

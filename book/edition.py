@@ -22,7 +22,14 @@ PAGES = {
     "Read": ["book/claims", "book/results", "book/limits"],
     "Notebooks": ["book/notebooks", *(f"notebooks/{path.stem}" for path in sorted(ROOT.glob("notebooks/*.ipynb")))],
     "Run": ["book/installing", "book/running", "book/experiments", "book/training", "data/README"],
-    "Teach and contribute": ["book/teaching", "CONTRIBUTING", "CODE_OF_CONDUCT", "book/api", "CHANGELOG"],
+    "Teach and contribute": [
+        "book/teaching",
+        "book/students",
+        "CONTRIBUTING",
+        "CODE_OF_CONDUCT",
+        "book/api",
+        "CHANGELOG",
+    ],
 }
 """Caption -> pages, as the side bar lists them."""
 
@@ -151,7 +158,7 @@ class Experiments(SphinxDirective):
         )
         heads = "".join(f"<th>{h}</th>" for h in ("arm", "changes", "seeds declared", "records (seed)"))
         compared = "".join(f"<li>{self.comparison(e, c)}</li>" for c in e.comparisons)
-        commit = decide.declarations(store.RECORDED).get(f"{e.name}/{e.scale}", "")
+        commit = decide.declarations().get(f"{e.name}/{e.scale}", "")
         since = f"<p>Declared in commit {commit}.</p>" if commit else ""
         table = (
             '<div class="pst-scrollable-table-container" tabindex="0">'

@@ -9,7 +9,7 @@ Each line reads only those above it.
 ``nets``           ``layers``, ``lrn``, the paper's net (``alexnet``), ``others``, and the table of all (``table``)
 ``data``           ``images``, ``augment``, ``batches``; loading by name (``sets``), large sets (``pack``, ``packed``)
 ``training``       ``optim``, the ``loop``, ``evaluate``; a run's ``records`` and ``checkpoints``; ``towers``
-``experiments``    their ``form``, those of Figure 1 (``relu``), and the list of all (``declared``)
+``experiments``    ``scales``, their ``form``, those of Figure 1 (``relu``), and the list of all (``declared``)
 ``evidence``       recorded runs (``store``), ``metrics``, ``decide`` and its ``verdicts``, ``claims``
 ``figures``        a module a figure, ``tables``, the ``forests`` of comparisons, and drawing them all (``draw``)
 ``campaign``       training declared experiments; ``promote`` makes evidence of finished runs

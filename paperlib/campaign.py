@@ -22,7 +22,6 @@ from paperlib.errors import PaperlibError
 from paperlib.evidence import store, weights
 from paperlib.experiments import declared
 from paperlib.machine import whole_number
-from paperlib.nets.lrn_cpu import use_compiler
 from paperlib.training import checkpoints, evaluate, loop, processes, records, runs
 from paperlib.training.processes import ALONE, Topology, joined
 from paperlib.training.runs import Run
@@ -109,7 +108,6 @@ def train_declared(
     progress: bool = True,
     folder: Path | None = None,
     device: str = "cpu",
-    compiled: bool = False,
     smoke: float = 0.0,
     say: Callable[[str], None] = lambda line: None,
 ) -> str | None:
@@ -118,8 +116,7 @@ def train_declared(
     Without a ``seed`` it is the first that is planned. A job of several processes shares out every batch among pairs of
     ``towers``; None in all of them but the first.
     The run, its directory and its record are those of :func:`run`; ``say`` is told where they are. ``smoke`` seconds
-    train without keeping anything, and tell the speed instead. ``compiled``: see
-    :func:`paperlib.nets.lrn_cpu.use_compiler`.
+    train without keeping anything, and tell the speed instead.
     """
     experiment = declared.get(name, scale)
     seed = experiment.planned_seeds(arm)[0] if seed is None else seed
@@ -127,7 +124,6 @@ def train_declared(
         planned = ", ".join(map(str, experiment.planned_seeds(arm)))
         raise PaperlibError(f"experiment {name} has no seed {seed} for arm {arm!r}; its seeds are {planned}")
     device = device_of(device)
-    use_compiler(compiled)
     dataset = dataset_of(scale, folder)
     one = experiment.run(arm, seed, dataset.fingerprint)
     about = {"experiment": name, "scale": scale, "arm": arm}

@@ -12,11 +12,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from paperlib.errors import PaperlibError
+from paperlib.files import user_path
 from paperlib.machine import usable_streams
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]  # Typer exports no more of Click's errors than this child
@@ -29,10 +30,17 @@ app = typer.Typer(**PLAIN, help="The AlexNet paper, made executable.")  # type: 
 data_app = typer.Typer(**PLAIN, help="Data sets: which are here, and fetching.")  # type: ignore[arg-type]
 app.add_typer(data_app, name="data")
 
+
+def path(metavar: str, help: str) -> Any:
+    """An argument that is a path, in which ``~`` is the home folder."""
+    return typer.Argument(metavar=metavar, parser=user_path, help=help)
+
+
 ScaleName = Literal["sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012"]
 Scale = Annotated[ScaleName, typer.Option(help="Which data, and how large a net.")]
 SCALES: tuple[ScaleName, ...] = get_args(ScaleName)
-FOLDER = typer.Option("--data", metavar="DIR", help="Prepared images, or what is above another set.")
+FOLDER = typer.Option("--data", metavar="DIR", parser=user_path, help="Prepared images, or what is above another set.")
+OF = typer.Option("--of", metavar="CHECKPOINT", parser=user_path, help="Figures 3 and 4 of one net.")
 TIMEOUT = typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
 DEVICE = typer.Option(help="cuda: a GPU for each process (not tried yet).")
 
@@ -133,8 +141,8 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10
 
 @data_app.command("prepare")
 def data_prepare(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="ILSVRC-2012, or train/ and val/ by class")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="A new folder, or one to resume")],
+    source: Annotated[Path, path("SRC", "ILSVRC-2012, or train/ and val/ by class")],
+    destination: Annotated[Path, path("DST", "A new folder, or one to resume")],
     store: Annotated[Literal["jpeg", "raw"], typer.Option(help="How images are kept.")] = "jpeg",
     size: Annotated[int, typer.Option(min=1, metavar="PIXELS", help="Their side.")] = 256,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEGs.")] = 95,
@@ -150,6 +158,14 @@ def data_prepare(
     bar = sys.stderr.isatty()
     how = {"store": store, "size": size, "quality": quality, "jobs": jobs, "train_only": train_only}
     typer.echo(pack.prepare_folder(source, destination, **how, progress=bar))  # type: ignore[arg-type]
+
+
+@data_app.command("check")
+def data_check(folder: Annotated[Path, path("DIR", "Images made by `data prepare`")]) -> None:
+    """Verify every checksum of prepared images."""
+    from paperlib.data import packed
+
+    typer.echo(packed.check_folder(folder))
 
 
 @app.command()
@@ -196,7 +212,6 @@ def train(
     towers: Annotated[int, typer.Option(help="2: each tower is a process of its own, started by torchrun.")] = 1,
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile LRN; equal but for rounding.")] = False,
     smoke: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Only measure the speed for so long; keep nothing.")
     ] = 0.0,
@@ -211,7 +226,7 @@ def train(
     bar = sys.stderr.isatty()
     ended = campaign.train_declared(
         experiment, arm, scale, seed,
-        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device, compiled=compiled,
+        towers=towers, timeout=timeout, progress=bar, folder=folder, device=device,
         smoke=smoke, say=typer.echo,
     )  # fmt: skip
     if ended is not None:
@@ -220,7 +235,7 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of runs/, or recorded weights")],
+    checkpoint: Annotated[Path, path("CHECKPOINT", "A folder of runs/, or recorded weights")],
     folder: Annotated[Path | None, FOLDER] = None,
     device: Annotated[Literal["cpu", "cuda"], DEVICE] = "cpu",
     timeout: Annotated[float, TIMEOUT] = 120.0,
@@ -253,7 +268,7 @@ def record(
 
 @app.command()
 def promote(
-    pending: Annotated[Path, typer.Argument(metavar="DIR", help="Finished records that are no evidence yet")],
+    pending: Annotated[Path, path("DIR", "Finished records that are no evidence yet")],
 ) -> None:
     """Promote complete pending experiments (for maintainers).
 
@@ -283,7 +298,7 @@ def claims(
 @app.command()
 def figures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these figures.")] = None,
-    of: Annotated[Path | None, typer.Option("--of", metavar="CHECKPOINT", help="Figures 3 and 4 of one net.")] = None,
+    of: Annotated[Path | None, OF] = None,
 ) -> None:
     """Draw the figures from the records, or those of one net.
 
@@ -329,8 +344,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), 2, f"Try `{path} --help`.")  # type: ignore[attr-defined]
     except PaperlibError as error:
         return _fail(str(error), 2)
-    except (BrokenPipeError, SystemExit):  # `paperlib claims | head`, which Typer turns into an exit
-        return _drop_output(141)
+    except (BrokenPipeError, SystemExit) as error:  # `paperlib claims | head`, which Typer turns into an exit
+        completed = isinstance(error, SystemExit) and not error.code  # the shell asked for words to complete
+        return 0 if completed else _drop_output(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _drop_output(_fail(f"{place}{error.strerror or error}.", 2))

@@ -72,6 +72,13 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def follow_umask(path: Path) -> None:
+    """Give a file the permissions of a plainly written one; some libraries keep theirs to the owner."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError for any other text, and for one that is nested too deeply."""
     try:

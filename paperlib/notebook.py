@@ -170,7 +170,7 @@ def scales_of(name: str, scale: str | None) -> list[str]:
 
 
 def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:
-    """The recorded runs of an experiment, a row an arm: rate, seeds, how they ended, the metric (mean and each seed).
+    """The recorded runs of an experiment, one row per arm: rate, seeds, the metric (mean and each seed).
 
     Without a ``scale``, a table for each at which there are runs, the largest first. Times are shown in epochs. A
     censored run shows the time that it was given, with a ">"; a run that has no value (it never converged, say) shows
@@ -222,7 +222,7 @@ def ratio_table(name: str, scale: str | None = None) -> None:
 
 
 def how_to_read(found: Sequence[Verdict]) -> list[str]:
-    """What the columns of a table of comparisons mean, as far as it has them: a sentence or two each."""
+    """What the columns of a table of comparisons mean, for the columns that it has."""
     pairs = [v for v in found if v.comparison.b]
     ratio, points = ([v for v in pairs if v.ratio is each] for each in (True, False))
     words = ["the second arm divided by the first (above 1, the first is better)"] if ratio else []

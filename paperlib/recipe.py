@@ -5,7 +5,7 @@
 table of readings in ``paperlib.paper.facts.READINGS``. An ablation is ``recipe.but(**{"model.lrn": False})``:
 one dotted field, never a subclass.
 
-A recipe says *what* is trained; how large it is stands in :class:`Sizes`, and when it ends in :class:`Stop`.
+A recipe says *what* is trained, :class:`Sizes` how large it is, and :class:`Stop` when it ends.
 Values are checked wherever one of these is made: by its constructor, ``replace``, ``but`` or from plain data.
 """
 
@@ -45,7 +45,7 @@ class ModelRecipe(Checked):
 
     part = "model"
 
-    net: str = "two_tower"  # two_tower | one_tower | 80sec | 19pct | (small ones of models.py)
+    net: str = "two_tower"  # two_tower | one_tower | 80sec | 19pct | … (nets.table)
     activation: str = "relu"  # relu | tanh | scaled_tanh | sigmoid
     lrn: bool = True  # section 3.3; False drops spatial_norm too, as run #148 did
     lrn_n: int = 5
@@ -182,7 +182,7 @@ class Stop(Checked):
 
     The running error is the mean over ``window`` updates; ``window`` 0 keeps epochs only.
     ``validation`` images of the training set are held out for the schedule (0: none).
-    ``train_images`` uses only the first so many training images (0: all of them). ``classes`` uses only the images
+    ``train_images`` uses only this number of training images, the first (0: all). ``classes`` uses only the images
     of these classes, in training and test, with their places in the tuple as labels ((): all of them).
     ``test_train`` has the finished net tested on its training images as well, without dropout or augmentation.
     """

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from filelock import FileLock, Timeout
 
@@ -211,6 +212,59 @@ def test_an_orphan_stops(tmp_path: Path) -> None:
     assert parent.exitcode == -signal.SIGKILL
     with lock.acquire(timeout=300):
         assert records.status(records.read_record(job.directory / "record.jsonl")) == "unfinished"
+
+
+def fails_by_seed(job: Job) -> str:
+    """In the place of a training: seed 1 is killed, seed 2 meets a full disk."""
+    if job.run.seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.run.seed == 2:
+        raise PaperlibError("no room is left")
+    job.directory.mkdir(parents=True)
+    return "done"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ((1, 0, 3), "the run of seed 1, seed 1, was ended from outside (SIGKILL), perhaps for want of memory"),
+        ((2, 0), "no room is left"),
+        ((1, 2, 0, 3), "(1 more run failed)"),
+    ],
+)
+def test_where_a_run_fails_the_others_are_trained(
+    seeds: tuple[int, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "train_in_child", fails_by_seed)
+    with pytest.raises(PaperlibError) as error:
+        campaign.train_many([small(seed, tmp_path) for seed in seeds], 2, progress=False)
+    assert said in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [str(seed) for seed in sorted(seeds) if seed in (0, 3)]
+
+
+@pytest.mark.parametrize(("whom", "when"), [("all", "while they start"), ("the first", "while they train")])
+def test_an_interrupt_ends_all_and_starts_nothing(whom: str, when: str, tmp_path: Path) -> None:
+    """Ctrl-C reaches every process of a terminal; a job control system may interrupt the first process alone."""
+    command = [sys.executable, "-m", "paperlib", "run", "relu", "--scale", "sample", "--jobs", "2"]
+    # tests that run in the background of a shell ignore interrupts, and what they start would, too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        command, env={**os.environ, "PAPERLIB_RUNS": str(tmp_path)}, cwd=ROOT, start_new_session=True,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
+    first = psutil.Process(process.pid)
+    while process.poll() is None and not (
+        len([child for child in first.children() if "spawn_main" in " ".join(child.cmdline())]) == 2
+        if when == "while they start"
+        else sum(tiny.lines_written(path) > 1 for path in tmp_path.glob("*/record.jsonl")) == 2
+    ):
+        time.sleep(0.01)
+    children, begun = first.children(recursive=True), len(list(tmp_path.iterdir()))
+    os.killpg(process.pid, signal.SIGINT) if whom == "all" else process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert (process.returncode, err.strip()) == (130, "paperlib: Interrupted. Run the same command to resume.")
+    assert not psutil.wait_procs(children, timeout=300)[1] and len(list(tmp_path.iterdir())) == begun <= 2
 
 
 def test_the_command_killed_at_random_moments(tmp_path: Path) -> None:

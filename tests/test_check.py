@@ -69,32 +69,19 @@ def test_packages_where_paperlib_is_not_installed() -> None:
     assert found.ok is False and "make env" in found.detail
 
 
-def test_torch_and_torchvision_work() -> None:
+def test_torch_and_torchvision() -> None:
     import torch
     import torchvision
 
-    assert check.torch_computes().ok and torch.__version__ in check.torch_computes().detail
+    assert check.torch_device().ok and torch.__version__ in check.torch_device().detail
     assert check.torchvision_fits().ok and torchvision.__version__ in check.torchvision_fits().detail
 
 
-def test_a_torch_that_computes_nonsense_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    right = torch.nn.functional.conv2d
-    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *args, **kwargs: 2 * right(*args, **kwargs))
-    found = check.torch_computes()
-    assert found.ok is False and "72.0" in found.detail
-
-
 def test_a_torchvision_that_does_not_fit_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision.ops
-
-    def broken(*args: Any) -> None:
-        raise RuntimeError("operator torchvision::nms does not exist")
-
-    monkeypatch.setattr(torchvision.ops, "nms", broken)
+    monkeypatch.setitem(sys.modules, "torchvision.ops", None)
+    monkeypatch.delattr("torchvision.ops")
     found = {c.name: c for c in check.run_all()}["torchvision"]
-    assert found.ok is False and "nms does not exist" in found.detail
+    assert found.ok is False and "ops" in found.detail
 
 
 def test_cores() -> None:
@@ -192,7 +179,7 @@ def test_a_check_that_breaks_does_not_stop_the_others(tmp_path: Path, monkeypatc
     def broken() -> None:
         raise ImportError("libgomp.so.1: cannot open shared object file")
 
-    monkeypatch.setattr(check, "torch_computes", broken)
+    monkeypatch.setattr(check, "torch_device", broken)
     found = {c.name: c for c in check.run_all(tmp_path)}
     assert found["torch"].ok is False and "libgomp" in found["torch"].detail
     assert found["Python"].ok and found["sample"].ok

@@ -221,7 +221,8 @@ def test_the_scales_are_all_there() -> None:
 @pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
 def test_a_shell_completes_commands_and_experiments(words: str, offered: set[str]) -> None:
     asked = {"_PAPERLIB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    assert set(command(**asked).stdout.split()) == offered
+    done = command(**asked)
+    assert (done.returncode, set(done.stdout.split())) == (0, offered)
 
 
 def test_list_counts_arms_and_records(capsys: pytest.CaptureFixture[str]) -> None:
@@ -381,4 +382,4 @@ def callbacks() -> list[Callable[..., Any]]:
 
 
 def test_every_command_is_explained() -> None:
-    assert len(callbacks()) == 13 and all((callback.__doc__ or "").strip().endswith(".") for callback in callbacks())
+    assert len(callbacks()) == 14 and all((callback.__doc__ or "").strip().endswith(".") for callback in callbacks())

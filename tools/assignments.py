@@ -55,26 +55,17 @@ def trimmed(nb: NotebookNode) -> NotebookNode:
     """
     kept, room = [], ""
     for cell in copy.deepcopy(nb).cells:
-        before = room
-        if cell.cell_type == "markdown" and (heading := re.findall(r"^## .*$", cell.source, flags=re.MULTILINE)):
-            room = heading[-1]
+        if cell.cell_type == "markdown" and (found := re.findall(r"^## .*$", cell.source, flags=re.MULTILINE)):
+            room = found[-1]
             if room.startswith(EXERCISES):
-                cell.source = cell.source[cell.source.index(room) :] + "\n\n" + TO_STUDENTS
-            elif heading[0] != room or not room.startswith("## What the paper claims"):
-                continue
-        graded = "nbgrader" in cell.metadata
-        if room.startswith(EXERCISES):
-            keep = graded or cell.cell_type == "markdown"
-        elif "setup" in cell.metadata.get("tags", []):
-            keep = True
-        elif before in ("", "## What the paper claims") or room.startswith("## What the paper claims"):
-            keep = cell.cell_type == "markdown"
-            if cell.cell_type == "code" and (text := shown(cell)):
-                cell, keep = new_markdown_cell(text, id=cell.id), True
-        else:
-            keep = False
-        if not keep:
+                cell.source = f"{room}\n\n{TO_STUDENTS}" + cell.source.partition(room)[2]
+        is_setup = "setup" in cell.metadata.get("tags", [])
+        if room and not room.startswith(("## What the paper claims", EXERCISES)) and not is_setup:
             continue
+        if cell.cell_type == "code" and not is_setup and "nbgrader" not in cell.metadata:
+            cell = new_markdown_cell(shown(cell), id=cell.id)
+            if not cell.source:
+                continue
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"!?\[([^\]]*)\]\((?!https?:|#|attachment:)[^)\s]*\)", r"\1", cell.source)
         else:

@@ -45,6 +45,9 @@ HIDDEN = "### BEGIN HIDDEN TESTS"
 TEST = "<test>"
 STUDENT = "<ipython-input"  # how IPython names the code of a cell
 SUSPICIOUS = r"\b(?:_getframe|setprofile|settrace|ctypes|gc|inspect|__eq__|__code__)\b"
+TO_MARK = "to be marked: "
+STORED_RUNS = "records_of"  # a solution that calls it reads recorded runs where students train
+TRAINS = r"\b(?:fit|short_run|records_of)\("
 LARGEST = 50_000_000  # bytes of a notebook
 MEMORY = 6 << 30  # bytes that a submission may allocate
 FORK = multiprocessing.get_context("fork")
@@ -61,6 +64,12 @@ class Exercise:
     known: list[str] = field(default_factory=list)  # these and what the answers before it define
     test: str = ""
     test_id: str = ""
+    text: str = ""  # what the notebook says before it
+
+    def may_call(self) -> set[str]:
+        """Words in the code of its text and of its solution, but not what the answer is to define."""
+        code = re.findall(r"```.*?```|`[^`]+`", self.text, flags=re.DOTALL)
+        return set(re.findall(r"\w+", " ".join([*code, self.solution]))) - set(self.names)
 
 
 @dataclass
@@ -98,10 +107,12 @@ def exercises_of(nb: NotebookNode) -> list[Exercise]:
     known: list[str] = []
     names: list[str] = []
     answer, name = "", ""
+    text = ""
     for cell in nb.cells:
         mine = about(cell)
         if mine.get("solution") and mine.get("grade"):
-            found.append(Exercise(mine["grade_id"], float(mine["points"]), cell.source))
+            found.append(Exercise(mine["grade_id"], float(mine["points"]), cell.source, text=text))
+            text = ""
         elif mine.get("solution"):
             name = mine["grade_id"]
             answer, names = cell.source, defined(cell.source)
@@ -109,9 +120,11 @@ def exercises_of(nb: NotebookNode) -> list[Exercise]:
         elif mine.get("grade"):
             if name in {exercise.name for exercise in found}:  # a second test of one answer
                 name = mine["grade_id"]
-            found.append(
-                Exercise(name, float(mine["points"]), answer, names, list(known), cell.source, mine["grade_id"])
-            )
+            points, test_id = float(mine["points"]), mine["grade_id"]
+            found.append(Exercise(name, points, answer, names, list(known), cell.source, test_id, text))
+            text = ""
+        elif cell.cell_type == "markdown":
+            text += "\n\n" + cell.source
     return found
 
 
@@ -263,7 +276,8 @@ def attempt(pipe: Connection, folder: str, shell: Any, cells: dict[int, str], ex
         result = shell.run_cell(source, store_history=False, silent=True)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
-            errors[number] = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:150]}".rstrip(": ")
+            text = re.sub(r"\(<ipython-input[^>]*>, ", "(", str(error).partition("\n")[0])[:150]
+            errors[number] = f"{type(error).__name__}: {text}".rstrip(": ")
     pipe.send_bytes(json.dumps(None).encode())
     test, word = json.loads(pipe.recv_bytes())
     changed = guard.restore()
@@ -313,6 +327,8 @@ def decide(
     """Points, reason and whether a teacher must look, from what the forked process found."""
     if "passed" not in verdict:
         row.reason = f"the test {verdict['reason']}"
+        if STORED_RUNS in exercise.solution:
+            row.by_hand, row.reason = True, f"{row.reason}; this exercise trains: use a longer --timeout, or read it"
         return
     row.points = row.of if verdict["passed"] else 0.0
     if not verdict["passed"]:
@@ -329,10 +345,11 @@ def decide(
         for number, source in sources.items():
             if re.search(rf"\b(?:def|class)\s+{name}\b|^{name}\s*=", source, flags=re.MULTILINE):
                 row.reason = f"the cell of {name}: {verdict['errors'].get(str(number), 'defines something else')}"
-    needless = sorted(set(verdict["called"]) - allowed)
+    words = exercise.may_call()
+    needless = [name for name in verdict["called"] if name not in allowed and not words & set(name.split(".")[-2:])]
     if needless and verdict["passed"]:
         row.points, row.by_hand = 0.0, True
-        row.reason = f"calls {', '.join(needless[:3])}, which the solution does not need"
+        row.reason = f"calls {', '.join(needless[:3])}, which the exercise does not name"
     if verdict["changed"]:
         row.points, row.by_hand = 0.0, True
         row.reason = f"changes {', '.join(verdict['changed'][:3])} during the test"
@@ -363,7 +380,7 @@ def grade(
         rows.append(row)
         if not exercise.test:
             answer = nb.cells[place[exercise.name]].source if exercise.name in place else ""
-            row.by_hand, row.reason = True, f"to be marked: {' '.join(answer.split()) or 'no answer'}"
+            row.by_hand, row.reason = True, f"{TO_MARK}{' '.join(answer.split()) or 'no answer'}"
             continue
         end = place.get(exercise.test_id, len(nb.cells))
         verdict: dict[str, Any] = {}
@@ -378,6 +395,8 @@ def grade(
         mine = [text for text in sources.values() if set(defined(text)) & set(exercise.names)]
         if row.points and (found := re.search(SUSPICIOUS, "\n".join(mine))):
             row.by_hand, row.reason = True, f"uses {found[0]}: look at the answer"
+        if row.points and STORED_RUNS in exercise.solution and not re.search(TRAINS, "\n".join(mine)):
+            row.by_hand, row.reason = True, "gives numbers, but neither trains nor reads recorded runs"
         if remark:
             row.reason = f"{row.reason} ({remark})".strip()
     return rows
@@ -454,12 +473,30 @@ def in_turns(work: Callable[[Connection, str], None], items: list[str], jobs: in
 # ------------------------------------------------------------------------------------------ what a teacher gets
 
 
-def write(course: Path, table: pd.DataFrame) -> None:
-    """The CSV, the list for the teacher, and each student's feedback."""
+def with_marks(course: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what the teacher has entered in COURSE/marks.csv: student,assignment,exercise,points,comment."""
+    marks = course / "marks.csv"
+    if not marks.exists():
+        return table
+    keys = ["student", "assignment", "exercise"]
+    given = pd.read_csv(marks, dtype=dict.fromkeys([*keys, "comment"], str), keep_default_na=False).set_index(keys)
+    if unknown := sorted(set(given.index) - set(table.set_index(keys).index)):
+        sys.exit(f"{marks} marks {', '.join(unknown[0])}, which is not in the course")
+    for key, mark in given.iterrows():
+        rows = (table[keys] == list(key)).all(axis=1)
+        table.loc[rows, ["points", "by_hand", "reason"]] = [float(mark.points), False, str(mark.comment)]
+    return table
+
+
+def write(course: Path, table: pd.DataFrame, guides: dict[str, dict[str, str]]) -> None:
+    """The CSV, the list for the teacher with the marking guide, and each student's feedback."""
     table.to_csv(course / "grades.csv", index=False)
-    lines = ["# To look at by hand", ""]
-    for row in table[table.by_hand].itertuples():
-        lines.append(f"- {row.student}, {row.assignment}, {row.exercise} ({row.points:g} of {row.of:g}): {row.reason}")
+    lines = ["# To look at by hand", "", "Enter marks in marks.csv (student,assignment,exercise,points,comment)."]
+    for (assignment, exercise), rows in table[table.by_hand].groupby(["assignment", "exercise"], sort=False):
+        lines += ["", f"## {assignment}, {exercise} ({rows['of'].iloc[0]:g} points)"]
+        if guide := guides.get(assignment, {}).get(exercise):
+            lines += ["", *(f"> {line}" for line in guide.strip().splitlines())]
+        lines += ["", *(f"- {row.student} ({row.points:g}): {row.reason}" for row in rows.itertuples())]
     (course / "by_hand.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for (student, assignment), rows in table.groupby(["student", "assignment"]):
         folder = course / "feedback" / str(student)
@@ -474,7 +511,8 @@ def write(course: Path, table: pd.DataFrame) -> None:
 def summary(table: pd.DataFrame) -> str:
     """Who got how many points, below it every exercise that lost some or is to be looked at, with the reason."""
     points = table.pivot_table(index="student", columns="assignment", values="points", aggfunc="sum")
-    lost = table[(table.points < table.of) | table.by_hand]
+    to_mark = table.reason.str.startswith(TO_MARK)
+    lost = table[((table.points < table.of) | table.by_hand) & ~to_mark]
     lines = [points.assign(total=points.sum(axis=1)).to_string(float_format="{:g}".format), ""]
     for (student, assignment), rows in lost.groupby(["student", "assignment"]):
         if len(rows) > 1 and rows.reason.nunique() == 1:
@@ -528,10 +566,17 @@ def main(arguments: list[str] | None = None) -> int:
             broken = 1
     if rows:
         table = pd.DataFrame(rows).sort_values(["student", "assignment"], kind="stable")
-        write(course, table)
+        table = with_marks(course, table)
+        sources = {name: nbformat.read(course / "source" / name / f"{name}.ipynb", as_version=4) for name in chosen}
+        guides = {
+            name: {exercise.name: f"{exercise.text}\n\n{exercise.solution}" for exercise in exercises_of(nb)}
+            for name, nb in sources.items()
+        }
+        write(course, table, guides)
         print(summary(table))
-        by_hand = int(table.by_hand.sum())
-        print(f"\n{course / 'grades.csv'}: {len(students)} students; {by_hand} answers to look at, in by_hand.md")
+        words = table.reason.str.startswith(TO_MARK)
+        print(f"\n{course / 'grades.csv'}: {len(students)} students. In by_hand.md: {int(words.sum())} answers in")
+        print(f"words to mark, and {int((table.by_hand & ~words).sum())} others to look at.")
     return broken
 
 

@@ -1,36 +1,47 @@
-"""Where the images of a large data set lie: ILSVRC-2012 as it is given out, or any folder of class folders.
+"""Where the images of a large data set lie: ILSVRC-2012 as published, or any folder of class folders.
 
-It is given out twice: as archives with a development kit (image-net.org), and as folders with tables (Kaggle).
+ILSVRC-2012 is published twice: as archives with a development kit (image-net.org), and as folders with tables
+(Kaggle). File names match in any case of letters and with any ending, and also one folder further down.
 
-*Archives* are read in place. A member counts by the last part of its name and by its bytes alone: nothing is unpacked,
-so no path inside an archive leads anywhere. An archive and its unpacked folder give the same images by the same names.
+*Archives* are read in place. Only the last part of a member's name is used, and nothing is unpacked, so no path inside
+an archive leads anywhere. An archive and its unpacked folder give the same images by the same names.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
+import json
 import re
+import subprocess
+import sys
 import tarfile
-import zlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-import scipy.io
+from PIL import Image
 
-from paperlib.data.images import DataError, DataMissingError
-from paperlib.data.readers import scan
+from paperlib.data.images import DataError, DataMissingError, formats
+from paperlib.data.readers import is_junk, printable, scan
 
-IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE)
+IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE | re.DOTALL)
+"""Files with these endings count as images unopened; any other file does if Pillow can read it."""
+ARCHIVE = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf")
+"""First bytes of gzip, bzip2, xz, zstd, zip, rar and 7z."""
+LARGEST = 1 << 28
+"""Bytes of a file that may be an image; longer ones are not opened to find out."""
 DEVKIT = "ILSVRC2012_devkit_t12"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-KAGGLE = Path("ILSVRC", "Data", "CLS-LOC")
-"""Where the images lie in what Kaggle gives out."""
 SOLUTION = "LOC_val_solution.csv"
-"""Kaggle's table of validation images, with the WordNet id and the place of each object, all of one class an image."""
+"""Kaggle's table of validation images, with the WordNet id and place of each object; an image has one class."""
+CAFFE = "val.txt"
+"""Caffe's table of validation images, with the index of each class in ``synsets.txt``."""
+TABLES = re.compile(r"data|.*devkit.*|caffe.*|ilsvrc_?12", re.IGNORECASE)
+"""Folders that may hold one of these tables, or the files of the development kit."""
+SPLITS = {"train": ("ILSVRC2012_img_train.tar", "train"),
+          "val": ("ILSVRC2012_img_val.tar", "val", "validation", "valid", "test")}  # fmt: skip
 
 
 class Item(NamedTuple):
@@ -42,118 +53,309 @@ class Item(NamedTuple):
     size: int
 
 
-def members(file: Path, start: int = 0) -> list[tuple[str, int, int]]:
-    """The plain files of the tar archive that begins at byte ``start``: (last part of the name, first byte, size).
+class Found(NamedTuple):
+    """The images of a split by class, sorted by name; and every other file with the reason why it is not used."""
 
-    Links, devices and dot files are passed over.
+    classes: dict[str, list[Item]]
+    unused: list[tuple[str, str]]
+
+
+class Part(NamedTuple):
+    """A file of a split: its name there, and the bytes that hold it."""
+
+    name: str
+    file: Path
+    start: int
+    size: int
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """The path of these names below ``folder`` in any case of letters, if it exists."""
+    for name in names:
+        exact = folder / name
+        if not exact.exists():
+            found = [p for p in sorted(folder.iterdir()) if p.name.casefold() == name.casefold() and p.exists()]
+            if not found:
+                return None
+            exact = found[0]
+        folder = exact
+    return folder
+
+
+def place_of(source: Path, split: str) -> Path | None:
+    """The archive or folder that holds a split of ``source``, if there is one."""
+    kaggle = child(source, "ILSVRC", "Data", "CLS-LOC") or child(source, "Data", "CLS-LOC")
+    archive, *folders = SPLITS[split]
+    every = [child(source, archive), *(child(kaggle or source, name) for name in folders)]
+    return next((place for place in every if place), None)
+
+
+def root_of(source: Path) -> Path:
+    """``source`` or, where it has no training images, the one folder in it that has; up to three levels down."""
+    layer = [source]
+    for _ in range(4):
+        roots = [folder for folder in layer if place_of(folder, "train")]
+        if len(roots) > 1:
+            raise DataError(f"{source} holds several data sets, {roots[0].name} and {roots[1].name}: name one of them")
+        if roots:
+            return roots[0]
+        below = [path for folder in layer for path in sorted(folder.iterdir()) if not is_junk(path.name)]
+        layer = [path for path in below if path.is_dir() and not path.is_symlink()]
+        if len(layer) > 100:
+            break
+    raise DataMissingError(f"{source} has neither {SPLITS['train'][0]} nor a folder train of class folders or tars")
+
+
+def members(file: Path, start: int = 0, size: int | None = None) -> tuple[list[Part], list[tuple[str, str]]]:
+    """The plain files of the tar archive at byte ``start``, by the last part of their names; and what else is in it.
+
+    Hidden files and other junk are passed over, as :func:`readers.scan` does. Raises :class:`tarfile.TarError`.
     """
+    end = file.stat().st_size if size is None else start + size
+    parts: dict[str, Part] = {}
+    other = []
     with file.open("rb") as stream:
         stream.seek(start)
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
-            found = [(m.name, m.offset_data, m.size) for m in tar if m.type in (tarfile.REGTYPE, tarfile.AREGTYPE)]
-            stream.seek(tar.offset)  # tarfile takes an archive cut inside a header for a whole one
-            if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError("it is cut short")
-    last = [(PurePosixPath(name).name, first, size) for name, first, size in found]
-    return [each for each in last if not each[0].startswith(".")]  # as scan() does: macOS adds "._" files
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    if member.size < 0 or member.isreg() and member.offset_data + member.size > end:
+                        raise tarfile.ReadError("it is cut short, or one of its sizes is wrong")
+                    path = PurePosixPath(member.name)
+                    if member.isdir() or any(is_junk(part) for part in path.parts if part not in (".", "..")):
+                        continue
+                    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+                        other.append((path.name, "no regular file in its archive"))
+                        continue
+                    if path.name in parts:
+                        other.append((path.name, "replaced by a later file of this name in its archive"))
+                    parts[path.name] = Part(path.name, file, member.offset_data, member.size)
+                stream.seek(tar.offset)  # tarfile takes an archive that is cut inside a header for a whole one
+                if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("it is cut short")
+        except (tarfile.TarError, OSError):
+            raise
+        except Exception as error:  # headers with senseless numbers make tarfile raise nearly anything
+            raise tarfile.ReadError(f"it is damaged ({type(error).__name__})") from None
+    return list(parts.values()), other
 
 
-def _images(place: Path) -> Iterator[tuple[str, str, int, int]]:
-    """The images of a split as (name in the split, file, first byte, size); a class may be a tar in it."""
+def is_image(part: Part) -> bool:
+    """Whether Pillow can read a file, by its content where its ending does not say so."""
+    if IMAGE.fullmatch(part.name):
+        return True
+    if part.size > LARGEST:
+        return False
+    with part.file.open("rb") as stream, warnings.catch_warnings():
+        stream.seek(part.start)
+        content = stream.read(part.size)
+        warnings.simplefilter("ignore")
+        try:
+            Image.open(io.BytesIO(content), formats=formats()).close()
+        except Image.DecompressionBombError:
+            return True
+        except Exception:  # damaged bytes make Pillow raise nearly anything
+            return False
+    return True
+
+
+def contents(place: Path) -> tuple[list[Part], list[tuple[str, str]], list[str]]:
+    """The images of a split, its other files, and the names of its classes; a class may be a tar in it."""
     if place.is_dir():
-        everything = [(name, place / name, 0, stat.st_size) for name, stat in scan(place).items()]
+        files, others = scan(place)
+        everything = [Part(name, place / name, 0, about.st_size) for name, about in files.items()]
+        unused = list(others.items())
+        classes = [path.name for path in place.iterdir() if path.is_dir() and not is_junk(path.name)]
     else:
-        everything = [(name, place, start, size) for name, start, size in members(place)]
-    for name, file, start, size in everything:
-        if name.endswith(".tar") and "/" not in name:
-            try:
-                inside = [(f"{name[:-4]}/{n}", s, count) for n, s, count in members(file, start)]
-            except tarfile.TarError as error:
-                raise tarfile.ReadError(f"{name}: {error}") from None
+        (everything, unused), classes = members(place), []
+    parts = []
+    for part in everything:
+        if "/" in part.name or not part.name.casefold().endswith(".tar"):
+            parts.append(part)
+            continue
+        name = part.name[:-4]
+        try:
+            inside, others_inside = members(part.file, part.start, part.size)
+        except tarfile.TarError as error:
+            raise tarfile.ReadError(f"{printable(part.name)}: {error}") from None
+        classes.append(name)
+        parts += [each._replace(name=f"{name}/{each.name}") for each in inside]
+        unused += [(f"{name}/{each}", reason) for each, reason in others_inside]
+    images = []
+    for part in parts:
+        if is_image(part):
+            images.append(part)
+        elif "/" not in part.name and _starts(part, ARCHIVE):
+            raise DataError(
+                f"{place / printable(part.name)} is a compressed archive: unpack it, or make it a plain .tar"
+            )
         else:
-            inside = [(name, start, size)]
-        yield from ((n, str(file), s, count) for n, s, count in inside if IMAGE.fullmatch(n))
+            unused.append((part.name, "not an image that Pillow can read"))
+    return images, unused, classes
 
 
-def _devkit(source: Path, name: str) -> bytes:
-    for place in (source / "data", source / DEVKIT / "data", source):
-        if (place / name).is_file():
-            return (place / name).read_bytes()
-    archive = source / f"{DEVKIT}.tar.gz"
-    if archive.is_file():
-        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            for member in tar:
-                if PurePosixPath(member.name).name == name and (inside := tar.extractfile(member)):
-                    return inside.read()
+def _starts(part: Part, marks: tuple[bytes, ...]) -> bool:
+    with part.file.open("rb") as stream:
+        stream.seek(part.start)
+        return stream.read(8).startswith(marks)
+
+
+# ------------------------------------------------------------------- the classes of ILSVRC's validation images
+
+
+def table(places: Sequence[Path], *names: str) -> Path | None:
+    """The first file of one of these names, in ``places`` or in a folder for tables below them."""
+    todo = list(places)
+    for folder in todo:
+        if found := [path for path in (child(folder, name) for name in names) if path and path.is_file()]:
+            return found[0]
+        if len(todo) < 100:  # links may lead in a circle
+            todo += [path for path in sorted(folder.iterdir()) if TABLES.fullmatch(path.name) and path.is_dir()]
+    return None
+
+
+def _devkit(places: Sequence[Path], name: str) -> bytes | None:
+    """A file of the development kit, from its folder or its archive."""
+    if found := table(places, name):
+        return found.read_bytes()
+    if archive := table(places, *(DEVKIT + ending for ending in (".tar.gz", ".tgz", ".tar"))):
+        try:
+            with tarfile.open(archive, "r:*") as tar:
+                for member in tar:
+                    if PurePosixPath(member.name).name.casefold() == name.casefold() and member.isreg():
+                        inside = tar.extractfile(member)
+                        return inside.read() if inside else None
+        except Exception as error:  # as in members()
+            raise DataError(f"{archive} cannot be read ({printable(str(error))}): fetch the devkit again") from None
+    return None
+
+
+def validation_classes(places: Sequence[Path], classes: Sequence[str] = ()) -> tuple[dict[str, str], str]:
+    """Stem of each ILSVRC-2012 validation image, in small letters -> WordNet id; and the table that says so.
+
+    ``places`` are searched for it. ``classes`` of the training set order Caffe's labels without ``synsets.txt``.
+    """
+    if solution := table(places, SOLUTION):
+        try:
+            with solution.open(newline="", encoding="utf-8-sig") as stream:
+                rows = [(row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(stream)]
+        except (KeyError, IndexError, AttributeError, ValueError, csv.Error) as error:
+            raise DataError(f"{solution} is damaged ({type(error).__name__}: {error}): get it again") from None
+        return {name.casefold(): wnid for name, wnid in rows}, SOLUTION
+    truth, meta, caffe = _devkit(places, TRUTH), _devkit(places, "meta.mat"), table(places, CAFFE)
+    if truth is not None and meta is not None:
+        by_row = enumerate(by_devkit(places[0], truth, meta), start=1)
+        return {f"ilsvrc2012_val_{row:08}": wnid for row, wnid in by_row}, TRUTH
+    if caffe:
+        return by_caffe(caffe, table(places, "synsets.txt", "synset_words.txt"), classes), CAFFE
+    lacking = TRUTH if truth is None else "meta.mat"
     raise DataMissingError(
-        f"{source} has val images that are not in class folders, and lacks {name}, which tells their classes: "
-        f"put {archive.name} or its folder data there, or Kaggle's {SOLUTION}"
+        f"{places[0]} has val images that are not in class folders, and lacks {lacking}, "
+        f"which holds their classes: put {DEVKIT}.tar.gz or its folder data there, or Kaggle's {SOLUTION}"
     )
 
 
-def validation_classes(source: Path) -> dict[str, str]:
-    """File name of each ILSVRC-2012 validation image -> its WordNet id, from Kaggle's table or the development kit."""
-    table = source / SOLUTION
-    if not table.is_file():
-        return {f"ILSVRC2012_val_{row:08}.JPEG": wnid for row, wnid in enumerate(by_devkit(source), start=1)}
-    try:
-        with table.open(newline="") as stream:
-            return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in csv.DictReader(stream)}
-    except (KeyError, IndexError, AttributeError, ValueError, csv.Error) as error:
-        raise DataError(f"{table} is damaged ({type(error).__name__}: {error}): get it again") from None
-
-
-def by_devkit(source: Path) -> list[str]:
+def by_devkit(source: Path, truth: bytes, meta: bytes) -> list[str]:
     """The WordNet ids of the validation images in their order.
 
-    The ground truth has ILSVRC2012_IDs, which are not in the order of the WordNet ids: ``meta.mat`` has both.
+    The ground truth has ILSVRC2012_IDs, which are not in the order of the WordNet ids: ``meta.mat`` has both. SciPy
+    reads it in a process of its own, because a damaged file can crash the process.
     """
-    truth, meta = _devkit(source, TRUTH), _devkit(source, "meta.mat")
     try:
-        synsets = np.atleast_1d(scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])  # type: ignore[arg-type]
-        wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+        done = subprocess.run([sys.executable, "-c", READ_META], input=meta, capture_output=True, timeout=120)
+        if done.returncode:
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise ValueError(*last or [f"its reader ended with code {done.returncode}"])
+        wnids = dict(json.loads(done.stdout))
         return [wnids[int(line)] for line in truth.split()]
-    except Exception as error:  # a damaged .mat makes SciPy raise nearly anything
-        reason = str(error).partition("\n")[0]
+    except (ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
+        reason = printable(str(error).partition("\n")[0][:200])
         raise DataError(f"meta.mat or {TRUTH} of {source} is damaged ({reason}): unpack the devkit again") from None
 
 
-def find(source: Path, split: str) -> dict[str, list[Item]]:
-    """The images of ``train`` or ``val`` by class, sorted by name; an archive goes before a folder.
+READ_META = """
+import io, json, sys, numpy, scipy.io
+rows = numpy.atleast_1d(scipy.io.loadmat(io.BytesIO(sys.stdin.buffer.read()), squeeze_me=True)["synsets"])
+print(json.dumps([(int(row["ILSVRC2012_ID"]), str(row["WNID"])) for row in rows]))
+"""
+
+
+def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str, str]:
+    """Stem of each validation image -> class, from lines ``<file> <label>``; labels count from 0 in sorted order."""
+    try:
+        lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        labels = {PurePosixPath(name).stem.casefold(): int(label) for name, label in lines}
+        if names:
+            classes = [line.split()[0] for line in names.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        if not labels or min(labels.values()) < 0 or max(labels.values()) >= len(classes):
+            raise ValueError(f"its labels are not those of {len(classes)} classes")
+        if not names and max(labels.values()) + 1 != len(classes):
+            raise ValueError("its labels may be those of other classes, put synsets.txt beside it")
+    except ValueError as error:
+        raise DataError(f"{file} is damaged or no table of Caffe's ({error}): get it again, or the devkit") from None
+    return {name: classes[label] for name, label in labels.items()}
+
+
+# ------------------------------------------------------------------------------------------- finding all of it
+
+
+def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
+    """The images of ``train`` or ``val``; an archive goes before a folder. ``classes`` are those of ``train``.
 
     Raises :class:`DataMissingError` where there is no training set, and :class:`DataError` for any other layout.
-    A source without val images is one with none: it has neither ILSVRC2012_img_val.tar nor val/ nor test/.
+    A source without val images has neither ILSVRC2012_img_val.tar nor val/ nor test/; the result is empty.
     """
-    folders = source / KAGGLE if (source / KAGGLE).is_dir() else source
-    places = [source / f"ILSVRC2012_img_{split}.tar", folders / split, *([folders / "test"] if split == "val" else [])]
-    place = next((place for place in places if place.exists()), None)
-    if place is None:
-        if split == "val":
-            return {}
-        raise DataMissingError(f"{source} has neither {places[0].name} nor a folder {split} of class folders or tars")
+    place: Path | None = source
     try:
-        images = list(_images(place))
-        flat = [image for image in images if "/" not in image[0]]
+        root = root_of(source)
+        place = place_of(root, split)
+        if place is None:
+            return Found({}, [])
+        images, unused, folders = contents(place)
+        flat = [image for image in images if "/" not in image.name]
         if flat and split == "val":
             if len(flat) < len(images):
-                raise DataError(f"{place} has {flat[0][0]} beside class folders: move all its images there, or none")
-            classes = validation_classes(source)
-            told = SOLUTION if (source / SOLUTION).is_file() else TRUTH
-            if bad := [image[0] for image in flat if image[0] not in classes]:
-                raise DataError(f"{place} has {bad[0]}, which {told} has no line for: move it away")
-            if lacking := sorted(classes.keys() - {image[0] for image in flat}):
-                raise DataMissingError(
-                    f"{place} lacks {len(lacking):,} of the {len(classes):,} validation images that {told} tells of, "
-                    f"the first {lacking[0]}: get them again, or move all of val away and say --train-only"
-                )
-            images = [(f"{classes[image[0]]}/{image[0]}", *image[1:]) for image in flat]
+                raise DataError(f"{place} has {printable(flat[0].name)} beside class folders: sort all images, or none")
+            images, folders = _labelled(place, flat, *validation_classes([root, source], classes)), []
         elif flat:
-            raise DataError(f"{place} has {flat[0][0]}, which is in no class folder or class tar: move it into one")
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise DataError(f"{place} or the devkit cannot be read ({error}): get it again") from None
+            raise DataError(f"{place} has {printable(flat[0].name)}, which is in no class folder: move it into one")
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise DataError(f"{place} cannot be read ({printable(str(error))}): get it again") from None
     if not images:
         raise DataError(f"{place} holds no images in class folders or class tars: unpack or fetch them again")
     items: dict[str, dict[str, Item]] = {}
-    for name, file, start, size in images:
-        items.setdefault(name.split("/")[0], {})[name] = Item(f"{split}/{name}", file, start, size)
-    return {name: [items[name][each] for each in sorted(items[name])] for name in sorted(items)}
+    spelt: dict[str, str] = {}
+    for image in images:
+        raw, _, file = image.name.partition("/")
+        name = printable(raw)
+        if spelt.setdefault(name, raw) != raw:
+            raise DataError(f"{place} has two classes {name}, whose Unicode spellings differ: make one folder of them")
+        key = f"{split}/{name}/{printable(file)}"
+        if key in items.setdefault(name, {}):
+            unused.append((image.name, "has the same name as another image, which is used"))
+        else:
+            items[name][key] = Item(key, str(image.file), image.start, image.size)
+    for name in sorted({printable(folder) for folder in folders} - items.keys()):
+        if split == "train":
+            raise DataError(f"{place} has no image of class {name}: add its images, or remove this empty class")
+        unused.append((name, "an empty class"))
+    return Found(
+        {name: [items[name][each] for each in sorted(items[name])] for name in sorted(items)},
+        sorted((f"{split}/{printable(name)}", reason) for name, reason in unused),
+    )
+
+
+def _labelled(place: Path, flat: list[Part], classes: dict[str, str], told: str) -> list[Part]:
+    """The validation images under ``<class>/<file>``; each of ``classes`` must be there, and no other."""
+    stems = {PurePosixPath(image.name).stem.casefold(): image for image in flat}
+    if bad := sorted(stems.keys() - classes.keys()):
+        raise DataError(f"{place} has {printable(stems[bad[0]].name)}, which is not in {told}: move it away")
+    if lacking := sorted(classes.keys() - stems.keys()):
+        raise DataMissingError(
+            f"{place} lacks {len(lacking):,} of the {len(classes):,} validation images of {told}, "
+            f"the first {lacking[0]}: get them again, or move all of val away and use --train-only"
+        )
+    if len(stems) < len(flat):
+        twice = next(image for image in flat if stems[PurePosixPath(image.name).stem.casefold()] is not image)
+        raise DataError(f"{place} has {printable(twice.name)} twice, with different endings: remove one of them")
+    return [image._replace(name=f"{classes[stem]}/{image.name}") for stem, image in stems.items()]

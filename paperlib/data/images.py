@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from paperlib.errors import PaperlibError
@@ -17,7 +19,7 @@ from paperlib.errors import PaperlibError
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What sections 2 and 4.1 take from the training images: all in grey levels (0–255), or their squares."""
+    """What sections 2 and 4.1 need of the training images, in grey levels (0–255) or their squares."""
 
     mean: Tensor  # float64 (C, H, W), of each pixel
     square: Tensor  # float64 (C, H, W), the mean of its square
@@ -25,7 +27,7 @@ class Statistics:
 
     @classmethod
     def of(cls, images: Tensor) -> Statistics:
-        """Those of images uint8 (N, C, H, W)."""
+        """Compute them from images uint8 (N, C, H, W)."""
         mean = torch.zeros(images.shape[1:], dtype=torch.float64)
         square = torch.zeros_like(mean)
         for chunk in images.split(1000):
@@ -37,7 +39,7 @@ class Statistics:
 
 
 class Rows(Protocol):
-    """Images uint8 (N, C, H, W), or what reads some of them when it is asked: ``images[rows]`` is a tensor."""
+    """Images uint8 (N, C, H, W) as a tensor, or an object that reads ``images[rows]`` on demand."""
 
     @property
     def shape(self) -> torch.Size: ...
@@ -47,10 +49,10 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images uint8 (N, C, H, W), labels int64 (N,) that index ``classes``, and which copy they came from.
+    """Images uint8 (N, C, H, W), labels int64 (N,) that index ``classes``, and the fingerprint of the copy.
 
-    A set that does not fit into memory has :class:`paperlib.data.packed.Images` in the place of tensors, and the
-    ``statistics`` of all its training images from when it was prepared, those included that a run holds out.
+    A set too large for memory has :class:`paperlib.data.packed.Images` instead of tensors. Its ``statistics`` were
+    taken at preparation over all training images, including those that a run holds out.
     """
 
     name: str
@@ -69,16 +71,13 @@ class Dataset:
         return f"<{self.title}: {numbers}, {c} × {h} × {w}, {len(self.classes)} classes>"
 
     def only(self, classes: Sequence[int]) -> Dataset:
-        """The images of some classes, in the same order; the labels are the places of the classes in ``classes``.
-
-        Where none is named, all of them, as they are.
-        """
+        """The images of some classes, in the same order; labels index ``classes``. An empty list selects all."""
         if not classes:
             return self
         if not isinstance(self.train_images, Tensor):
-            raise DataError(f"{self.title} is read row by row: prepare a folder with the classes that you want")
+            raise DataError(f"classes of {self.title} cannot be chosen here: prepare a folder with only those classes")
         if len(set(classes)) != len(classes) or not all(0 <= c < len(self.classes) for c in classes):
-            raise DataError(f"{self.title} has the classes 0 to {len(self.classes) - 1}, each to be named once at most")
+            raise DataError(f"{self.title} has the classes 0 to {len(self.classes) - 1}: name each at most once")
         place = torch.full((len(self.classes),), -1).index_put((torch.tensor(classes),), torch.arange(len(classes)))
         parts = {}
         for part in ("train", "test"):
@@ -88,20 +87,23 @@ class Dataset:
         return replace(self, **parts, classes=tuple(self.classes[c] for c in classes))
 
 
-# ---------------------------------------------------------------------------------- section 2: preparing images
+# ------------------------------------------------------------------------------ section 2: preparing images
 
 
 def prepare(image: Image.Image, size: int = 256) -> Tensor:
     """Section 2: scale the shorter side to ``size``, cut out the central ``size`` × ``size``; uint8 (3, size, size).
 
-    Turns the picture upright (EXIF) and grey or CMYK into RGB. The paper names no filter: this is Pillow's bilinear
-    one, which averages over the pixels that shrink into one. Raises :class:`DataError` for pixels of no known range,
-    and for a strip that would become huge.
+    Turns the image upright (EXIF), and grey or CMYK into RGB. The paper names no filter. This one is Pillow's
+    bilinear, which averages over the pixels that shrink into one. Raises :class:`DataError` for pixels of unknown
+    range, and for an image too long to resize.
     """
-    image = in_eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+    turn = TURNS.get(orientation(image)[0])
+    image = in_eight_bits(image if turn is None else image.transpose(turn))
+    if image.mode != "RGB":  # convert() would copy an RGB image, too: 400 MB for 100 megapixels
+        image = image.convert("RGB")
     shorter = min(image.size)
     if max(image.size) > LONGEST * shorter:
-        raise DataError(f"{image.width} × {image.height} pixels are a strip, more than {LONGEST} times as long as wide")
+        raise DataError(f"{image.width} × {image.height} pixels are too long (max {LONGEST}:1) to resize in memory")
     width, height = (max(size, round(side * size / shorter)) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
@@ -110,19 +112,51 @@ def prepare(image: Image.Image, size: int = 256) -> Tensor:
 
 
 LONGEST = 100
-"""A longer strip than so many times its width is no picture, and would fill the memory when it is scaled."""
+"""The longest side that :func:`prepare` takes, in shorter sides."""
+
+TURNS = dict(enumerate((
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+), start=2))  # fmt: skip
+"""EXIF orientation -> the operation that turns the image upright."""
+
+
+def orientation(image: Image.Image) -> tuple[int, bool]:
+    """The EXIF orientation, 1 where none can be read, and whether the metadata are whole."""
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        turn, whole = 1, True
+        try:
+            exif = image.getexif()
+            turn = exif.get(0x0112, 1)
+            if "exif" in image.info:  # anew, as Pillow may have swallowed an error when it opened the file
+                exif = Image.Exif()
+                exif.load(image.info["exif"])
+            exif.tobytes()  # reads every tag
+        except Exception:  # damaged bytes make Pillow raise nearly anything
+            whole = False
+    return turn if turn in TURNS else 1, whole and not any("EXIF" in str(c.message) for c in complaints)
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that images are read in, of those in this Pillow. It would also start Ghostscript, for EPS."""
+    Image.init()
+    safe = "JPEG MPO PNG GIF BMP DIB WEBP TIFF PPM JPEG2000 AVIF ICO PCX PSD QOI SGI SUN DDS TGA"  # TGA has no mark
+    return tuple(name for name in safe.split() if name in Image.OPEN)
 
 
 def in_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits a pixel as grey of 8, which Pillow would cut off at 255; any other image as it is."""
+    """Grey of 16 bits a pixel as grey of 8, which Pillow would clip at 255; any other image unchanged."""
     if image.mode == "F":
-        raise DataError("its pixels are fractions, whose range no file tells")
+        raise DataError("its pixels are fractions of unknown range")
     if not image.mode.startswith("I"):
         return image
-    deep = np.asarray(image).astype(np.int64)
+    deep = np.asarray(image)
     if not 0 <= deep.min() <= deep.max() < 2**16:
         raise DataError("its pixels have more than 16 bits")
-    return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+    parts = np.array_split(deep, 16)  # in parts, to save memory
+    return Image.fromarray(np.concatenate([((part.astype(np.int64) + 128) // 257).astype(np.uint8) for part in parts]))
 
 
 def mean_image(images: Tensor) -> Tensor:

@@ -4,17 +4,16 @@
 
 ================================  ============================================================================
 ``train.bin``, ``val.bin``        the images: JPEG files back to back, or uint8 (N, 3, S, S)
-``train.safetensors``, ``val.…``  ``offsets`` int64 (N + 1,), where each image starts and ends; ``labels`` int64 (N,)
+``train.safetensors``, ``val.…``  ``offsets`` int64 (N + 1,) of the images, their ``labels`` and CRC-32 ``crc`` (N,)
 ``statistics.safetensors``        whole sums over the training pixels, see :class:`Sums`
-``report.txt``                    what was left out and why, what was out of the ordinary
-``index.json``                    written last: format, classes, counts, size and SHA-256 of the others, fingerprint
+``report.txt``                    files left out, with reasons, and counts of unusual images
+``index.json``                    written last: format, classes, counts, fingerprint, SHA-256 of all, itself included
 ================================  ============================================================================
 
-*Order.* That of :func:`readers.interleaved`, so that every stretch of images holds the classes as the whole
-does.
+*Order.* That of :func:`readers.interleaved`: every stretch of images has the class shares of the whole.
 
-*Fingerprint.* Over the names ``<split>/<class>/<file>`` and the SHA-256 of the source files, and the side S: it does
-not depend on the store, nor on the version of a JPEG library. What was left out counts too, as it was read.
+*Fingerprint.* Over the names ``<split>/<class>/<file>`` and SHA-256 of the source images, and the side S. It does not
+depend on the store or the JPEG library. Images that could not be decoded count, too.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -39,11 +40,13 @@ from paperlib.data.images import DataError, DataMissingError, Dataset, Statistic
 from paperlib.data.sets import data_root
 from paperlib.machine import allowed_cpus, whole_number
 
-FORMAT = 2
+FORMAT = 3
+FORMATS = (2, 3)  # 2 had no checksums of single images and of index.json
 SPLITS = ("train", "val")
 QUALITY = 95
-"""Of the JPEGs, unless another is asked for."""
+"""Default of the JPEGs."""
 FILES = (*(f"{split}.{kind}" for split in SPLITS for kind in ("bin", "safetensors")), "statistics.safetensors")
+ENTRIES = {"key", "store", "quality", "size", "classes", "counts", "unusual", "left_out", "fingerprint", "files"}
 
 Store = Literal["jpeg", "raw"]
 
@@ -92,19 +95,21 @@ class Sums:
 
 
 class Images:
-    """The images of a split, read when they are asked for, by the indices of a uint8 tensor (N, 3, S, S).
+    """The images of a split, read on demand and indexed like a uint8 tensor (N, 3, S, S).
 
-    ``images[rows]`` takes an int, a slice, or an int64 or bool tensor, and gives a new tensor, read by ``threads``
-    threads; whoever wants a part still unread takes :meth:`stretch`. It may be pickled and forked: every process opens
-    the file anew.
-    Raises :class:`DataError` for an image that cannot be decoded.
+    ``images[rows]`` takes an int, a slice, or an int64 or bool tensor, and returns a new tensor, read by ``threads``
+    threads. :meth:`stretch` is a part that stays unread. It may be pickled and forked: each process opens the file.
+    Raises :class:`DataError` for a JPEG whose checksum is wrong, or that cannot be decoded.
     """
 
     dtype = torch.uint8
     ndim = 4
 
-    def __init__(self, file: Path, offsets: Tensor, store: Store, size: int, threads: int = 4) -> None:
-        self.file, self.offsets, self.store, self.size, self.threads = file, offsets, store, size, threads
+    def __init__(
+        self, file: Path, offsets: Tensor, store: Store, size: int, threads: int = 4, crc: Tensor | None = None
+    ) -> None:
+        self.file, self.offsets, self.store, self.size = file, offsets, store, size
+        self.threads, self.crc = threads, crc
         self._opened: tuple[int, np.ndarray, ThreadPoolExecutor] | None = None
 
     def __len__(self) -> int:
@@ -116,14 +121,12 @@ class Images:
         return torch.Size((len(self), 3, self.size, self.size))
 
     def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
-        starts, ends = self.offsets[:-1][rows], self.offsets[1:][rows]
-        images = torch.empty(*starts.shape, 3, self.size, self.size, dtype=torch.uint8)
-        places = list(
-            zip(starts.flatten().tolist(), ends.flatten().tolist(), images.view(-1, *self.shape[1:]), strict=True)
-        )
-        if places:
+        places = torch.arange(len(self))[rows]
+        images = torch.empty(*places.shape, 3, self.size, self.size, dtype=torch.uint8)
+        wanted = list(zip(places.flatten().tolist(), images.view(-1, *self.shape[1:]), strict=True))
+        if wanted:
             data, pool = self._open()
-            shares = [places[k :: self.threads] for k in range(min(self.threads, len(places)))]
+            shares = [wanted[k :: self.threads] for k in range(min(self.threads, len(wanted)))]
             list(pool.map(lambda share: self._fill(data, share), shares))
         return images
 
@@ -137,7 +140,20 @@ class Images:
     def stretch(self, start: int, stop: int) -> Images:
         """The images of rows ``start`` to ``stop``, still unread, where a slice would read them."""
         start, stop, _ = slice(start, stop).indices(len(self))
-        return Images(self.file, self.offsets[start : max(start, stop) + 1], self.store, self.size, self.threads)
+        stop = max(start, stop)
+        crc = None if self.crc is None else self.crc[start:stop]
+        return Images(self.file, self.offsets[start : stop + 1], self.store, self.size, self.threads, crc)
+
+    def damage(self) -> str:
+        """Where the file is altered, in words; empty without checksums of single images."""
+        data, _ = self._open()
+        bad = [row for row in range(len(self)) if not self._whole(row, data)]
+        place = f"bytes {int(self.offsets[bad[0]])} to {int(self.offsets[bad[0] + 1])}" if bad else ""
+        return f" in {len(bad):,} images, the first at {place}" if bad else ""
+
+    def _whole(self, row: int, data: np.ndarray) -> bool:
+        start, end = self.offsets[row : row + 2].tolist()
+        return self.crc is None or zlib.crc32(data[start:end].data) == int(self.crc[row])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
@@ -148,20 +164,23 @@ class Images:
             self._opened = os.getpid(), data, ThreadPoolExecutor(self.threads)
         return self._opened[1:]
 
-    def _fill(self, data: np.ndarray, places: list[tuple[int, int, Tensor]]) -> None:
-        for start, end, image in places:
+    def _fill(self, data: np.ndarray, wanted: list[tuple[int, Tensor]]) -> None:
+        for row, image in wanted:
+            start, end = self.offsets[row : row + 2].tolist()
             try:
+                if self.store == "jpeg" and not self._whole(row, data):  # of raw pixels it would take half of the time
+                    raise ValueError("wrong checksum")
                 np.copyto(image.numpy(), decoded(data[start:end].data, self.store, self.size))
             except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-                reason = type(error).__name__
                 raise DataError(
-                    f"{self.file} is altered at bytes {start} to {end} ({reason}): prepare it again"
+                    f"{self.file} is altered at bytes {start} to {end} ({error}): check it with `paperlib data check`, "
+                    "and prepare the images again"
                 ) from None
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A prepared data set: labels int64 (N,) index ``classes``; ``val`` has no images where the source had none."""
+    """A prepared data set: labels int64 (N,) index ``classes``; ``val`` is empty if the source had none."""
 
     train: Images
     train_labels: Tensor
@@ -173,76 +192,113 @@ class Packed:
     quality: int | None  # of the JPEGs; None where pixels are raw
 
 
+def sealed(index: dict[str, Any]) -> bytes:
+    """``index.json`` with the SHA-256 of its own content."""
+    return json.dumps(index | {"sha256": _digest(index)}, indent=1).encode()
+
+
+def _digest(index: dict[str, Any]) -> str:
+    content = {name: value for name, value in index.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def read_index(folder: Path) -> dict[str, Any]:
-    """``index.json`` of a prepared folder; :class:`DataError` where it is missing, damaged or of another format."""
-    again = "prepare it again with `paperlib data prepare`"
+    """``index.json`` of a prepared folder; :class:`DataError` if it is missing, damaged or of another format."""
+    file, again = folder / "index.json", "prepare the images again into another folder"
     try:
-        index = json.loads((folder / "index.json").read_bytes())
-        written = index["format"]
+        index = json.loads(file.read_bytes())
+        if index["format"] not in FORMATS:
+            raise DataError(f"{folder} has format {index['format']!r} and this version reads {FORMATS}: {again}")
+        if missing := sorted(ENTRIES - index.keys()):
+            raise ValueError(f"it lacks {missing[0]}")
+        if index.get("sha256") != (_digest(index) if index["format"] >= 3 or "sha256" in index else None):
+            raise ValueError("its SHA-256 is wrong")
     except FileNotFoundError:
-        if any(folder.glob("parts-*")) or any((folder / name).exists() for name in FILES):
-            again = "the same `paperlib data prepare` goes on, or makes it again"
-        else:
-            again = "name a folder that `paperlib data prepare` has made"
+        begun = any(folder.glob("parts-*")) or any((folder / name).exists() for name in FILES)
+        again = "run the same `paperlib data prepare` to complete it" if begun else "name a folder of prepared images"
         raise DataMissingError(f"{folder} lacks index.json, which is written last: {again}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / 'index.json'} is damaged ({error}): {again}, into another folder") from None
-    if written != FORMAT:
-        raise DataError(
-            f"{folder} is of format {written} and this version reads {FORMAT}: {again}, into another folder"
-        )
-    wanted = {"key", "store", "quality", "size", "classes", "counts", "unusual", "left_out", "fingerprint", "files"}
-    if missing := sorted(wanted - index.keys()):
-        raise DataError(f"{folder / 'index.json'} is damaged (it lacks {missing[0]}): {again}, into another folder")
+    except DAMAGED as error:
+        raise DataError(f"{file} is damaged ({error}): {again}") from None
     return dict(index)
 
 
-def open_packed(folder: Path, *, check: bool = False, threads: int = 4) -> Packed:
-    """Open a prepared folder; sizes are checked, and the SHA-256 of small files, with ``check`` of all.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, SafetensorError)
+"""What reading a damaged ``index.json`` or safetensors file raises."""
 
-    Raises :class:`DataMissingError` for a folder or file that is not there and :class:`DataError` for one that is cut
-    short, altered or of another format.
+
+def open_packed(folder: Path, *, check: bool = False, threads: int = 4) -> Packed:
+    """Open a prepared folder. Verifies sizes and the SHA-256 of small files, with ``check`` of all files.
+
+    Raises :class:`DataMissingError` for a missing folder or file, and :class:`DataError` for one that is cut short,
+    altered or of another format.
     """
     index = read_index(folder)
+    try:
+        return _open(folder, index, check, threads)
+    except DAMAGED as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError(
+            f"{folder / 'index.json'} is damaged ({what}): remove the folder and prepare it again"
+        ) from None
+
+
+def _open(folder: Path, index: dict[str, Any], check: bool, threads: int) -> Packed:
+    again = "remove the folder and prepare it again"
     for name in FILES:
-        file, expected, again = folder / name, index["files"][name], "remove the folder and prepare it again"
+        file, expected = folder / name, index["files"][name]
         if not file.is_file():
             raise DataMissingError(f"{file} is missing: {again}")
         if (found := file.stat().st_size) != expected["bytes"]:
             raise DataError(f"{file} has {found} bytes instead of {expected['bytes']}: {again}")
-        if (check or file.suffix != ".bin") and checksum_of(file) != expected:
+        if file.suffix != ".bin" and checksum_of(file) != expected:
             raise DataError(f"{file} is altered (its SHA-256 is not that of index.json): {again}")
     tensors = {name: load_file(folder / f"{name}.safetensors") for name in (*SPLITS, "statistics")}
-    train, val = (
-        Images(folder / f"{split}.bin", tensors[split]["offsets"], index["store"], index["size"], threads)
-        for split in SPLITS
-    )
+    classes = tuple(index["classes"])
+    if index["store"] not in ("jpeg", "raw") or not isinstance(index["size"], int) or index["size"] < 1:
+        raise ValueError("its store or size is none")
+    images = {}
+    for split in SPLITS:
+        offsets, labels, crc = (tensors[split].get(name) for name in ("offsets", "labels", "crc"))
+        if offsets is None or labels is None or (offsets.diff() < 0).any():
+            raise ValueError(f"{split} lacks the places of its images")
+        if not len(labels) == len(offsets) - 1 == index["counts"][split]:
+            raise ValueError(f"{split} has another number of images")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+            raise ValueError(f"{split} has labels without a class")
+        images[split] = Images(folder / f"{split}.bin", offsets, index["store"], index["size"], threads, crc)
+        if check and checksum_of(folder / f"{split}.bin") != index["files"][f"{split}.bin"]:
+            raise DataError(f"{folder / f'{split}.bin'} is altered{images[split].damage()}: {again}")
     statistics = tensors["statistics"]
     return Packed(
-        train, tensors["train"]["labels"], val, tensors["val"]["labels"], tuple(index["classes"]),
-        index["fingerprint"], Sums(int(statistics.pop("n")), **statistics), index["quality"],
+        images["train"], tensors["train"]["labels"], images["val"], tensors["val"]["labels"], classes,
+        str(index["fingerprint"]), Sums(int(statistics.pop("n")), **statistics), index["quality"],
     )  # fmt: skip
 
 
-def load(folder: Path | None = None) -> Dataset:
-    """A prepared data set, by default ``ilsvrc2012`` below the root of the data sets, for training and testing.
+def check_folder(folder: Path) -> str:
+    """Verify every checksum of a prepared folder; one line on it. Raises :class:`DataError` for any damage."""
+    opened = open_packed(folder, check=True)
+    said = f"{folder}: {len(opened.train):,} train and {len(opened.val):,} val images, all checksums are right"
+    old = opened.train.crc is None
+    return said + ("; made by an older version, without a checksum for each image or for index.json" if old else "")
 
-    Its test images are those of ``val``. What is stored raw, or with another quality of JPEGs than usual, has
-    other pixels, and so another fingerprint. Raises :class:`DataError` where there is none, or one without
-    validation images.
+
+def load(folder: Path | None = None) -> Dataset:
+    """A prepared data set for training and testing, by default ``ilsvrc2012`` below the root of the data sets.
+
+    Its test images are those of ``val``. A raw store or another JPEG quality gives other pixels, and so another
+    fingerprint. Raises :class:`DataError` if there is none, or one without validation images.
     """
     place = folder or data_root() / "ilsvrc2012"
     if not place.is_dir():
         raise DataMissingError(
-            f"no prepared images are at {place}: `paperlib data prepare SOURCE {place}` makes them of ILSVRC-2012, or "
-            "of any folders train/<class>/ and val/<class>/"
+            f"there are no prepared images at {place}: make them of ILSVRC-2012, or of any folders train/<class>/ and "
+            f"val/<class>/, with `paperlib data prepare SOURCE {place}`"
         )
     threads = max(1, allowed_cpus() // (whole_number("LOCAL_WORLD_SIZE") or 1))
     opened = open_packed(place, threads=threads)
     if not len(opened.val):
-        raise DataError(
-            f"{place} has no validation images, so no error can be told: prepare them too, from val/<class>/"
-        )
+        raise DataError(f"{place} has no validation images, which training needs: prepare them too, from val/<class>/")
     store, quality = opened.train.store, opened.quality
     settings = "" if (store, quality) == ("jpeg", QUALITY) else f" {store} {quality or ''}".rstrip()
     many = len(opened.classes)

@@ -29,11 +29,8 @@ TILE, PATCH = 80, 32
 TRAIN_PATCHES, TEST_PATCHES = 400, 100
 
 
-# ------------------------------------------------------------------------------------------ the embedded data
-
-
 def _embedded(rule: str, name: str, files: Sequence[str]) -> str:
-    """The fingerprint of embedded files, each checked against ``data/sample/SHA256SUMS`` so that an error names it."""
+    """The fingerprint of embedded files; each is checked against ``data/sample/SHA256SUMS``, so that errors name it."""
     needs_checkout()
     restore = "restore it with `git checkout data/sample`"
     found = {}
@@ -41,7 +38,7 @@ def _embedded(rule: str, name: str, files: Sequence[str]) -> str:
         if not (SAMPLE / file).is_file():
             raise DataMissingError(f"{SAMPLE / file}, part of the embedded data, is missing: {restore}")
         found[file] = hashlib.sha256((SAMPLE / file).read_bytes()).hexdigest()
-    lines = (SAMPLE / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    lines = (SAMPLE / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines()
     expected = {file: checksum for checksum, _, file in (line.partition("  ") for line in lines)}
     del found["SHA256SUMS"]
     for file in files:
@@ -51,11 +48,12 @@ def _embedded(rule: str, name: str, files: Sequence[str]) -> str:
             )
     fingerprint = readers.fingerprint(rule, found)
     if fingerprint not in FINGERPRINTS[name].values():
-        raise DataChecksumError(f"{SAMPLE / 'SHA256SUMS'} is not the one of this version: {restore}")
+        raise DataChecksumError(f"{SAMPLE / 'SHA256SUMS'} is altered: {restore}")
     return fingerprint
 
 
 def load_sample() -> Dataset:
+    """The sample of Fashion-MNIST: 10,000 training and 2,000 test images, 1 × 28 × 28."""
     fingerprint = _embedded("sample idx 1", "sample", FASHION_FILES)
     images, labels, test_images, test_labels = (read_idx(SAMPLE / file) for file in FASHION_FILES)
     return Dataset(
@@ -74,10 +72,10 @@ def photographs() -> dict[str, Tensor]:
 
 
 def patch_places(name: str, height: int, width: int, test: bool) -> list[tuple[int, int, int]]:
-    """Where the patches of a photograph of that size are cut: (top, left, side), side being 32 or 64 pixels.
+    """Where the patches of a photograph are cut: (top, left, side), in pixels; the side is 32 or 64.
 
-    The picture is laid out in tiles of 80 × 80 pixels, every fifth of which (a knight's move apart) belongs to the
-    test patches. No patch crosses the border of a tile, so no pixel is in both a training and a test patch.
+    The photograph is divided into tiles of 80 × 80 pixels. Every fifth tile (a knight's move apart) gives the test
+    patches. No patch crosses the border of a tile, so training and test patches share no pixel.
     """
     grid = [(row, col) for row in range(height // TILE) for col in range(width // TILE)]
     tiles = [(row, col) for row, col in grid if ((2 * row + col) % 5 == 2) == test]

@@ -12,18 +12,18 @@ from paperlib.data import cache, readers, sample
 from paperlib.data.images import DataError, DataMissingError, Dataset
 from paperlib.data.known import FINGERPRINTS, KNOWN, TITLES
 from paperlib.data.sample import load_photos, load_sample
-from paperlib.files import ROOT
+from paperlib.files import ROOT, user_path
 
 logger = logging.getLogger(__name__)
 
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of the user's own data sets: the argument, else PAPERLIB_DATA, else ``data/cache``."""
-    return Path(root or os.environ.get("PAPERLIB_DATA") or ROOT / "data" / "cache").expanduser()
+    return user_path(root or os.environ.get("PAPERLIB_DATA") or ROOT / "data" / "cache")
 
 
 def where(name: str, root: str | Path | None = None) -> list[Path]:
-    """The places at which :func:`load` looks, in this order; :class:`DataError` for an unknown name."""
+    """The places where :func:`load` looks, in this order; :class:`DataError` for an unknown name."""
     if name not in KNOWN:
         raise DataError(f"there is no data set {name!r}; the known ones are {', '.join(KNOWN)}")
     if name in readers.COPIES:
@@ -32,9 +32,9 @@ def where(name: str, root: str | Path | None = None) -> list[Path]:
 
 
 def shown_classes(dataset: Dataset, root: str | Path | None = None) -> tuple[str, ...]:
-    """The names of its classes for a reader: of Tiny ImageNet, whose classes are WordNet ids, from its ``words.txt``.
+    """Readable names of its classes. Those of Tiny ImageNet are WordNet ids; their first word is in ``words.txt``.
 
-    The first of several words; an id stays where the copy at hand has none for it.
+    An id without a word in the copy at hand stays as it is.
     """
     here = [place for place in where(dataset.name, root) if place.exists()] if dataset.name == "tinyimagenet" else []
     words = readers.wordnet_words(here[0]) if here else {}
@@ -44,8 +44,8 @@ def shown_classes(dataset: Dataset, root: str | Path | None = None) -> tuple[str
 def load(name: str, root: str | Path | None = None) -> Dataset:
     """The data set ``sample``, ``photos``, ``cifar10`` or ``tinyimagenet``.
 
-    Raises :class:`DataMissingError` where nothing lies at the places :func:`where` lists, and another
-    :class:`DataError` where what lies there is damaged, incomplete, or no such data set.
+    Raises :class:`DataMissingError` if there is nothing at the places of :func:`where`, and another
+    :class:`DataError` for a copy that is damaged, incomplete, or another data set.
     """
     places = where(name, root)
     if name == "sample":
@@ -56,7 +56,7 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
         if place.exists():
             return _load_copy(name, copy, place)
     other = [place for place in readers.unread(name, data_root(root)) if place.exists()]
-    aside = f"; {other[0]} is its python version, which is stored as pickles and not read here" if other else ""
+    aside = f"; {other[0]} is its python version, which holds pickles and is not read" if other else ""
     raise DataMissingError(
         f"{TITLES[name]} is not on this machine (looked at {', '.join(map(str, places))}{aside}): "
         f"fetch it with `paperlib data fetch {name}`, or name the folder that holds it in PAPERLIB_DATA"
@@ -66,13 +66,13 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
 def fetch(name: str, root: str | Path | None = None) -> Path:
     """Download the published archive of ``cifar10`` or ``tinyimagenet`` into the root and return its path.
 
-    Shows a progress bar on a terminal and checks the MD5. Raises :class:`DataError` where that fails, in which case
-    nothing new is left behind.
+    Shows a progress bar on a terminal and checks the SHA-256. Raises :class:`DataError` where that fails, and then
+    leaves nothing new behind.
     """
     if name == "ilsvrc2012":
         raise DataError(
-            "the images of ILSVRC-2012 are given out by image-net.org and Kaggle to whoever registers there: get them, "
-            "then `paperlib data prepare` makes of them what runs read"
+            "the images of ILSVRC-2012 need a registration at image-net.org or Kaggle: download them there, "
+            "then pack them with `paperlib data prepare`"
         )
     places = where(name, root)
     if name not in readers.COPIES:

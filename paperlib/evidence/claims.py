@@ -97,7 +97,7 @@ def row_of(entry: dict[str, Any]) -> Row:
 def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     """Status, result and setting of a claim that recorded runs decide.
 
-    The largest scale that decides gives the status. A larger one that does not is shown beside it; where decided scales
+    The largest scale that decides gives the status. A larger undecided one is shown too. Where decided scales
     disagree the status is "mixed".
     """
     ids = ids_of(entry)
@@ -189,7 +189,7 @@ def besides(entry: dict[str, Any]) -> str:
 
 
 def result_in_words(v: Verdict) -> str:
-    """The comparison and its value; where there is none, what the text says of the arms is a sentence of its own."""
+    """The comparison and its value; without a value, a sentence about the arms."""
     return f"{what_of(v)}{' ' if v.has_value else ': '}{v.text}"
 
 

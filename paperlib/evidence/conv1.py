@@ -46,7 +46,7 @@ def colour_gap_by_chance(kernels: Tensor, generator: torch.Generator, splits: in
 
 
 def gaps_by_chance(index: Tensor, generator: torch.Generator, splits: int = 10_000) -> Tensor:
-    """How far the means of two random halves of ``index`` (K,) lie apart, for so many halvings: (splits,)."""
+    """The distance between the means of two random halves of ``index`` (K,), for each of the halvings: (splits,)."""
     orders = torch.rand(splits, len(index), generator=generator).argsort(1)
     means = index[orders].unflatten(1, (2, len(index) // 2)).mean(2)
     return (means[:, 0] - means[:, 1]).abs()
@@ -56,7 +56,7 @@ def gaps_by_chance(index: Tensor, generator: torch.Generator, splits: int = 10_0
 # Orientation and frequency
 
 SPECTRUM = 33
-"""Frequencies along each axis: kernels are padded with zeros to so many pixels. Odd, so that each has its opposite."""
+"""Frequencies along each axis: kernels are padded with zeros to this side. Odd, so that each has its opposite."""
 
 
 def spectrum(kernels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

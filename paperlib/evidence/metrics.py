@@ -86,7 +86,7 @@ def _one(kind: str, key: str, which: int = -1) -> Callable[[Record], float]:
 
 
 def _views(views: int) -> Callable[[Record], float]:
-    """Top-1 test error in so many views; NaN where it is not recorded."""
+    """Top-1 test error with this number of views; NaN where it is not recorded."""
 
     def read(lines: Record) -> float:
         found = [line["top1_error"] for line in records.of_kind(lines, "test") if line["views"] == views]

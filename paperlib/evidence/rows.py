@@ -69,7 +69,7 @@ class Row:
 
 @cache
 def entries() -> tuple[dict[str, Any], ...]:
-    """The rows of claims.toml as they stand there."""
+    """The rows of claims.toml, unchanged."""
     return tuple(tomllib.loads(TABLE.read_text())["claim"])
 
 
@@ -135,7 +135,7 @@ def command_of(r: Row) -> str:
 
 
 def as_text(table: Sequence[Row], width: int = 160) -> str:
-    """A plain table for a terminal, a line a claim, cut to ``width`` characters."""
+    """A plain table for a terminal: one line per claim, cut to ``width`` characters."""
     heads = ("id", "section", "status", "scale, seeds", "notebook", "claim / setting: result")
     cells = [
         (

@@ -22,7 +22,7 @@ from paperlib.training.runs import Run
 
 @dataclass(frozen=True)
 class Sample:
-    """One metric of the recorded runs of an arm: seed -> value of those that count, and how many stand outside.
+    """One metric of the recorded runs of an arm: seed -> value of those that count, and how many do not count.
 
     ``caps`` has the updates after which a run was stopped that had not reached its threshold.
     """

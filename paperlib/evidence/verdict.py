@@ -20,7 +20,7 @@ ALPHA = 0.05
 FACTOR = 1.5
 """A size is reproduced within this factor of the paper's."""
 FEWEST, FEWEST_POOLED, POOLED_DF = 5, 3, 20
-"""Seeds an arm that a verdict needs; seeds that are enough where the pool has so many degrees of freedom."""
+"""Seeds per arm that a verdict needs; fewer are enough where the pool has ``POOLED_DF`` degrees of freedom."""
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:
@@ -34,8 +34,7 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 def in_words(outcome: Outcome, proxy: bool, effect: str = "") -> str:
-    """The status as it is printed: the only place where an outcome becomes text. ``effect`` is the smallest of
-    interest, for "no effect"."""
+    """The status as printed; only here an outcome becomes text. ``effect`` is the smallest of interest."""
     if outcome in ("undecided", "mixed"):
         return outcome
     if outcome == "holds":
@@ -55,7 +54,7 @@ class Verdict:
     ``low`` and ``high`` are the simultaneous interval of ``estimate`` (a difference in the metric's units, or a ratio).
     ``bound`` is "lower" where a run of b was stopped before its threshold, "upper" where one of a was: then
     ``estimate`` is only a bound, without an interval; "both" where runs of both were, and nothing is bounded. ``n`` are
-    the seeds that count, of a and of b; ``df`` the degrees of freedom of a pool, 0 where the arms stand alone.
+    the seeds that count, of a and of b; ``df`` the degrees of freedom of a pool, 0 without a pool.
     """
 
     comparison: Comparison
@@ -117,7 +116,7 @@ class Verdict:
 
     @property
     def seeds_to_decide(self) -> int | None:
-        """Seeds an arm that would decide an undecided comparison if its estimate stays; None where seeds cannot."""
+        """Seeds per arm that would decide an undecided comparison if its estimate stays; None if seeds cannot."""
         c = self.comparison
         if self.outcome != "undecided" or (self.proxy and c.question != "direction") or not self.half_width:
             return None

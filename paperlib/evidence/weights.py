@@ -28,7 +28,7 @@ from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
 LOOKED_AT = 2000
-"""So many test images, the first, are looked at: as many as the sample has. All pixels of all pairs take long."""
+"""The first test images that are measured: as many as the sample has. All pixels of all pairs take long."""
 NEIGHBOURS = 6
 """Figure 4 shows the six training images nearest to each test image."""
 
@@ -80,7 +80,7 @@ def start_of(run: Run) -> nn.Module | None:
         return None
     if (found := kept(run.start)) is None:
         raise PaperlibError(
-            f"this run goes on from the weights of run {run.start.id[:12]}, which are not recorded: record them first"
+            f"this run starts from the weights of run {run.start.id[:12]}, which are not recorded: record them first"
         )
     return found.net()
 
@@ -99,8 +99,9 @@ def net_of(run: Run, tensors: dict[str, Tensor]) -> nn.Module:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights on disk, and the run that they belong to, whose data are at ``scale``. ``step`` updates of it made them;
-    ``epochs`` whole epochs lie behind them, those of the runs that it goes on from counted too.
+    """Weights on disk, and their run, on the data of ``scale``.
+
+    They are those after ``step`` updates of the run; ``epochs`` counts the whole epochs of the runs it starts from too.
     """
 
     run: Run
@@ -114,7 +115,7 @@ class Checkpoint:
         return net_of(self.run, self.tensors)
 
     def on(self, dataset: Dataset) -> tuple[nn.Module, Augmenter, Dataset]:
-        """The net, the way of an image into it, and the part of ``dataset`` that it was trained for.
+        """The net, its Augmenter, and the part of ``dataset`` that it was trained for.
 
         Raises :class:`PaperlibError` where these are not the data of its run.
         """
@@ -163,7 +164,7 @@ def _of_folder(folder: Path) -> Checkpoint:
         if (average := Run.from_config(first["config"])).members > 1:
             raise PaperlibError(
                 f"{folder} is the average of {average.members} nets and holds no weights; name the folder of one of "
-                f"them, {average.alone()[0].id[:12]}… beside it, say"
+                f"them, for example {average.alone()[0].id[:12]}… in the same place"
             )
         raise PaperlibError(f"{folder} holds no checkpoint yet; a run writes one every minute and at its end")
     step, tensors, state = found
@@ -173,7 +174,7 @@ def _of_folder(folder: Path) -> Checkpoint:
 
 
 def epochs_behind(run: Run, its_own: int) -> int:
-    """Whole epochs behind a net: its run's own, and those of the runs that this goes on from."""
+    """Whole epochs of a run, and of the runs that it starts from."""
     return its_own + sum(before.stop.epochs for before in run.starts)
 
 

@@ -108,8 +108,8 @@ SCALES_OF_ABLATIONS: dict[str, dict[str, Any]] = {
 """Half the evidence net on the sample, the evidence net on CIFAR-10: the same arms on both."""
 ARM_SEEDS = {"sample": (200, 201, 202, 203, 204), "cifar10": FIVE}
 BASELINE_SEEDS = {"sample": tuple(range(200, 215)), "cifar10": tuple(range(15))}
-"""The baseline stands in every comparison, so it has three times as many seeds. On the sample 25 values of it (seeds 0
-to 24) were known before the rule was fixed: its seeds, and those of all arms compared with it, are fresh ones."""
+"""Every comparison needs the baseline, so it has three times as many seeds. On the sample, 25 of its values (seeds 0 to
+24) were known before the rule was fixed. So it and all arms compared with it have fresh seeds there."""
 
 NO_AUGMENTATION: Changes = {"augment.crop": False, "augment.mirror": "none"}
 CONVOLUTIONS = tuple(f"conv{number}" for number in range(1, 6))
@@ -167,7 +167,7 @@ def against_baseline(
 
 
 def ablations(scale: str) -> list[Experiment]:
-    """The experiments on single changes of the baseline that claims of the paper name, and some beside them.
+    """The experiments on single changes of the baseline: those that claims of the paper name, and some more.
 
     The smallest effect of interest is half of what the paper reports: pooling 0.2 points, normalisation 0.7, two
     towers 0.85, a layer 1.0, colour noise 0.5; where it reports none, half a point.
@@ -279,7 +279,7 @@ OVERFIT_POOL = replace(
     arms={"baseline": {}, "2x2": ABLATIONS["2x2"]}, seeds=tuple(range(200, 210)),
     comparisons=(lower("S3.4-c", "baseline", "2x2", "overfit"), lower("", "baseline", "2x2")),
 )  # fmt: skip
-"""Where a net can overfit. Fresh seeds: five values of the baseline were known from ``overfit``."""
+"""On a training set that a net can overfit. Fresh seeds: five values of the baseline were known from ``overfit``."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 4.2: how long until it converges, each net at its own rate, which stays as it is
@@ -306,14 +306,14 @@ NET = against_baseline(
     Comparison("S6.1-a.1", "baseline", "", "narrowness", smallest_effect=0.1),
     keep=("baseline",), seeds_of={}, seeds=FIVE,
 )  # fmt: skip
-"""Nothing here is held against the baseline, so that its first seeds do."""
+"""Nothing is compared with the baseline here, so its first seeds suffice."""
 ENSEMBLE = Experiment(
     "ensemble", "sample", "averages of five nets that differ in their seeds alone", BASELINE, SAMPLE_SIZES,
     BASELINE_STOP, {"five nets": {"members": 5}}, FIVE,
     comparisons=(Comparison("S6-e.1", "five nets", "", "ensemble_gain", smallest_effect=0.5),),
 )  # fmt: skip
 TARGET_CLASSES, OTHER_CLASSES = (0, 2, 4, 6, 8), (1, 3, 5, 7, 9)
-"""T-shirts, pullovers, coats, shirts and bags, which nets confuse; and the others, which they hardly do."""
+"""T-shirts, pullovers, coats, shirts and bags, which nets confuse; and the others, which nets rarely confuse."""
 PRETRAIN = Experiment(
     "pretrain", "sample", "a net with a sixth convolution, from scratch and pre-trained on other classes",
     BASELINE.but(**{"model.extra_conv": 1}), replace(SAMPLE_SIZES, classes=5),
@@ -360,7 +360,7 @@ LONG = Experiment(
     ),
     keep=("baseline",),
 )  # fmt: skip
-"""What section 4 is about shows only when training is long. Each net at its own rate, divided by 10 after 22 and 28."""
+"""Overfitting shows only in a long training. Each net has its own rate, divided by 10 after 22 and 28 epochs."""
 
 READINGS_FELT: dict[str, Changes] = {
     "norm after relu": {"model.norm1_before_relu": False},
@@ -433,8 +433,8 @@ STALL = Experiment(
         ),
     ),
 )  # fmt: skip
-"""At the rate of the paper, 0.01. "gaussian" are the standard deviations of section 5 (or of the source) as they
-stand, which in a narrower net give smaller signals; the other arms keep the size of the full net's signals."""
+"""At the rate of the paper, 0.01. "gaussian" has the standard deviations of section 5 (or of the source) unchanged:
+signals are smaller in a narrower net. The other arms keep the size of the full net's signals."""
 
 TINY_AIM = 58.0
 """The plan's aim for the whole training, from before it was begun: a top-1 error (per cent) in ten views below this."""
@@ -443,16 +443,16 @@ FULL_TINY = Experiment(
     TINY.but(
         **{
             "optim.drops": "plateau", "optim.patience": 2,
-            # at the shares of the run at which the authors did this by hand: 67 and 72 of 90 epochs
+            # at the same shares of the run as the authors: epochs 67 and 72 of 90
             "augment.colour_off_epoch": 22, "optim.freeze_conv1": (22, 24),
         }
     ),
     TINY_SIZES, Stop(epochs=30, window=703, validation=HELD_OUT),
     {
         "source": {},
-        # added when the 30 epochs were recorded, with their errors on the official validation set, and what is needed
-        # to go on with them was lost but for the weights: the rate falls by hand, as it did in 2012; colour noise
-        # stays off and conv1 as it is
+        # added after the 30 epochs and their errors on the official validation set were recorded. Only their weights
+        # were left to continue from. The rate falls at epochs that we chose, as in 2012; colour noise stays off and
+        # conv1 frozen
         "by hand": {
             "start": {}, "start_rounded": True, "stop.epochs": 8, "optim.drops": (0, 6),
             "augment.colour_off_epoch": 0, "optim.freeze_conv1": (0, 0),
@@ -464,12 +464,12 @@ FULL_TINY = Experiment(
     ),
     keep=("source", "by hand"),
 )  # fmt: skip
-"""In the reading in which the stall probe learns; where it learns in both, the authors' own. About five to fourteen
-minutes an epoch on one core. The rate is the paper's, divided by 10 where the held-out error stalls for two epochs;
-"by hand" takes the net of these 30 epochs through six at a tenth of the rate and two at a hundredth."""
+"""In the reading in which the stall probe learns; if it learns in both, the authors' own. An epoch takes five to
+fourteen minutes on one core. The rate is the paper's, divided by 10 when the held-out error stalls for two epochs. The
+arm "by hand" continues from the net of these 30 epochs: six at a tenth of the rate, two at a hundredth."""
 
 # ---------------------------------------------------------------------------------------------------------
-# ILSVRC-2012: the training itself, for who has the images and the GPUs
+# ILSVRC-2012: the training itself, for those who have the images and the GPUs
 
 FULL_ABLATIONS = (
     "no lrn", "2x2", "2x2 as run", "one tower", "no noise", "neither", "no dropout", "without both", "conv6 added",

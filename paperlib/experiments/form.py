@@ -71,11 +71,10 @@ class Comparison:
 class Experiment:
     """Arms times seeds at one scale. ``seeds_of`` lists arms that are planned with other seeds than the rest.
 
-    What an arm changes is named by dotted fields of the recipe, of "sizes" and of "stop"; "start" holds the changes
-    to the base that make the run from whose weights it starts ("start_rounded": as they are recorded), "members" the
-    number of nets that it averages.
-    ``keep`` lists arms whose nets are looked at when they are recorded; the weights of the first :data:`KEPT` seeds are
-    recorded too. ``control`` is the arm that most others are compared with.
+    An arm changes dotted fields of the recipe, of "sizes" and of "stop". "start" holds the changes to the base that
+    make the run from whose weights it starts ("start_rounded": rounded as they are recorded); "members" is the number
+    of nets that it averages. ``keep`` lists arms whose nets are measured when they are recorded; the weights of the
+    first :data:`KEPT` seeds are recorded too. ``control`` is the arm that most others are compared with.
 
     Raises :class:`RecipeError` for a change that is none: of a field that does not exist, that the arm's net or the
     rest of its recipe does not read, or that acts only after the last epoch.
@@ -160,7 +159,7 @@ class Experiment:
         )
 
     def cells(self) -> Iterator[tuple[str, int]]:
-        """All declared (arm, seed), seeds outermost, so that a broken-off campaign is balanced over the arms."""
+        """All declared (arm, seed), seeds outermost: an interrupted campaign is balanced over the arms."""
         longest = max((len(self.planned_seeds(arm)) for arm in self.arms), default=0)
         for k in range(longest):
             for arm in self.arms:
@@ -180,7 +179,7 @@ class Experiment:
 FIVE = (0, 1, 2, 3, 4)
 """The seeds of an experiment that is to decide something."""
 KEPT = 5
-"""So many nets of an arm, those of its first seeds, have their weights recorded."""
+"""The nets of this many first seeds of an arm have their weights recorded."""
 
 
 def sweep(

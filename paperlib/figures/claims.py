@@ -30,7 +30,7 @@ def kind_of(status: str) -> str:
 
 
 def fig_claims() -> Drawing:
-    """The table of claims as a picture: one square a row, a line a section, coloured by status."""
+    """The table of claims as a picture: a square per claim, a line per section, coloured by status."""
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])

@@ -53,7 +53,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
 def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:
     """Draw figures and tables (all of them by default) into ``folder``; gives the paths written.
 
-    A figure is NAME.png, a table NAME.md, and beside it stand its numbers, NAME.csv.
+    A figure is NAME.png and a table NAME.md; the numbers of both are in NAME.csv.
     """
     known = [*DRAWINGS, *TABLES]
     unknown = [n for n in names or [] if n not in known]
@@ -65,9 +65,10 @@ def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
 
 
 def draw_of(checkpoint: Path, folder: Path = BUILD) -> list[Path]:
-    """Figures 3 and 4 of one net, into ``folder``: the latter shows images of its data set, which may not be ours to
-    give away. A net that sees no colour, or has no towers, has no Figure 3; one whose data set is too large to be held
-    in memory no Figure 4. Raises :class:`PaperlibError` where neither can be drawn.
+    """Figures 3 and 4 of one net, into ``folder``; Figure 4 shows images of its data set, which may not be public.
+
+    A net of grey images or without towers has no Figure 3. One whose data set is too large for the memory has no
+    Figure 4. Raises :class:`PaperlibError` where neither can be drawn.
     """
     found = weights.checkpoint(checkpoint)
     with into_files():

@@ -20,7 +20,7 @@ from paperlib.paper import facts
 from paperlib.recipe import ModelRecipe, Recipe, Sizes
 
 AFTER = {"act": "ReLU", "norm": "LRN", "pool": "pool", "drop": "dropout", "spatial": "5×5 norm"}
-"""What stands between two layers with weights: how its name in the net begins, and what Figure 2 calls it."""
+"""Modules between two layers with weights: how their names in the net begin -> what Figure 2 calls them."""
 TOWER_COLOURS = (PALETTE[0], PALETTE[2])
 CROSSING = PALETTE[3]
 
@@ -54,7 +54,7 @@ def layers_of(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
 
 
 def fig2(model: ModelRecipe | None = None) -> Drawing:
-    """Figure 2 of the paper, drawn from a recipe: two towers of boxes, who reads whom, and the counts below.
+    """Figure 2 of the paper, drawn from a recipe: two towers of boxes, which reads which, and the counts below.
 
     Boxes are as high as the square root of their maps' side, and as wide as that of their number. Another recipe
     gives another picture. Raises :class:`PaperlibError` where the net has no towers or not the eight layers.

@@ -1,4 +1,4 @@
-"""Section 6: Tables 1 and 2 with what others and we found beside them, Figures 3 and 4 from recorded nets."""
+"""Figures 3 and 4 of the paper, from recorded nets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from paperlib.data import known, sets
@@ -30,20 +31,28 @@ def as_picture(kernel: Tensor) -> Tensor:
     return ((kernel - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0)
 
 
-def draw_kernel(axes: Axes, kernel: Tensor, index: float) -> None:
-    """A kernel (3, h, w), and its index of colour below it."""
-    axes.imshow(as_picture(kernel).numpy())
-    axes.set(xticks=[], yticks=[])
+def draw_kernel(axes: Axes, kernel: Tensor, index: float, x: float, y: float) -> None:
+    """A kernel (3, h, w) in the unit square right of ``x`` and below ``y``, and its index of colour below it."""
+    axes.imshow(as_picture(kernel).numpy(), extent=(x, x + 1, y + 1, y))
+    axes.text(x + 0.5, y + 1.08, f"{index:.2f}", ha="center", va="top", fontsize=8)
+
+
+def without_axes(axes: Axes, width: float, height: float) -> None:
+    """Room for pictures from (0, 0), the upper left corner, to (``width``, ``height``)."""
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(f"{index:.2f}", fontsize=8, labelpad=2)
+
+
+PITCH, LINE = 1.1, 1.5
+"""From one picture to the next beside it, and from one line of kernels to the next, in sides of a picture."""
 
 
 def kernels_of(experiment: form.Experiment, arm: str, dataset: Dataset) -> dict[int, Tensor]:
     """Seed -> kernels of conv1 (K, 3, h, w), for the seeds whose weights are recorded."""
-    known = store.recorded()
-    seeds = [s for s in experiment.planned_seeds(arm) if experiment.run(arm, s, dataset.fingerprint).id in known]
-    nets = {seed: weights.recorded(experiment, arm, seed, dataset)[0] for seed in seeds}
-    return {seed: net.get_parameter("conv1.weight").detach() for seed, net in nets.items()}
+    runs = {seed: experiment.run(arm, seed, dataset.fingerprint) for seed in experiment.planned_seeds(arm)}
+    nets = {seed: weights.kept(run) for seed, run in runs.items()}
+    return {seed: net.tensors["conv1.weight"].float() for seed, net in nets.items() if net}
 
 
 def fig3() -> Drawing:
@@ -56,28 +65,25 @@ def fig3() -> Drawing:
 
 
 def kernels_by_seed() -> Drawing:
-    """The kernels of conv1 of five nets on colour patches, tower by tower, a line a seed."""
+    """The kernels of conv1 of five nets on colour patches, tower by tower, one line per seed."""
     use_style()
     found = kernels_of(declared.COLOUR, "baseline", sets.load("photos"))
     if not found:
         return nothing_yet("net of experiment colour is", ["seed", "tower", "kernel", "colour_index"])
-    rows = []
     count = len(next(iter(found.values())))
-    figure, panels = plt.subplots(
-        len(found), count + 1, figsize=(8.6, 0.72 * len(found) + 1.1), squeeze=False,
-        width_ratios=[1] * (count // 2) + [0.5] + [1] * (count // 2),
-    )  # fmt: skip
-    for line, (seed, kernels) in zip(panels, found.items(), strict=True):
-        indices = colour_index(kernels).tolist()
-        axes = [*line[: count // 2], *line[count // 2 + 1 :]]
-        for number, (each, kernel, index) in enumerate(zip(axes, kernels, indices, strict=True)):
-            draw_kernel(each, kernel, index)
-            rows.append({"seed": seed, "tower": 1 + number // (count // 2), "kernel": number, "colour_index": index})
-        line[count // 2].axis("off")
-        axes[0].set_ylabel(f"seed {seed}", rotation=0, ha="right", va="center", fontsize=9)
+    half, gap, rows = count // 2, 0.5, []
+    figure, axes = plt.subplots(figsize=(8.6, 0.72 * len(found) + 1.1))
+    for line, (seed, kernels) in enumerate(found.items()):
+        for number, (kernel, index) in enumerate(zip(kernels, colour_index(kernels).tolist(), strict=True)):
+            tower = number // half
+            draw_kernel(axes, kernel, index, PITCH * number + gap * tower, LINE * line)
+            rows.append({"seed": seed, "tower": 1 + tower, "kernel": number, "colour_index": index})
     frame = pd.DataFrame(rows)
-    panels[0][0].set_title("tower 1", fontsize=10)
-    panels[0][count // 2 + 1].set_title("tower 2", fontsize=10)
+    without_axes(axes, PITCH * count + gap, LINE * len(found))
+    axes.set_yticks([LINE * line + 0.5 for line in range(len(found))], [f"seed {seed}" for seed in found], fontsize=9)
+    axes.tick_params(length=0)
+    for tower in (0, 1):
+        axes.text((PITCH * half + gap) * tower, -0.15, f"tower {1 + tower}", fontsize=10, va="bottom")
     means = frame.groupby(["seed", "tower"])["colour_index"].mean().unstack()
     figure.suptitle(
         f"Kernels of conv1, {SCALE_NAMES['photos']}; below each its index of colour, 0 grey to 1", x=0.01, ha="left",
@@ -99,7 +105,7 @@ def has_towers_of_colour(found: weights.Checkpoint) -> bool:
 
 
 def updates_of(found: weights.Checkpoint) -> str:
-    """How many updates made this net, in words: its run's, and those of the recorded runs from which it goes on."""
+    """How many updates made this net, in words: its run's, and those of the recorded runs that it starts from."""
     known, starts = store.recorded(), found.run.starts
     if any(run.id not in known for run in starts):
         return f"{found.step:,} updates of its last run"
@@ -123,18 +129,15 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
         raise PaperlibError("this is no net of two towers that sees colour, as Figure 3 shows one")
     kernels = found.tensors["conv1.weight"].float()
     half = len(kernels) // 2
-    lines = -(-half // ACROSS)
-    figure = plt.figure(figsize=(0.72 * ACROSS, 2 * (0.72 * lines + 0.35) + 0.4))
-    rows, halves = [], figure.subfigures(2, 1, squeeze=False)[:, 0]
-    for tower, (part, place) in enumerate(zip(kernels.split(half), halves, strict=True)):
+    lines, rows = -(-half // ACROSS), []
+    figure, panels = plt.subplots(2, 1, figsize=(0.72 * ACROSS, 2 * (0.9 * lines + 0.35) + 0.4))
+    for tower, (part, axes) in enumerate(zip(kernels.split(half), panels, strict=True)):
         indices = colour_index(part).tolist()
-        panels = list(place.subplots(lines, ACROSS, squeeze=False).flat)
-        for number, (axes, kernel, index) in enumerate(zip(panels, part, indices, strict=False)):
-            draw_kernel(axes, kernel, index)
+        for number, (kernel, index) in enumerate(zip(part, indices, strict=True)):
+            draw_kernel(axes, kernel, index, PITCH * (number % ACROSS), LINE * (number // ACROSS))
             rows.append({"tower": 1 + tower, "kernel": tower * half + number, "colour_index": index})
-        for axes in panels[half:]:
-            axes.axis("off")
-        place.suptitle(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", x=0.01, ha="left", fontsize=10)
+        without_axes(axes, PITCH * ACROSS, LINE * lines)
+        axes.set_title(f"tower {1 + tower}: mean {sum(indices) / half:.2f}", fontsize=10)
     frame = pd.DataFrame(rows)
     one, two = frame.groupby("tower")["colour_index"].mean()
     freeze = found.run.first.recipe.optim.freeze_conv1
@@ -157,14 +160,15 @@ SHOWN, QUERIES = 8, 5
 """Figure 4 has eight test images on the left and five on the right; ours are the first of the test set."""
 
 
-def draw_picture(axes: Axes, image: Tensor, right: bool | None = None) -> None:
-    """An image uint8 (C, h, w) without ticks; a frame in one colour where ``right``, in another where not."""
-    axes.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="Greys")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
+def draw_picture(axes: Axes, image: Tensor, x: float = 0, y: float = 0, right: bool | None = None) -> None:
+    """An image uint8 (C, h, w) in the unit square right of ``x`` and below ``y``.
+
+    Its frame has one colour where ``right``, another where not.
+    """
+    axes.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="Greys", extent=(x, x + 1, y + 1, y))
     colour = {True: PALETTE[2], False: PALETTE[3], None: "#bbbbbb"}[right]
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=colour, lw=0.8 if right is None else 2.2, ls="--" if right is False else "-")
+    width, dashes = 0.8 if right is None else 2.2, "--" if right is False else "-"
+    axes.add_patch(Rectangle((x, y), 1, 1, fill=False, color=colour, lw=width, ls=dashes, clip_on=False))
 
 
 def draw_labels(axes: Axes, probabilities: Tensor, classes: Sequence[str], label: int) -> None:
@@ -212,6 +216,7 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, trained_on:
     panels = upper.subplots(2, SHOWN, height_ratios=(1, 1.1))
     for column, (image, label, scores) in enumerate(zip(images, labels.tolist(), probabilities, strict=True)):
         draw_picture(panels[0, column], image)
+        without_axes(panels[0, column], 1, 1)
         panels[0, column].set_title(names[label], fontsize=8, loc="center")
         draw_labels(panels[1, column], scores, names, label)
         rows += [
@@ -220,28 +225,27 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, trained_on:
             for rank, i in enumerate(scores.topk(5).indices.tolist())
         ]  # fmt: skip
     k = weights.NEIGHBOURS
-    panels = lower.subplots(QUERIES, 2 * k + 3, width_ratios=[1, 0.3, *[1] * k, 0.3, *[1] * k])
+    axes = lower.subplots()
     bank, queries = (evaluate.features(net, augmenter, x) for x in (dataset.train_images, images[:QUERIES]))
     found = {
         "features": evaluate.neighbours(queries, bank, k),
         "pixels": evaluate.neighbours(images[:QUERIES], dataset.train_images, k),
     }
+    columns = {"features": 1.3, "pixels": 1.6 + PITCH * k}
     for line in range(QUERIES):
-        draw_picture(panels[line, 0], images[line])
-        panels[line, 1].axis("off")
-        panels[line, 2 + k].axis("off")
-        for start, (space, (distances, indices)) in zip((2, 3 + k), found.items(), strict=True):
+        draw_picture(axes, images[line], 0, PITCH * line)
+        for space, (distances, indices) in found.items():
             for rank, (square, i) in enumerate(zip(distances[line].tolist(), indices[line].tolist(), strict=True)):
                 right = bool(dataset.train_labels[i] == labels[line])
-                draw_picture(panels[line, start + rank], dataset.train_images[i], right)
+                draw_picture(axes, dataset.train_images[i], columns[space] + PITCH * rank, PITCH * line, right)
                 rows.append(
                     {"part": space, "query": line, "rank": rank + 1, "label": names[dataset.train_labels[i]],
                      "value": square**0.5, "right": right}
                 )  # fmt: skip
-    panels[0, 0].set_title("test", fontsize=9)
-    for column, title in ((2, "nearest by features (fc7)"), (3 + k, "nearest by pixels")):  # wider than their columns
-        axes = panels[0, column]
-        axes.text(0, 1.07, title, fontsize=9, va="bottom", transform=axes.transAxes).set_in_layout(False)
+    without_axes(axes, columns["pixels"] + PITCH * k, PITCH * QUERIES)
+    titles = ((0, "test"), (columns["features"], "nearest by features (fc7)"), (columns["pixels"], "nearest by pixels"))
+    for x, title in titles:
+        axes.text(x, -0.15, title, fontsize=9, va="bottom")
     frame = pd.DataFrame(rows)
     agree = {space: int(frame[frame["part"] == space]["right"].sum()) for space in found}
     first = int(frame[(frame["part"] == "labels") & (frame["rank"] == 1)]["right"].sum())

@@ -57,7 +57,7 @@ MARKS = {
     "ilsvrc2012": ("#000000", "P"), "cifar10": (PALETTE[0], "o"), "tinyimagenet": (PALETTE[4], "^"),
     "photos": (PALETTE[2], "s"), "sample": (PALETTE[1], "D"),
 }  # fmt: skip
-"""Scale -> its colour and mark; of one comparison the first of them stands on top."""
+"""Scale -> its colour and mark; the scales of one comparison are drawn in this order."""
 COLUMNS = [
     "section", "setting", "experiment", "a", "b", "metric", "claims", "scale", "proxy", "n", "enough",
     "smallest_effect", "at_least", "estimate", "low", "high", "bound", "outcome",
@@ -120,7 +120,7 @@ def verdict_on(experiment: Experiment, c: Comparison) -> Verdict | None:
 
 
 def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
-    """What is drawn of a verdict, and what is written beside it."""
+    """What is drawn and written of a verdict."""
     c = v.comparison
     at_least = c.target if c.question == "at least" else math.nan
     served = ", ".join(dict.fromkeys(other.claim for other in asked if other.claim))
@@ -154,7 +154,7 @@ class Kind:
         return (1 / delta, delta) if self.log else (-delta, delta)
 
     def shown(self, frame: pd.DataFrame) -> tuple[float, float]:
-        """The ends of the axis: all that is drawn, as far as there is room."""
+        """The ends of the axis: all that is drawn, within ``least`` and ``most``."""
         ends = [end for delta in frame["smallest_effect"] for end in self.zone(delta)]
         ends += [end for column in ("estimate", "low", "high") for end in frame[column].dropna()]
         low, high = min(ends), max(ends)
@@ -171,7 +171,7 @@ TIME = Kind(
 
 
 def forest(*sections: str) -> Drawing:
-    """All comparisons of errors, or those that belong to ``sections`` ("3.3"), a line a comparison and scale."""
+    """All comparisons of errors, or those that belong to ``sections`` ("3.3"), one line per comparison and scale."""
     return drawn(ERROR, sections)
 
 
@@ -219,7 +219,7 @@ def in_columns(frame: pd.DataFrame) -> list[pd.DataFrame]:
 
 @dataclass
 class Column:
-    """Where each line, heading and label of some rows stands, downwards from 0 in lines.
+    """The places of the lines, headings and labels of some rows, downwards from 0 in lines.
 
     In ``short`` labels the baseline, where it comes first, is left out.
     """

@@ -120,7 +120,7 @@ def training() -> Drawing:
 
 
 def overfit() -> Drawing:
-    """Errors of the finished nets on the images they were trained on and on others, a line a seed."""
+    """Errors of the finished nets on their training images and on others, one line per seed."""
     use_style()
     experiment = declared.OVERFIT
     columns = ["arm", "seed", "fit_error", "test_error"]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paperlib.errors import PaperlibError
-from paperlib.nets.lrn_cpu import ChannelNorm, CompiledNorm, ResponseNorm, band, compiling, window_blocks
+from paperlib.nets.lrn_cpu import ChannelNorm, ResponseNorm, band, window_blocks
 
 
 def local_response_norm(a: Tensor, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
@@ -54,9 +54,9 @@ class LocalResponseNorm(nn.Module):
         k: the constant in the denominator.
         alpha: coefficient of the plain sum of squares (the 2012 code and PyTorch divide theirs by n).
         beta: the exponent.
-        groups: towers that are normalised apart, each an equal share of the maps in order.
+        groups: towers that are normalised separately, each an equal share of the maps in order.
 
-    Raises :class:`PaperlibError` for an even ``n``, and on maps that cannot be shared out among ``groups``.
+    Raises :class:`PaperlibError` for an even ``n``, and for maps that ``groups`` does not divide.
     """
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, groups: int = 1) -> None:
@@ -69,8 +69,6 @@ class LocalResponseNorm(nn.Module):
             raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
         out: Tensor
         if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
-            if compiling():
-                return CompiledNorm.apply(x, self.n, self.groups, self.k, self.alpha, self.beta)
             blocks = window_blocks(x.shape[1], self.n, self.groups, x.dtype)
             out = ChannelNorm.apply(x, blocks, self.k, self.alpha, self.beta)
         else:
@@ -86,7 +84,7 @@ class LocalResponseNorm(nn.Module):
 
 
 class SpatialResponseNorm(nn.Module):
-    """The third normalisation of net #145, which the paper does not mention: over ``size`` x ``size`` pixels of a map.
+    """The third normalisation of net #145, absent from the paper: over ``size`` x ``size`` pixels of a map.
 
     x / (1 + scale / size^2 * sum of squares) ** power, the sum cut off at the edges of the map. The defaults are
     those of cnorm2 (layers-145.cfg and layer-params-145.cfg; the division by size^2 is layer.py:1183).

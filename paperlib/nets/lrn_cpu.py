@@ -1,9 +1,8 @@
-"""Response normalisation on a CPU, fast: the same formula block by block, or in compiled steps."""
+"""Response normalisation on a CPU, fast: the same formula block by block."""
 
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,11 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-logger = logging.getLogger(__name__)
-
-
 # ---------------------------------------------------------------------------------------------------------
-# In any memory: autograd through the formula would keep five tensors
+# In any memory format
 
 
 class ResponseNorm(torch.autograd.Function):
@@ -50,7 +46,7 @@ class ResponseNorm(torch.autograd.Function):
 
 
 def images_in_cache(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """A few images of ``maps`` at a time on a CPU, whose temporaries stay in its cache; elsewhere all of them."""
+    """A few images of ``maps`` at a time on a CPU, so that temporaries stay in its cache; elsewhere all images."""
     images, numbers = len(maps[0]), maps[0][:1].numel()
     step = max(1, IN_CACHE // numbers) if maps[0].device.type == "cpu" and numbers else max(1, images)
     return zip(*(each.split(step) for each in maps), strict=True)
@@ -71,20 +67,15 @@ def negative_power(d: Tensor, beta: float, out: Tensor | None = None, spare: Ten
 Block = tuple[slice, slice, Tensor]
 """Maps read, maps written, and the matrix of ones and zeros between them."""
 BLOCK = 32
-"""Columns of a block: more multiply more zeros, fewer are poorly used by a matrix product (measured: 32, 48, all)."""
+"""Columns of a block: more columns multiply more zeros, fewer make matrix products slow (measured: 32, 48, all)."""
 IN_CACHE = 2**17
-"""Numbers of a temporary: a few such stay in a core's second cache."""
-
-
-def pixels_in_cache(width: int, times: int = 1) -> int:
-    """Pixels of ``width`` maps whose numbers are ``times`` :data:`IN_CACHE`."""
-    return max(1, times * IN_CACHE // width)
+"""Numbers in a temporary; a few of that size fit into a core's second cache."""
 
 
 @functools.cache
 def band(length: int, n: int, groups: int, dtype: torch.dtype) -> Tensor:
     """The matrix of ones and zeros that sums over the n places around each of ``length``, within its group."""
-    with torch.inference_mode(False):  # what is made in that mode could not be used for training later
+    with torch.inference_mode(False):  # tensors made in that mode cannot be used for training later
         place = torch.arange(length)
         near = (place[:, None] - place).abs() <= n // 2
         return (near & (place[:, None] * groups // length == place * groups // length)).to(dtype)
@@ -102,14 +93,11 @@ def window_blocks(maps: int, n: int, groups: int, dtype: torch.dtype) -> tuple[B
     return tuple(blocks)
 
 
-def in_cache(maps: Sequence[Tensor], spare: int, times: int = 1) -> Iterator[tuple[Tensor, ...]]:
-    """A few pixels of NHWC ``maps`` at a time, as rows (P, C), and ``spare`` buffers of that shape, used again.
-
-    ``times`` as many pixels where fewer temporaries are made of them.
-    """
+def in_cache(maps: Sequence[Tensor], spare: int) -> Iterator[tuple[Tensor, ...]]:
+    """A few pixels of NHWC ``maps`` at a time, as rows (P, C), and ``spare`` buffers of that shape, reused."""
     rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
     count, width = rows[0].shape
-    step = min(count, pixels_in_cache(width, times))
+    step = min(count, max(1, IN_CACHE // width))
     buffers = [rows[0].new_empty(step, width) for _ in range(spare)]
     for start in range(0, count, step):
         here = [r[start : start + step] for r in rows]
@@ -124,9 +112,9 @@ def sum_windows(rows: Tensor, blocks: Sequence[Block], out: Tensor) -> Tensor:
 
 
 class ChannelNorm(torch.autograd.Function):
-    """:class:`ResponseNorm` over the channels of NHWC maps on a CPU: a few pixels at a time, which stay in its cache.
+    """:class:`ResponseNorm` over the channels of NHWC maps on a CPU, a few pixels at a time, so that they stay cached.
 
-    Fresh pages for temporaries of the maps' size cost more than the arithmetic. Only x is kept; d is computed again.
+    Fresh pages for temporaries as large as the maps cost more than the arithmetic. Only x is kept; d is recomputed.
     """
 
     @staticmethod
@@ -153,132 +141,3 @@ class ChannelNorm(torch.autograd.Function):
             sum_windows(torch.mul(scaled, a, out=spare).div_(d), ctx.blocks, out=d)
             torch.addcmul(scaled, d, a, value=-2 * ctx.alpha * ctx.beta, out=da)
         return dx, None, None, None, None
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The same in compiled steps
-
-
-compiling_now = False
-
-
-def use_compiler(on: bool = True) -> None:
-    """Compile the response normalisation of NHWC maps on a CPU, for this process, from now on.
-
-    Faster after half a minute of compilation, and equal but for rounding. Where torch.compile does not work, as
-    without a C++ compiler, a warning says so and nothing changes.
-    """
-    global compiling_now
-    compiling_now = on and compiler()
-
-
-def compiling() -> bool:
-    """Whether :func:`use_compiler` is in force."""
-    return compiling_now
-
-
-@functools.cache
-def compiler() -> bool:
-    """Whether torch.compile works here; a warning if not."""
-    try:
-        torch.compile(torch.neg)(torch.ones(2))
-    except Exception as error:  # the kinds of failure are torch's own, and many
-        logger.warning("torch.compile does not work here (%s): nothing is compiled", type(error).__name__)
-        return False
-    return True
-
-
-FEWER = 4
-"""Compiled steps make fewer temporaries, so that so many times more pixels stay in the cache."""
-Step = Callable[..., Tensor]
-"""A part of the arithmetic of a chunk of pixels: rows (P, groups, C / groups), and rows with zeros at both ends."""
-
-
-@functools.cache
-def compiled(step: Step) -> Step:
-    """A step, as a kernel of its own for each shape of a chunk; torch keeps eight, and runs others uncompiled."""
-    kernel: Step = torch.compile(step, dynamic=False)
-    return kernel
-
-
-def as_it_is(step: Step) -> Step:
-    """The step itself."""
-    return step
-
-
-def between(padded: Tensor, maps: int) -> Tensor:
-    """What lies between the zeros."""
-    margin = (padded.shape[-1] - maps) // 2
-    return padded[..., margin : margin + maps]
-
-
-def shifted_sum(padded: Tensor, maps: int, start: float) -> Tensor:
-    """``start`` + the sum over the window around each of ``maps``, which lie between the zeros of ``padded``."""
-    total = padded[..., :maps] + start
-    for j in range(1, padded.shape[-1] - maps + 1):
-        total += padded[..., j : j + maps]
-    return total
-
-
-def square(a: Tensor, squares: Tensor, alpha: float) -> Tensor:
-    """alpha a^2, into ``squares``."""
-    return between(squares, a.shape[-1]).copy_(alpha * a * a)
-
-
-def normalise(a: Tensor, squares: Tensor, b: Tensor, k: float, beta: float) -> Tensor:
-    """b = a d^-beta with d = k + W(``squares``)."""
-    return b.copy_(a * negative_power(shifted_sum(squares, a.shape[-1], k), beta))
-
-
-def share_out(a: Tensor, g: Tensor, squares: Tensor, shares: Tensor, k: float, beta: float) -> Tensor:
-    """g d^-beta, what a neuron's gradient has from its own output; into ``shares`` its part in that of others."""
-    d = shifted_sum(squares, a.shape[-1], k)
-    own = g * negative_power(d, beta)
-    between(shares, a.shape[-1]).copy_(own * a / d)
-    return own
-
-
-def gather(a: Tensor, own: Tensor, shares: Tensor, da: Tensor, factor: float) -> Tensor:
-    """da = ``own`` + factor a W(``shares``)."""
-    return da.copy_(own + factor * a * shifted_sum(shares, a.shape[-1], 0.0))
-
-
-class CompiledNorm(torch.autograd.Function):
-    """:class:`ChannelNorm` in compiled steps, where sums of shifted rows are faster than products with a matrix."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, n: int, groups: int, k: float, alpha: float, beta: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.n, ctx.groups, ctx.k, ctx.alpha, ctx.beta = n, groups, k, alpha, beta
-        y = torch.empty_like(x)
-        for done, a, b, squares in in_steps((x, y), groups, n, spare=1):
-            done(square)(a, squares, alpha)
-            done(normalise)(a, squares, b, k, beta)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        (x,) = ctx.saved_tensors
-        g = g.contiguous(memory_format=torch.channels_last)
-        dx = torch.empty_like(x)
-        for done, a, ga, da, squares, shares in in_steps((x, g, dx), ctx.groups, ctx.n, spare=2):
-            done(square)(a, squares, ctx.alpha)
-            own = done(share_out)(a, ga, squares, shares, ctx.k, ctx.beta)
-            done(gather)(a, own, shares, da, -2 * ctx.alpha * ctx.beta)
-        return dx, None, None, None, None, None
-
-
-def in_steps(maps: Sequence[Tensor], groups: int, n: int, spare: int) -> Iterator[tuple[Any, ...]]:
-    """:func:`in_cache` by groups, its buffers padded; first what makes of a step one that runs, compiled or (for the
-    pixels that are left over) not.
-    """
-    buffers: list[Tensor] = []
-    for rows in in_cache(maps, spare=0, times=FEWER):
-        chunk = [r.unflatten(1, (groups, -1)) for r in rows]
-        pixels, _, channels = chunk[0].shape
-        if not buffers:
-            shape, precise = (pixels, groups, channels + n - 1), torch.promote_types(rows[0].dtype, torch.float32)
-            buffers = [rows[0].new_zeros(shape, dtype=precise) for _ in range(spare)]
-        done = compiled if pixels == pixels_in_cache(groups * channels, FEWER) else as_it_is
-        yield done, *chunk, *(buffer[:pixels] for buffer in buffers)

@@ -39,7 +39,7 @@ CONV_SHARE_BOUND = 1.0
 """Section 1: each convolutional layer is said to hold no more than this share of the parameters, per cent."""
 
 TRAINING_DAYS = (5, 6)
-"""Training took between so many days on two GTX 580 (sections 1 and 5)."""
+"""Training took between this many days on two GTX 580 (sections 1 and 5)."""
 
 TRAINING_IMAGES = 1_200_000
 """Training images as the abstract and section 5 round them."""
@@ -72,7 +72,7 @@ IMAGENET = LabelledSet("ImageNet", 15_000_000, False, "section 1, 'over'")
 """All of ImageNet, as section 1 states it."""
 
 IMAGENET_CATEGORIES = 22_000
-"""Section 1: "over" so many categories."""
+"""Section 1: "over" this number of categories."""
 
 IMAGENET_LATER = (14_197_122, 21_841)
 """Not in the paper: images and categories by image-net.org, 2013 to 2020 (second-hand, historyofinformation.com)."""
@@ -106,7 +106,7 @@ ILSVRC_SHARED_CLASSES = 640
 """Classes that 2010 and 2012 have in common (second-hand, not in the paper): their error rates are not comparable."""
 
 IMAGES_PER_CLASS = 1000
-"""Section 2: "roughly" so many images in each class."""
+"""Section 2: "roughly" this number of images in each class."""
 
 STORED_SIDE = 256
 """Section 2: the shorter side is scaled to this and the central square of this side is kept, pixels."""

@@ -148,7 +148,7 @@ def training_flops(images: int = facts.TRAINING_IMAGES, epochs: int = facts.OPTI
 
 
 def share_of_peak(days: float) -> float:
-    """Per cent of what the two cards could do at most that a training of so many days used."""
+    """Per cent of the peak of the two cards that a training of ``days`` days used."""
     peak = facts.GPUS * facts.GTX580_TFLOPS * 1e12
     return 100 * training_flops() / (peak * days * 86_400)
 

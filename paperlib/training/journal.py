@@ -106,7 +106,7 @@ class Journal:
         self.directory = directory if topology.rank == 0 else None
         self.lines: list[Line] = []
         self.state = State()
-        self.tensors: dict[str, Tensor] = {}
+        self.tensors: dict[str, Tensor] | None = None
 
     @property
     def finished(self) -> bool:

@@ -127,11 +127,11 @@ def prepare(run: Run, parts: Parts, journal: Journal, start: nn.Module | None = 
 
 
 @torch.no_grad()
-def put_back(saved: dict[str, Tensor], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Move what a checkpoint has ``saved``, if anything, into ``tensors`` of the same names."""
-    for kind, by_name in tensors.items() if saved else ():
+def put_back(saved: dict[str, Tensor] | None, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Move what a checkpoint has ``saved``, where there is one, into ``tensors`` of the same names."""
+    for kind, by_name in tensors.items() if saved is not None else ():
         for name, tensor in by_name.items():
-            found = saved.pop(f"{kind}/{name}", None)
+            found = saved.pop(f"{kind}/{name}", None) if saved else None
             if found is None or found.shape != tensor.shape:
                 raise PaperlibError(
                     f"the checkpoint has no {kind} {name} of shape {tuple(tensor.shape)}: delete the run's folder and "

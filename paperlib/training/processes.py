@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from typing import Any, Generic, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from paperlib.errors import PaperlibError
 from paperlib.machine import whole_number
@@ -291,13 +293,8 @@ class Child(Generic[T]):
         made: Any = context or multiprocessing.get_context("spawn")
         self.answer, theirs = made.Pipe(duplex=False)
         self.process = made.Process(target=_answer, args=(theirs, job, args), daemon=True)
-        # a blocked signal stays blocked in the new process, from its first moment; here it only waits
-        resource_tracker.ensure_running()  # started with the process, it would let the signal through
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with interrupts_held():
             self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
 
     def result(self) -> T:
@@ -323,8 +320,27 @@ class Child(Generic[T]):
         self.process.join()
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Meanwhile Ctrl-C waits, and processes that are started never see it, from their first moment on."""
+    held: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()  # Python handles signals there alone
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if in_main else None
+    resource_tracker.ensure_running()  # started with the first process, it would unblock the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if in_main:
+            signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _answer(answer: Connection, job: Callable[..., Any], args: Sequence[Any]) -> None:
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which a killed process leaves behind
     try:
         answer.send((job(*args), None))
     except PaperlibError as error:

@@ -17,7 +17,6 @@ import torch
 
 from paperlib.errors import PaperlibError
 from paperlib.files import SOURCE, parse_json
-from paperlib.nets.lrn_cpu import compiling
 from paperlib.training.runs import Run, id_of
 
 FORMAT = 1
@@ -33,10 +32,10 @@ def first_line(
 ) -> Line:  # fmt: skip
     """The first line of a record: the run, its experiment (``about``), data, code, machine and time.
 
-    ``env`` names a device, a compiler and ``processes`` only where they are not one process on a CPU, as PyTorch has
+    ``env`` names a device and ``processes`` only where they are not one process on a CPU, as PyTorch has
     it. ``start_weights`` is the sha256 of the net that the run starts from, where that was not trained for it.
     """
-    means: Line = {"device": device} if device != "cpu" else {"compiled": True} if compiling() else {}
+    means: Line = {} if device == "cpu" else {"device": device}
     line: Line = {
         "kind": "run", "format": FORMAT, "id": run.id, **(about or {}), "seed": run.seed, "config": run.config,
         "data": {"name": data_name, "fingerprint": run.data},

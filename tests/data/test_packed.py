@@ -176,7 +176,7 @@ def test_what_kaggle_gives_out_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (b"ImageId,PredictionString\n", "which LOC_val_solution.csv has no line for"),
+        (b"ImageId,PredictionString\n", "which is not in LOC_val_solution.csv"),
         (b"ImageId\nILSVRC2012_val_00000001\n", "LOC_val_solution.csv is damaged"),
         (b"ImageId,PredictionString\nILSVRC2012_val_00000001,\n", "LOC_val_solution.csv is damaged"),
         (b"\xff\xfe\x00", "LOC_val_solution.csv is damaged"),
@@ -234,9 +234,10 @@ def test_a_hostile_archive_reaches_nothing(tmp_path: Path) -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     write(tmp_path / "source" / "train", {"cat.tar": stored.getvalue()})
-    items = imagenet.find(tmp_path / "source", "train")
-    assert [item.name for item in items["cat"]] == ["train/cat/root.jpg", "train/cat/up.jpg"]
-    assert {item.file for item in items["cat"]} == {str(tmp_path / "source" / "train" / "cat.tar")}
+    found = imagenet.find(tmp_path / "source", "train")
+    assert [item.name for item in found.classes["cat"]] == ["train/cat/root.jpg", "train/cat/up.jpg"]
+    assert {item.file for item in found.classes["cat"]} == {str(tmp_path / "source" / "train" / "cat.tar")}
+    assert found.unused == [("train/cat/link.jpg", "no regular file in its archive")] * 3
 
 
 def test_fingerprint_is_that_of_the_sources(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def spoil_truth(source: Path) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, "is no folder"),
+    "no folder": (shutil.rmtree, "is not a folder"),
     "no train": (lambda s: shutil.rmtree(s / "train"), "neither ILSVRC2012_img_train.tar nor a folder train"),
     "empty train": (lambda s: [shutil.rmtree(s / "train"), (s / "train").mkdir()], "holds no images"),
     "empty val": (lambda s: [shutil.rmtree(s / "val"), (s / "val").mkdir()], "holds no images"),
@@ -266,15 +267,14 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no ground truth": (lambda s: (s / imagenet.TRUTH).unlink(), f"lacks {imagenet.TRUTH}"),
     "damaged meta.mat": (lambda s: (s / "data" / "meta.mat").write_bytes(b"MATLAB no"), "meta.mat or"),
     "unknown id": (spoil_truth, "9999"),
-    "short ground truth": (lambda s: (s / imagenet.TRUTH).write_text("1\n2\n"), "no line for"),
+    "short ground truth": (lambda s: (s / imagenet.TRUTH).write_text("1\n2\n"), f"which is not in {imagenet.TRUTH}"),
     "other name": (lambda s: write(s / "val", {"x.jpg": b""}), "x.jpg"),
     "no two images of val": (
         lambda s: [(s / "val" / f"ILSVRC2012_val_{i:08}.JPEG").unlink() for i in (5, 2)],
-        "lacks 2 of the 6 validation images that ILSVRC2012_validation_ground_truth.txt tells of, the first "
-        "ILSVRC2012_val_00000002.JPEG",
+        f"lacks 2 of the 6 validation images of {imagenet.TRUTH}, the first ilsvrc2012_val_00000002",
     ),
     "flat and sorted": (lambda s: write(s / "val" / WNIDS[0], {"x.jpg": b""}), "beside class folders"),
-    "flat train": (lambda s: write(s / "train", {"x.jpg": b""}), "x.jpg, which is in no class"),
+    "flat train": (lambda s: write(s / "train", {"x.jpg": b""}), "x.jpg, which is in no class folder"),
     "class only in val": (lambda s: shutil.rmtree(s / "train" / WNIDS[1]), f"class {WNIDS[1]}"),
     "no tar": (lambda s: write(s, {"ILSVRC2012_img_train.tar": b"x" * 2000}), "cannot be read"),
     "tar cut in a header": (
@@ -283,10 +283,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "tar cut between": (lambda s: write(s / "train", {"x.tar": tar({"a.jpg": b"1"})[:1024]}), "it is cut short"),
     "broken devkit": (
         lambda s: [(s / "data" / "meta.mat").unlink(), write(s, {"ILSVRC2012_devkit_t12.tar.gz": b"\x1f\x8bno"})],
-        "devkit cannot be read",
+        "devkit_t12.tar.gz cannot be read",
     ),
     "nothing decodes": (
-        lambda s: [write(s / "train", {n: b"x" for n in train_files()})], "not one training image can be decoded",
+        lambda s: [write(s / "train", {n: b"x" for n in train_files()})], "no training image can be decoded",
     ),
 }  # fmt: skip
 
@@ -312,13 +312,13 @@ def test_too_few_images_of_the_thousand_classes_are_told(tmp_path: Path) -> None
     told = ["1,000 train images, ILSVRC-2012 has 1,281,167", "1,000 val images, ILSVRC-2012 has 50,000"]
     assert str(report).endswith("; ".join(["left out 0", *told]))
     assert (tmp_path / "made" / "report.txt").read_text().splitlines()[2:4] == told
-    assert make(folders(tmp_path / "other"), tmp_path / "few").lacking == ()
+    assert make(folders(tmp_path / "other"), tmp_path / "few").notes == ()
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
     source = folders(tmp_path)
-    for how in ({"store": "png"}, {"size": 0}, {"quality": 101}, {"jobs": 0}):
-        assert "at least 1" in message(lambda how=how: make(source, tmp_path / "made", **how))  # type: ignore[misc]
+    for how in ({"store": "png"}, {"size": 0}, {"size": 20_000}, {"quality": 101}, {"jobs": 0}):
+        assert "size is 1 to 4096" in message(lambda how=how: make(source, tmp_path / "made", **how))  # type: ignore[misc]
     assert not (tmp_path / "made").exists()
 
 
@@ -357,8 +357,7 @@ def test_odd_images_are_counted_and_corrupt_ones_left_out(tmp_path: Path) -> Non
 
 def test_an_unreadable_file_stops_instead_of_being_left_out(tmp_path: Path) -> None:
     source = folders(tmp_path)
-    found = imagenet.find(source, "train")
-    item = found[WNIDS[0]][0]
+    item = imagenet.find(source, "train").classes[WNIDS[0]][0]
     Path(item.file).write_bytes(b"short")
     stem = tmp_path / "shard"
     assert "shorter" in message(lambda: pack.pack([(0, item)], stem, "raw", SIZE, 95))
@@ -446,7 +445,7 @@ def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: p
     make(source, tmp_path / "whole", store="raw")
     assert run_script(tmp_path, KILLED, source, tmp_path / "made", after) == -signal.SIGKILL
     assert not (tmp_path / "made" / "index.json").exists()
-    assert "goes on" in message(lambda: packed.open_packed(tmp_path / "made"), DataMissingError)
+    assert "to complete it" in message(lambda: packed.open_packed(tmp_path / "made"), DataMissingError)
     report = make(source, tmp_path / "made", store="raw")
     assert report.prepared == (13 if after == 3 else 0)  # of 18; one shard was whole
     assert all_files(tmp_path / "made") == all_files(tmp_path / "whole")
@@ -500,13 +499,13 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     source = folders(tmp_path)
     first = make(source, tmp_path / "made")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()}
-    leftover = tmp_path / "made" / f"parts-{json.loads((tmp_path / 'made' / 'index.json').read_text())['key'][:12]}"
+    leftover = tmp_path / "made" / f"parts-3-{json.loads((tmp_path / 'made' / 'index.json').read_text())['key'][:12]}"
     leftover.mkdir()
     again = make(source, tmp_path / "made")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()} == before
     assert (again.train, again.bytes, again.prepared) == (first.train, first.bytes, 0)
     assert "nothing left to do" in str(again) and not leftover.exists()
-    assert "other images, or is of other settings" in message(lambda: make(source, tmp_path / "made", size=20))
+    assert "other images or was made with other settings" in message(lambda: make(source, tmp_path / "made", size=20))
     (tmp_path / "made" / "train.bin").unlink()
     assert "train.bin is missing" in message(lambda: make(source, tmp_path / "made"), DataMissingError)
 
@@ -646,13 +645,13 @@ def flip(file: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "gone": (shutil.rmtree, "lacks index.json, which is written last: name a folder that"),
-    "no index": (lambda f: (f / "index.json").unlink(), "the same `paperlib data prepare` goes on, or makes it again"),
-    "interrupted": (lambda f: [shutil.rmtree(f), (f / "parts-1").mkdir(parents=True)], "data prepare` goes on"),
+    "gone": (shutil.rmtree, "lacks index.json, which is written last: name a folder of prepared images"),
+    "no index": (lambda f: (f / "index.json").unlink(), "run the same `paperlib data prepare` to complete it"),
+    "interrupted": (lambda f: [shutil.rmtree(f), (f / "parts-1").mkdir(parents=True)], "data prepare` to complete it"),
     "no json": (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
     "list": (lambda f: (f / "index.json").write_text("[]"), "index.json is damaged"),
     "no classes": (lambda f: spoil_index(f, classes=None), "lacks classes"),
-    "other format": (lambda f: spoil_index(f, format=1), "of format 1 and this version reads 2"),
+    "other format": (lambda f: spoil_index(f, format=1), "has format 1 and this version reads (2, 3)"),
     "no images": (lambda f: (f / "train.bin").unlink(), "train.bin is missing"),
     "no statistics": (lambda f: (f / "statistics.safetensors").unlink(), "statistics.safetensors is missing"),
     "cut": (lambda f: os.truncate(f / "val.bin", 10), "val.bin has 10 bytes instead of"),
@@ -695,4 +694,4 @@ def test_the_command_prepares_and_says_what_it_did(tmp_path: Path, capsys: pytes
     assert f"{size:,} bytes" in out and "images/s; left out 0" in out
     assert packed.open_packed(tmp_path / "made", check=True).train.shape == (12, 3, 16, 16)
     assert cli.main(["data", "prepare", str(tmp_path / "nothing"), str(tmp_path / "x")]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from paperlib.evidence.rows import Row
 @pytest.fixture
 def computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     """A small edition around the real table, which counts in this list what is computed."""
+    table = claims.rows()
     for path in ("data/recorded/relu/sample/a.jsonl", "data/recorded/SHA256SUMS", "paperlib/experiments/declared.py",
                  "paperlib/evidence/claims.toml", "paperlib/evidence/decide.py"):  # fmt: skip
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +25,7 @@ def computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.setattr(cache, "CODE", tmp_path / "paperlib")
     monkeypatch.setattr(cache, "PLACE", tmp_path / "build" / "claims.json")
-    table, made = claims.rows(), list[Row]()
+    made = list[Row]()
     monkeypatch.setattr(claims, "rows", lambda: (made.append(table[0]), table)[1])
     return made
 

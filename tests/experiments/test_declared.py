@@ -223,7 +223,7 @@ def declare(
         ({"members": "five"}, "run.members takes int, not 'five'"),
         ({"start": True}, "start takes the changes that make the other run, not True"),
         ({"start_rounded": True}, "a run with start_rounded needs a start, "
-                                  "the run from whose recorded weights it goes on"),
+                                  "the run whose recorded weights it starts from"),
         # nets that there are not, and fields that the net does not read
         ({"model.net": "resnet"}, "there is no net 'resnet'; the nets are "),
         ({"model.net": "mlp", "model.lrn": False},

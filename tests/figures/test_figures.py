@@ -144,7 +144,7 @@ def test_figure_3_of_a_recorded_net_has_its_kernels_and_their_colours() -> None:
     colour = ((w - w.mean(1, keepdims=True)) ** 2).sum((1, 2, 3)) / (w**2).sum((1, 2, 3))
     np.testing.assert_allclose(drawing.data["colour_index"], colour, atol=1e-3)
     assert "of one net, photo patches (proxy)" in drawing.alt
-    assert sum(axes.axison for part in drawing.figure.subfigs for axes in part.axes) == len(kernels)
+    assert sum(len(axes.images) for axes in drawing.figure.axes) == len(kernels)
 
 
 def test_figure_3_counts_the_updates_of_the_whole_training() -> None:

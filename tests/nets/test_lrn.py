@@ -34,25 +34,16 @@ def section_3_3(a: np.ndarray, n: int, k: float, alpha: float, beta: float) -> n
     return b
 
 
-FORMS = ["NCHW", "NHWC", "NHWC in steps"]
-"""The formats of the memory; of the last, the steps that are otherwise compiled, as they are."""
+FORMS = ["NCHW", "NHWC"]
 
 
 @contextmanager
-def cut_up(in_cache: int = 2**17, block: int = 32, form: str = "NHWC") -> Iterator[None]:
+def cut_up(in_cache: int = 2**17, block: int = 32) -> Iterator[None]:
     """While it lasts, normalisation over NHWC maps takes so many numbers, and so many maps, at a time."""
-    steps = {"compiling_now": True, "compiled": lrn_cpu.as_it_is} if form == "NHWC in steps" else {}
-    with mock.patch.multiple(lrn_cpu, IN_CACHE=in_cache, BLOCK=block, **steps):
+    with mock.patch.multiple(lrn_cpu, IN_CACHE=in_cache, BLOCK=block):
         lrn_cpu.window_blocks.cache_clear()
         yield
     lrn_cpu.window_blocks.cache_clear()
-
-
-@pytest.fixture
-def with_compiler() -> Iterator[None]:
-    lrn_cpu.use_compiler()
-    yield
-    lrn_cpu.use_compiler(False)
 
 
 def in_format(x: Tensor, form: str) -> Tensor:
@@ -79,7 +70,7 @@ def test_lrn_is_the_formula(
 ) -> None:  # fmt: skip
     """In every form, and however many pixels and maps the fast form takes at a time."""
     x = maps(2, towers * channels, side, side + 1, seed=seed)
-    with cut_up(in_cache, block, form):
+    with cut_up(in_cache, block):
         fast = LocalResponseNorm(n, k, alpha, beta, groups=towers)(in_format(x, form))
     for image, got in zip(x, fast, strict=True):
         for tower, got_tower in zip(image.chunk(towers), got.chunk(towers), strict=True):
@@ -94,14 +85,14 @@ def test_lrn_is_the_formula(
 @pytest.mark.parametrize("form", FORMS)
 def test_lrn_gradient(beta: float, groups: int, form: str) -> None:
     norm = LocalResponseNorm(5, 2.0, 1e-3, beta, groups)
-    with cut_up(in_cache=20, block=4, form=form):
+    with cut_up(in_cache=20, block=4):
         assert torch.autograd.gradcheck(norm, in_format(maps(2, 6, 2, 2, scale=10), form).requires_grad_())
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_lrn_gradient_of_a_window_wider_than_the_maps(form: str) -> None:
     x = in_format(maps(1, 3, 2, 2, scale=10), form).requires_grad_()
-    with cut_up(in_cache=20, form=form):
+    with cut_up(in_cache=20):
         assert torch.autograd.gradcheck(LocalResponseNorm(9, 2.0, 1e-3), x)
 
 
@@ -112,7 +103,7 @@ def test_lrn_gradient_equals_that_of_the_readable_form(form: str) -> None:
     gradients = []
     for norm in (LocalResponseNorm(), local_response_norm):
         leaf = x.clone().requires_grad_()
-        with cut_up(form=form):
+        with cut_up():
             (norm(leaf) * maps(2, 8, 3, 3, seed=1)).sum().backward()
         gradients.append(leaf.grad)
     torch.testing.assert_close(*gradients)
@@ -173,7 +164,7 @@ def test_norms_keep_two_tensors_at_most_for_the_backward_pass(layer: nn.Module, 
         kept.append(t)
         return t
 
-    with cut_up(form=form), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with cut_up(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         layer(in_format(maps(1, 8, 3, 3), form).requires_grad_())
     assert len(kept) <= 2 and all(t.numel() == 72 for t in kept)
 
@@ -191,40 +182,10 @@ def test_norms_work_for_training_after_they_were_used_for_inference() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_norms_in_half_the_precision(form: str) -> None:
     x = in_format(maps(2, 12, 4, 4).bfloat16(), form)
-    with cut_up(form=form):
+    with cut_up():
         out = LocalResponseNorm()(x)
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.double(), local_response_norm(x.double()), rtol=0.03, atol=1e-3)
-
-
-@pytest.mark.usefixtures("with_compiler")
-@pytest.mark.parametrize("groups", [1, 2])
-def test_compiled_lrn_is_the_formula_too(groups: int) -> None:
-    """Of 128 pixels 100 are compiled in two chunks, and 28 are left over; without a compiler none are compiled."""
-
-    def readable(a: Tensor) -> Tensor:
-        return torch.cat([local_response_norm(part, alpha=1e-3) for part in a.chunk(groups, 1)], 1)
-
-    x, g = (in_format(maps(2, 8, 8, 8, seed=seed), "NHWC") for seed in (0, 1))
-    results = []
-    with cut_up(in_cache=100), mock.patch.object(lrn_cpu, "compiled", wraps=lrn_cpu.compiled) as compiled:
-        for norm in (LocalResponseNorm(alpha=1e-3, groups=groups), readable):
-            leaf = x.clone().requires_grad_()
-            out = norm(leaf)
-            out.backward(g)
-            results.append((out.detach(), leaf.grad))
-    torch.testing.assert_close(*results)
-    steps = 2 + 3  # of each chunk, there and back
-    assert compiled.call_count == (2 * steps if lrn_cpu.compiler() else 0)
-
-
-def test_without_a_compiler_nothing_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
-    lrn_cpu.compiler.cache_clear()
-    with mock.patch.object(torch, "compile", side_effect=RuntimeError("no compiler")):
-        lrn_cpu.use_compiler()
-    assert not lrn_cpu.compiling()
-    assert "torch.compile does not work here (RuntimeError)" in caplog.text
-    lrn_cpu.compiler.cache_clear()
 
 
 @pytest.mark.parametrize("n", [0, 2, 4, -1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,22 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ANSWER = "def double(x):\n    ### BEGIN SOLUTION\n    return factor * x\n    ### END SOLUTION"
 TEST = (
     'assert double(2) == 4, "2 doubled is 4"\n'
     '### BEGIN HIDDEN TESTS\nassert double(factor + 1) == fractions.Fraction(6), "any x"\n### END HIDDEN TESTS'
 )
+
+
+def wrong_answers(assignment: str) -> list[tuple[str, str, str]]:
+    """The grade id, what is wrong, and the source of each wrong answer in wrong_answers/ASSIGNMENT.py."""
+    text = (ROOT / "tests" / "whole" / "wrong_answers" / f"{assignment}.py").read_text(encoding="utf-8")
+    parts = re.split(r"^# %% ([\w-]+): (.+)\n", text, flags=re.MULTILINE)[1:]
+    return [
+        (name, what, source.strip()) for name, what, source in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    ]
 
 
 def cell(source: str, name: str, *, points: int = 0, words: bool = False) -> NotebookNode:
@@ -173,7 +185,7 @@ def test_feedback_says_what_is_wrong_and_nothing_of_hidden_tests(table: pd.DataF
     assert "double: 0 of 2. 2 doubled is 4" in told["hard-coded"] and "half: 1 of 1\n" in told["hard-coded"]
     assert not any("assert" in text or "Fraction(6)" in text for text in told.values())
     by_hand = (course / "by_hand.md").read_text()
-    assert "- right, 01_doubling, why (0 of 3): to be marked" in by_hand
+    assert "> It is linear." in by_hand and "- right (0): to be marked" in by_hand
 
 
 def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_path: Path) -> None:
@@ -183,3 +195,35 @@ def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_pa
     nbformat.write(nb, tmp_path / "source" / "01_doubling" / "01_doubling.ipynb")
     (tmp_path / "submitted" / "one" / "01_doubling").mkdir(parents=True)
     assert grade.main(["--course", str(tmp_path)]) == 1 and not (tmp_path / "grades.csv").exists()
+
+
+def test_marks_of_the_teacher_count(table: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "marks.csv").write_text("student,assignment,exercise,points,comment\nright,01_doubling,why,2.5,good\n")
+    rows = table.reset_index()
+    marked = grade.with_marks(tmp_path, rows.copy()).set_index(["student", "exercise"])
+    assert marked.loc[("right", "why"), ["points", "by_hand", "reason"]].tolist() == [2.5, False, "good"]
+    assert marked.drop(("right", "why")).points.sum() == rows.points.sum()
+    (tmp_path / "marks.csv").write_text("student,assignment,exercise,points,comment\nnobody,01_doubling,why,1,\n")
+    with pytest.raises(SystemExit, match="marks nobody, 01_doubling, why, which is not in the course"):
+        grade.with_marks(tmp_path, rows)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_exercise_of_a_notebook_has_two_wrong_answers(path: Path) -> None:
+    """They are tried by `make test-course`; an exercise that is renamed or new fails here."""
+    source = assignments.trimmed(nbformat.read(path, as_version=4))
+    wanted = {exercise.name: set(exercise.names) for exercise in grade.exercises_of(source) if exercise.test}
+    if wanted:
+        found = [answer for answer in wrong_answers(path.stem) if answer[0] in wanted]
+        assert sorted(name for name, *_ in found) == sorted([*wanted, *wanted])
+        assert all(wanted[name] <= set(grade.defined(answer)) for name, _, answer in found)
+        assert len({answer for *_, answer in found}) == len(found)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_student_copy_needs_no_more_than_setup(path: Path) -> None:
+    """No code but the setup, the answers and their tests, and nothing that was printed when it was executed."""
+    nb = assignments.trimmed(nbformat.read(path, as_version=4))
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    assert all("setup" in cell.metadata.tags or "nbgrader" in cell.metadata for cell in code)
+    assert nb.cells[0].source.startswith("# ") and not any(cell.outputs for cell in code)

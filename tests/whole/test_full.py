@@ -182,7 +182,7 @@ def test_what_is_not_prepared_or_cannot_be_tested_is_said(
 ) -> None:
     monkeypatch.setenv("PAPERLIB_DATA", str(tmp_path))
     assert cli.main(command(tmp_path / "nowhere")) == 2
-    assert "no prepared images are at" in capsys.readouterr().err
+    assert "there are no prepared images at" in capsys.readouterr().err
     assert cli.main(["train", "full", "eighth", "--scale", "ilsvrc2012"]) == 2
     assert str(tmp_path / "ilsvrc2012") in capsys.readouterr().err
     (tmp_path / "source" / "train" / "a").mkdir(parents=True)

@@ -22,13 +22,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
-DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
+DEV = [*EXTRAS["dev"], *EXTRAS["course"]]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 PINNED_BY_TORCH = re.compile(r"^(nvidia-|cuda-|triton$)")
 
 
-def lock() -> list[Requirement]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+def lock(name: str = "requirements.lock") -> list[Requirement]:
+    lines = (ROOT / name).read_text().splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
@@ -89,8 +90,8 @@ def test_every_range_is_open_upwards_or_says_why() -> None:
 
 
 def test_the_lock_pins_exactly_and_within_the_ranges() -> None:
-    ranges = {canonicalize_name(r.name): r.specifier for r in (*RUN, *DEV)}
-    for pin in lock():
+    ranges = {canonicalize_name(r.name): r.specifier for r in (*RUN, *DEV, *EXTRAS["book"])}
+    for pin in [*lock(), *lock("requirements-book.lock")]:
         (specifier,) = pin.specifier
         assert specifier.operator == "==" and "*" not in specifier.version, pin
         assert ranges.get(canonicalize_name(pin.name), SpecifierSet()).contains(specifier.version), pin
@@ -127,6 +128,13 @@ def test_the_lock_is_complete_and_has_nothing_else() -> None:
     as_pinned = all(pin.specifier.contains(metadata.version(name)) for name, pin in pins.items() if name in needed)
     # other versions, in a reader's own environment, may need other things
     assert needed == locked if as_pinned else {canonicalize_name(r.name) for r in (*RUN, *DEV)} <= locked
+
+
+def test_the_books_lock_adds_to_the_other() -> None:
+    pins, others = (
+        {canonicalize_name(r.name) for r in lock(name)} for name in ("requirements-book.lock", "requirements.lock")
+    )
+    assert {canonicalize_name(r.name) for r in EXTRAS["book"]} <= pins and not pins & others
 
 
 # ------------------------------------------------------------------------------------------ packaging

@@ -1,0 +1,693 @@
+"""Folders and files as people have them: what `paperlib data prepare` and the loaders make of each kind."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+import socket
+import struct
+import tarfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from paperlib import cli
+from paperlib.data import cache, imagenet, images, pack, packed, readers, sample, sets
+from paperlib.data.images import DataError, DataMissingError
+from paperlib.errors import PaperlibError
+from tests import datasets
+from tests.data.test_packed import (
+    IDS,
+    SIZE,
+    VAL_IDS,
+    WNIDS,
+    all_files,
+    as_kaggle,
+    classes_of_val,
+    devkit,
+    flip,
+    folders,
+    jpeg,
+    make,
+    message,
+    tar,
+    train_files,
+    val_files,
+    write,
+)  # fmt: skip
+
+
+def saved(form: str, key: str = "any") -> bytes:
+    stored = io.BytesIO()
+    Image.fromarray(datasets.pixels(key, 20, 24, 3)).save(stored, form)
+    return stored.getvalue()
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "report.txt").read_text().splitlines()
+
+
+# ------------------------------------------------------------------------------------- files of a class folder
+
+FORMS = {"x.jpeg2000": "JPEG2000", "x.tpic": "TGA", "IMG 1": "PNG", "y.dat": "WEBP", "z.qoi": "QOI", "a.pcx": "PCX"}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_images_are_taken_by_their_content(name: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    write(source / "train" / WNIDS[0], {name: saved(FORMS[name])})
+    report = make(source, tmp_path / "made")
+    assert (report.train, report.left_out, report.unusual) == (13, (), {"not JPEG": 1})
+
+
+def test_every_other_file_is_counted_and_named(tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    odd = {
+        "notes.txt": b"text",
+        "clip.mp4": b"\0\0\0\x18ftypmp42",
+        "old.jpg~": b"x",
+        "picture.svg": b"<svg/>",
+        "none": b"",
+    }
+    write(source / "train" / WNIDS[1], odd)
+    write(source / "val", {"labels.csv": b"a,b"})
+    report = make(source, tmp_path / "made")
+    named = [name for name, _ in report.left_out]
+    assert named == sorted(f"train/{WNIDS[1]}/{name}" for name in odd) + ["val/labels.csv"]
+    assert "left out 6, see" in str(report) and all(
+        any(name in line for line in lines(tmp_path / "made")) for name in named
+    )
+    for reader in (packed.open_packed(tmp_path / "made", check=True).classes, imagenet.find(source, "train").classes):
+        assert tuple(reader) == WNIDS
+
+
+def test_no_image_starts_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript, which Pillow hands to Ghostscript, under the ending of a JPEG and without one."""
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.check_call", started.append)
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: True)
+    source = folders(tmp_path)
+    write(source / "train" / WNIDS[0], {"ps.JPEG": script, "ps": script})
+    assert [name for name, _ in make(source, tmp_path / "made").left_out] == [
+        f"train/{WNIDS[0]}/ps", f"train/{WNIDS[0]}/ps.JPEG",
+    ]  # fmt: skip
+    assert "damaged" in message(lambda: readers.decode(script, Path("x.JPEG"))) and not started
+
+
+def pipe(folder: Path) -> None:
+    os.mkfifo(folder / "x.jpg")
+
+
+def listen(folder: Path) -> None:
+    here = os.getcwd()
+    os.chdir(folder)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("x.jpg")
+    os.chdir(here)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "reason"),
+    [
+        (pipe, "x.jpg", "a pipe, socket or device"),
+        (listen, "x.jpg", "a pipe, socket or device"),
+        (lambda f: (f / "x.jpg").symlink_to("/dev/zero"), "x.jpg", "a pipe, socket or device"),
+        (lambda f: (f / "x.jpg").symlink_to("x.jpg"), "x.jpg", "a link to nothing"),
+        (lambda f: (f / "album").symlink_to(f / "not there"), "album", "a link to nothing"),
+        (lambda f: (f / "loop").symlink_to("."), "loop", "a link to a folder above it"),
+        (lambda f: (f / "loop").symlink_to("../.."), "loop/train", "a link to a folder above it"),
+    ],
+    ids=["pipe", "socket", "device", "itself", "dangling", "loop", "higher loop"],
+)
+def test_only_regular_files_are_opened(spoil: Callable[[Path], object], name: str, reason: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    spoil(source / "train" / WNIDS[0])
+    left_out = dict(make(source, tmp_path / "made").left_out)
+    assert left_out[f"train/{WNIDS[0]}/{name}"] == reason
+
+
+def test_a_copy_of_tiny_imagenet_with_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "LAYOUTS", {"tinyimagenet": datasets.TINY})
+    place = datasets.tiny_folder(tmp_path)
+    os.mkfifo(place / "val" / "images" / "val_9.JPEG")
+    assert "val_9.JPEG is a pipe" in message(lambda: sets.load("tinyimagenet", tmp_path))
+
+
+@pytest.mark.parametrize("junk", ["@eaDir", "lost+found", "$RECYCLE.BIN", "#recycle", "__MACOSX", ".thumbnails"])
+@pytest.mark.parametrize("packed_up", [False, True])
+def test_junk_of_systems_is_no_class(junk: str, packed_up: bool, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    extra = {f"{junk}/x/THUMB.jpg": jpeg("t"), f"{WNIDS[0]}/{junk}/a.jpg/THUMB.jpg": jpeg("t"), "Thumbs.db": b"x"}
+    if packed_up:
+        write(source / "train", {f"{WNIDS[0]}.tar": tar({"a.jpg": jpeg("a")} | extra)})
+        shutil.rmtree(source / "train" / WNIDS[0])
+    else:
+        write(source / "train", extra)
+    report = make(source, tmp_path / "made")
+    assert report.train == (9 if packed_up else 12) and report.left_out == ()
+    assert packed.open_packed(tmp_path / "made").classes == WNIDS
+
+
+NAMES = [b"caf\xe9.jpg", b"\xff\xfe \x80.JPG", b"two\nlines.jpg", b"bell\x07.jpg", "été 猫.jpg".encode()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_file_is_taken_and_can_be_printed(name: bytes, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    for content, prefix in ((jpeg("odd"), b""), (b"broken", b"bad ")):
+        (source / "train" / WNIDS[0] / os.fsdecode(prefix + name)).write_bytes(content)
+    report = make(source, tmp_path / "made", jobs=1)
+    assert report.train == 13 and len(report.left_out) == 1
+    shown = report.left_out[0][0]
+    assert shown.isprintable() and any(line.startswith(shown) for line in lines(tmp_path / "made"))
+    inside = tar({os.fsdecode(name): jpeg("odd")})  # and in an archive
+    write(source / "train", {"fox.tar": inside})
+    write(source / "val" / "fox", {"a.jpg": jpeg("a")})
+    assert make(source, tmp_path / "other").train == 14
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a\nb", "Ünï".encode()])
+def test_any_name_of_a_class_and_any_spelling(name: bytes, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write(tmp_path / "source" / split / os.fsdecode(name), {"a.jpg": jpeg(split)})
+    report = make(tmp_path / "source", tmp_path / "made")
+    assert (report.train, report.val) == (1, 1)
+    assert packed.open_packed(tmp_path / "made", check=True).classes == (readers.printable(os.fsdecode(name)),)
+
+
+def test_unicode_spellings_of_a_class_are_one(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    write(tmp_path / "source" / "train" / composed, {"a.jpg": jpeg("a")})
+    write(tmp_path / "source" / "val" / decomposed, {"a.jpg": jpeg("b")})
+    assert make(tmp_path / "source", tmp_path / "made").val == 1
+    write(tmp_path / "source" / "train" / decomposed, {"a.jpg": jpeg("c")})
+    assert "two classes caf" in message(lambda: make(tmp_path / "source", tmp_path / "other"))
+
+
+@pytest.mark.parametrize("name", ["aardvark", "n01500000"])
+@pytest.mark.parametrize("form", ["folder", "text", "tar"])
+def test_an_empty_class_of_training_images_is_refused(name: str, form: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    if form == "tar":
+        write(source / "train", {f"{name}.tar": tar({})})
+    else:
+        (source / "train" / name).mkdir()
+        write(source / "train" / name, {"readme.txt": b"x"} if form == "text" else {})
+    assert f"no image of class {name}" in message(lambda: make(source, tmp_path / "made"))
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_class_in_a_compressed_archive_is_named(mode: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    file = f"fox.{'tgz' if mode == 'w:gz' else 'tar.' + mode[2:]}"
+    write(source / "train", {file: tar({"a.jpg": jpeg("a")}, mode)})
+    assert f"{file} is a compressed archive" in message(lambda: make(source, tmp_path / "made"))
+
+
+# ---------------------------------------------------------------------------------------------- damaged images
+
+
+def exif(entries: bytes, count: int, next_ifd: bytes = b"\0\0\0\0") -> bytes:
+    return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", count) + entries + next_ifd
+
+
+TURN = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # orientation 6, a SHORT
+METADATA = {
+    "negative": (exif(TURN + struct.pack(">HHIi", 514, 9, 1, -1) + struct.pack(">HHII", 282, 5, 1, 99999), 3), True),
+    "senseless type": (exif(TURN + struct.pack(">HHII", 0x9999, 77, 1, 5), 2), True),
+    "cut": (exif(TURN + b"\x01\x1a\0\x05", 9, b""), None),
+    "no tiff": (b"Exif\0\0nonsense and more of it", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", METADATA)
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_damaged_exif_costs_no_image(case: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept, counted if it is damaged, and turned where the orientation is there; also when warnings are errors."""
+    data, turned = METADATA[case]
+    upright = Image.fromarray(datasets.pixels("upright", 20, 30, 3))
+    stored = io.BytesIO()
+    upright.save(stored, form, exif=data, **({"quality": 95} if form == "JPEG" else {}))
+    source = folders(tmp_path)
+    write(source / "train" / "a", {"x": stored.getvalue()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = make(source, tmp_path / "made", store="raw")
+    assert report.left_out == () and report.train == 13
+    if case in ("no tiff", "cut"):
+        assert report.unusual["with damaged metadata"] == 1
+    opened = packed.open_packed(tmp_path / "made")
+    (row,) = (opened.train_labels == opened.classes.index("a")).nonzero().flatten().tolist()
+    plain = Image.open(io.BytesIO(pack.without_metadata(stored.getvalue())), formats=(form,))
+    plain.info.pop("exif", None)
+    pixels = np.asarray(plain.convert("RGB"))
+    shown = np.rot90(pixels, -1) if turned else pixels
+    if turned is not None:
+        assert torch.equal(opened.train[row], images.prepare(Image.fromarray(np.ascontiguousarray(shown)), SIZE))
+
+
+def chunk(kind: bytes, data: bytes, crc: int | None = None) -> bytes:
+    return (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) if crc is None else crc)
+    )
+
+
+TEXTS = {
+    "checksum": chunk(b"tEXt", b"Title\0a cat", crc=1),
+    "bomb": chunk(b"zTXt", b"Title\0\0" + zlib.compress(bytes(80_000_000))),
+    "method": chunk(b"iTXt", b"Title\0\1\x09\0\0nonsense"),
+    "profile": chunk(b"iCCP", b"name\0\x07" + b"x" * 40),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_damaged_text_in_a_png_costs_no_image(case: str) -> None:
+    whole = datasets.png(datasets.pixels("png", 20, 24, 3))
+    damaged = whole[:33] + TEXTS[case] + whole[33:]
+    pixels, kinds = pack.read_image(damaged, SIZE)
+    assert torch.equal(pixels, images.prepare(Image.open(io.BytesIO(whole)), SIZE))
+    assert "not JPEG" in kinds
+
+
+def test_pixels_that_are_cut_are_still_left_out() -> None:
+    whole = jpeg("cut", 60, 40)
+    for content in (whole[: len(whole) // 2], datasets.png(datasets.pixels("cut", 40, 40, 3))[:-300]):
+        with pytest.raises(OSError):
+            pack.read_image(content, SIZE)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_large_image_is_not_copied(mode: str) -> None:
+    """Beside its own pixels, which Pillow has to hold once."""
+    image = Image.new(mode, (3000, 2000))
+    copies = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("copy", "convert", "transpose"):
+            original = getattr(Image.Image, name)
+
+            def counted(self: Image.Image, *how: object, name: str = name, original: Any = original) -> Any:
+                copies.append(name)
+                return original(self, *how)
+
+            patch.setattr(Image.Image, name, counted)
+        images.prepare(image, SIZE)
+    assert copies.count("convert") == (mode != "RGB") and "transpose" not in copies
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_one_sentence(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pack, "save", lacking)
+    monkeypatch.setattr(pack, "read_image" if isinstance(error, MemoryError) else "decoded", lacking)
+    source = folders(tmp_path)
+    assert "too little memory to prepare train/" in message(lambda: make(source, tmp_path / "made"), PaperlibError)
+
+
+def test_without_semaphores_one_process_prepares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(pack, "ProcessPoolExecutor", read_only)
+    assert make(folders(tmp_path), tmp_path / "made", jobs=4).prepared == 18
+    assert "Read-only file system" in caplog.text
+
+
+# ------------------------------------------------------------------------------------------------- tar archives
+
+
+def header(name: str, size: bytes, kind: bytes = b"0") -> bytes:
+    """A tar header with any twelve bytes as its size."""
+    block = bytearray(tarfile.TarInfo(name).tobuf())
+    block[124:136], block[156:157] = size, kind
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+SIZES = {
+    "beyond the end": header("a.jpg", b"77777777777\0"),
+    "negative": header("a.jpg", b"\xff" * 12),
+    "huge": header("a.jpg", b"\x80" + b"\x7f" * 11),
+    "huge pax header": header("pax", b"\x80" + b"\x7f" * 11, b"x"),
+    "huge long name": header("long", b"\x80" + b"\x00" * 3 + b"\x7f" * 8, b"L"),
+    "negative pax header": header("pax", b"\xff" * 12, b"x"),
+    "no number": header("a.jpg", b"nonsense!!!!"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_senseless_sizes_in_a_tar_are_one_sentence(case: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    write(source / "train", {"fox.tar": SIZES[case] + bytes(2048)})
+    assert "fox.tar" in message(lambda: make(source, tmp_path / "made"))
+
+
+def test_what_an_archive_has_twice_is_named(tmp_path: Path) -> None:
+    stored = io.BytesIO()
+    with tarfile.open(fileobj=stored, mode="w") as archive:
+        for name in ("a/x.jpg", "b/x.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = len(content := jpeg(name))
+            archive.addfile(member, io.BytesIO(content))
+    write(tmp_path / "source" / "train", {"cat.tar": stored.getvalue()})
+    report = make(tmp_path / "source", tmp_path / "made")
+    assert report.train == 1 and "replaced by a later file" in dict(report.left_out)["train/cat/x.jpg"]
+
+
+# -------------------------------------------------------------------------------------------------- ILSVRC-2012
+
+
+def reference(tmp_path: Path) -> dict[str, bytes]:
+    make(folders(tmp_path / "plain"), tmp_path / "reference", store="raw")
+    return all_files(tmp_path / "reference")
+
+
+def same_pixels(tmp_path: Path, source: Path) -> None:
+    """The same labels and pixels as from class folders, whatever the files are called."""
+    make(source, tmp_path / "made", store="raw")
+    made, expected = packed.open_packed(tmp_path / "made", check=True), reference(tmp_path)
+    assert (tmp_path / "made" / "train.bin").read_bytes() == expected["train.bin"]
+    assert made.classes == WNIDS and made.val_labels.bincount().tolist() == [2, 2, 2]
+    by_class = {label: {image.numpy().tobytes() for image in made.val[made.val_labels == label]} for label in range(3)}
+    for name, content in classes_of_val().items():
+        pixels = images.prepare(Image.open(io.BytesIO(content)), SIZE).numpy().tobytes()
+        assert pixels in by_class[WNIDS.index(name.split("/")[0])]
+
+
+def upper(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name.upper(): content for name, content in files.items()}
+
+
+def renamed(files: dict[str, bytes], ending: str) -> dict[str, bytes]:
+    return {name.rpartition(".")[0] + ending: content for name, content in files.items()}
+
+
+def caffe() -> bytes:
+    return "".join(f"{n} {WNIDS.index(IDS[i])}\n" for i, n in zip(VAL_IDS, val_files(), strict=True)).encode()
+
+
+KIT, KIT_INSIDE = "ILSVRC2012_devkit_t12", {f"ILSVRC2012_devkit_t12/data/{n}": b for n, b in devkit().items()}
+FORMS_OF_VAL: dict[str, dict[str, bytes]] = {
+    "jpeg": {f"val/{n}": b for n, b in renamed(val_files(), ".jpeg").items()} | KIT_INSIDE,
+    "JPG": {f"val/{n}": b for n, b in renamed(val_files(), ".JPG").items()} | KIT_INSIDE,
+    "capitals": {f"VAL/{n}": b for n, b in upper(val_files()).items()} | KIT_INSIDE,
+    "small archive": {"ilsvrc2012_img_val.tar": tar(val_files())} | KIT_INSIDE,
+    "devkit tar": {f"val/{n}": b for n, b in val_files().items()} | {f"{KIT}.tar": tar(KIT_INSIDE)},
+    "devkit tgz": {f"val/{n}": b for n, b in val_files().items()} | {f"{KIT}.tgz": tar(KIT_INSIDE, "w:gz")},
+    "devkit deeper": {f"val/{n}": b for n, b in val_files().items()} | {f"{KIT}/{n}": b for n, b in KIT_INSIDE.items()},
+    "caffe": {f"val/{n}": b for n, b in val_files().items()} | {"val.txt": caffe()},
+    "caffe with synsets": {f"validation/{n}": b for n, b in val_files().items()}
+    | {"caffe_ilsvrc12/val.txt": caffe(), "caffe_ilsvrc12/synsets.txt": "\n".join(WNIDS).encode()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS_OF_VAL)
+def test_forms_of_the_validation_set(form: str, tmp_path: Path) -> None:
+    write(tmp_path / "source", FORMS_OF_VAL[form] | {f"train/{n}": b for n, b in train_files().items()})
+    same_pixels(tmp_path, tmp_path / "source")
+
+
+@pytest.mark.parametrize("above", ["imagenet-object-localization-challenge", "a/b"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_kaggles_tree_from_above_and_its_table_with_a_mark(above: str, mark: bytes, tmp_path: Path) -> None:
+    as_kaggle(tmp_path / "source" / above)
+    table = tmp_path / "source" / above / imagenet.SOLUTION
+    table.write_bytes(mark + table.read_bytes())
+    write(tmp_path / "source", {"readme.txt": b"x"})
+    same_pixels(tmp_path, tmp_path / "source")
+
+
+def test_two_data_sets_in_a_folder_are_not_guessed(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        folders(tmp_path / "both" / name).rename(tmp_path / "both" / f"{name}2")
+    assert "several data sets" in message(lambda: make(tmp_path / "both", tmp_path / "made"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"ILSVRC2012_val_00000001.JPEG\n", b"ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000002 900\n", b"\xff 1"],
+)
+def test_a_bad_table_of_caffe_is_one_sentence(text: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "source" / "train", train_files())
+    write(tmp_path / "source" / "val", val_files())
+    write(tmp_path / "source", {"val.txt": text})
+    assert "val.txt is damaged or no table" in message(lambda: make(tmp_path / "source", tmp_path / "made"))
+
+
+CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+@pytest.mark.parametrize("reader", [CRASH, "raise ValueError('no')", "print('[[1, 2')", "print(5)"])
+def test_a_meta_mat_that_crashes_its_reader_is_one_sentence(
+    reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagenet, "READ_META", reader)
+    write(tmp_path / "source", FORMS_OF_VAL["JPG"] | {f"train/{n}": b for n, b in train_files().items()})
+    assert "meta.mat or" in message(lambda: make(tmp_path / "source", tmp_path / "made"))
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+@pytest.mark.parametrize("deep", ["", "images/"])
+def test_tiny_imagenet_sorted_into_class_folders(
+    annotated: bool, deep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same images in the same order; with its annotations it is the published copy."""
+    monkeypatch.setattr(readers, "LAYOUTS", {"tinyimagenet": datasets.TINY})
+    datasets.tiny_folder(tmp_path / "a")
+    published = sets.load("tinyimagenet", tmp_path / "a")
+    place = datasets.tiny_folder(tmp_path / "b")
+    for line in (place / "val" / "val_annotations.txt").read_text().splitlines():
+        file, wnid = line.split("\t")[:2]
+        write(place / "val" / wnid, {deep + file: (place / "val" / "images" / file).read_bytes()})
+    shutil.rmtree(place / "val" / "images")
+    if not annotated:
+        (place / "val" / "val_annotations.txt").unlink()
+    if not deep:
+        for file in list(place.glob("train/*/images/*")):
+            file.rename(file.parent.parent / file.name)
+    found = sets.load("tinyimagenet", tmp_path / "b")
+    assert torch.equal(found.train_images, published.train_images)
+    assert torch.equal(found.test_images, published.test_images)
+    assert torch.equal(found.test_labels, published.test_labels)
+    assert (found.fingerprint == published.fingerprint) == annotated
+    shutil.move(place / "train", tmp_path / "c" / "train")
+    shutil.move(place / "val", tmp_path / "c" / "val")
+    assert make(tmp_path / "c", tmp_path / "made").val == 6
+
+
+# ------------------------------------------------------------------------------------- what the command tells
+
+
+def test_a_set_without_validation_images_says_what_it_is_good_for(tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    shutil.rmtree(source / "val")
+    text = message(lambda: make(source, tmp_path / "made", train_only=False), DataMissingError)
+    assert "`paperlib train` needs them" in text and "--train-only to prepare the training images" in text
+    note = "no validation images, so `paperlib train` cannot use this folder"
+    assert str(make(source, tmp_path / "made")).endswith(note) and note in lines(tmp_path / "made")
+
+
+@pytest.mark.parametrize("gone", [WNIDS[:1], WNIDS[1:]])
+def test_classes_without_validation_images_are_said(gone: tuple[str, ...], tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    for name in gone:
+        shutil.rmtree(source / "val" / name)
+    (note,) = make(source, tmp_path / "made").notes
+    assert note == f"no validation images of {len(gone)} of 3 classes, the first {gone[0]}"
+
+
+@pytest.mark.parametrize("count", [1000, 1001, 1100])
+def test_more_than_a_thousand_classes_are_said_at_the_start(
+    count: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pack, "_pack_all", stop)
+    for c in range(count):
+        write(tmp_path / "source" / "train" / f"c{c:04}", {"a.jpg": b""})
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "source", tmp_path / "made")
+    assert (f"has {count} classes; `paperlib train` takes at most 1000" in caplog.text) == (count > 1000)
+
+
+# --------------------------------------------------------------------------------------------- packed folders
+
+
+@pytest.fixture(scope="module")
+def packed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("packed")
+    make(folders(place), place / "made")
+    return place / "made"
+
+
+@pytest.mark.parametrize("name", [*packed.FILES, "index.json"])
+def test_every_flipped_bit_is_found_by_data_check(
+    name: str, packed_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And, but for gaps in raw pixels, before training: 40 places of each file."""
+    file = tmp_path / "made" / name
+    shutil.copytree(packed_folder, file.parent)
+    whole = file.read_bytes()
+    assert cli.main(["data", "check", str(file.parent)]) == 0
+    assert "all checksums are right" in capsys.readouterr().out
+    for at in np.linspace(0, len(whole) - 1, 40).astype(int):
+        file.unlink()  # other threads may still read the old one
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert cli.main(["data", "check", str(file.parent)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and str(file.parent) in error
+        with pytest.raises(DataError):
+            opened = packed.open_packed(file.parent)
+            opened.train[:], opened.val[:]
+
+
+def test_data_check_names_the_damaged_image(packed_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed_folder, tmp_path / "made")
+    flip(tmp_path / "made" / "train.bin")
+    assert "is altered in 1 images, the first at bytes" in message(lambda: packed.check_folder(tmp_path / "made"))
+
+
+def as_format_2(folder: Path) -> None:
+    """As the version before wrote it."""
+    index = json.loads((folder / "index.json").read_text())
+    for split in packed.SPLITS:
+        tensors = load_file(folder / f"{split}.safetensors")
+        del tensors["crc"]
+        save_file(tensors, folder / f"{split}.safetensors")
+        index["files"][f"{split}.safetensors"] = packed.checksum_of(folder / f"{split}.safetensors")
+    del index["sha256"], index["notes"]
+    (folder / "index.json").write_text(json.dumps(index | {"format": 2}))
+
+
+def test_folders_of_the_version_before_are_read_and_known(packed_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed_folder, tmp_path / "made")
+    as_format_2(tmp_path / "made")
+    old, new = packed.load(tmp_path / "made"), packed.load(packed_folder)
+    assert torch.equal(old.train_images[:], new.train_images[:]) and old.fingerprint == new.fingerprint
+    assert "made by an older version, without a checksum for each image" in packed.check_folder(tmp_path / "made")
+    assert make(folders(tmp_path), tmp_path / "made").prepared == 0
+
+
+NONSENSE: dict[str, object] = {"files": {}, "classes": 5, "counts": [], "size": "large", "store": "zip", "format": [3]}
+
+
+@pytest.mark.parametrize("entry", NONSENSE)
+@pytest.mark.parametrize("whole", [True, False])
+def test_nonsense_in_an_index_is_one_sentence(entry: str, whole: bool, packed_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed_folder, tmp_path / "made")
+    file = tmp_path / "made" / "index.json"
+    index = {k: v for k, v in json.loads(file.read_text()).items() if k != "sha256"} | {entry: NONSENSE[entry]}
+    file.write_bytes(packed.sealed(index) if whole else json.dumps(index).encode())
+    with pytest.raises(DataError) as caught:
+        packed.open_packed(tmp_path / "made").train[:]
+    assert str(tmp_path / "made") in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"format": 3' + b"0" * 6000 + b"}", b"\xff\xfe", b"null", b"3"])
+def test_json_that_is_no_index_is_one_sentence(text: bytes, packed_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed_folder, tmp_path / "made")
+    (tmp_path / "made" / "index.json").write_bytes(text)
+    assert str(tmp_path / "made") in message(lambda: packed.open_packed(tmp_path / "made"))
+
+
+# ------------------------------------------------------------------------------- permissions, paths, other files
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_written_files_follow_the_umask(mask: int, mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "LAYOUTS", {"cifar10": datasets.CIFAR})
+    source, place = folders(tmp_path), datasets.cifar_folder(tmp_path / "root")
+    before = os.umask(mask)
+    try:
+        make(source, tmp_path / "made")
+        sets.load("cifar10", tmp_path / "root")
+    finally:
+        os.umask(before)
+    cached = place.parent / ".paperlib-cache" / "cifar-10-batches-bin.safetensors"
+    assert {file.stat().st_mode & 0o777 for file in [cached, *(tmp_path / "made").iterdir()]} == {mode}
+
+
+@pytest.mark.parametrize(
+    ("variable", "command"),
+    [
+        ("PAPERLIB_DATA", ["data", "show"]),
+        ("PAPERLIB_DATA", ["check"]),
+        ("PAPERLIB_RUNS", ["agree"]),
+        ("", ["data", "prepare", "~nosuchuser/a", "b"]),
+        ("", ["data", "prepare", ".", "~nosuchuser"]),
+        ("", ["data", "check", "~nosuchuser/x"]),
+        ("", ["train", "full", "source", "--scale", "ilsvrc2012", "--data", "~nosuchuser"]),
+        ("", ["evaluate", "~nosuchuser/x"]),
+        ("", ["figures", "--of", "~nosuchuser/x"]),
+        ("", ["promote", "~nosuchuser/x"]),
+    ],
+)
+def test_an_unknown_home_folder_is_one_sentence(
+    variable: str, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, "~nosuchuser/data")
+    code, said = cli.main(command), capsys.readouterr()
+    assert code == (1 if command == ["check"] else 2)
+    assert "names a user whose home folder is not known" in said.out + said.err
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folders(tmp_path)
+    assert cli.main(["data", "prepare", "~/source", "~/made", "--size", "16", "--jobs", "1"]) == 0
+    assert cli.main(["data", "check", "~/made"]) == 0
+    assert packed.open_packed(tmp_path / "made").train.shape == (12, 3, 16, 16)
+
+
+@pytest.mark.parametrize("shape", [(1,) * 200, (1,) * 65, (2**31, 2**31, 2**31), (0,) * 255])
+def test_an_idx_file_of_senseless_shape_is_one_sentence(shape: tuple[int, ...], tmp_path: Path) -> None:
+    body = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape) + b"\0" * (shape[0] == 1)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(body))
+    assert "is not an IDX file" in message(lambda: readers.read_idx(tmp_path / "x.gz"))
+
+
+@pytest.mark.parametrize("bad", [b"\xff\xfe", b"\x80 \xe9\n" * 9])
+def test_bytes_that_are_no_text_in_the_checksums(bad: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(sample.SAMPLE, tmp_path / "sample")
+    monkeypatch.setattr(sample, "SAMPLE", tmp_path / "sample")
+    (tmp_path / "sample" / "SHA256SUMS").write_bytes(bad)
+    assert "git checkout data/sample" in message(lambda: sets.load("sample"))
+
+
+def test_a_well_formed_cache_that_is_nonsense_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every word of its header changed in turn; and tensors of another kind."""
+    monkeypatch.setattr(readers, "LAYOUTS", {"cifar10": datasets.CIFAR})
+    place = datasets.cifar_folder(tmp_path)
+    expected = sets.load("cifar10", tmp_path)
+    file = place.parent / ".paperlib-cache" / "cifar-10-batches-bin.safetensors"
+    key = cache.cache_key("cifar10", place)
+    with safe_open(file, "pt") as stored:
+        about = stored.metadata()
+    tensors = load_file(file)
+    changed = [(tensors, about | {name: value + "x"}) for name, value in about.items()]
+    changed += [({n: t.to(torch.bfloat16) for n, t in tensors.items()}, about), ({"x": torch.zeros(1)}, about)]
+    changed += [(tensors | {"train_images": tensors["train_images"].permute(0, 1, 3, 2).contiguous()}, about)]
+    changed += [(tensors | {"train_images": tensors["train_images"].reshape(50, 32, 3, 32)}, about)]
+    for content, words in changed:
+        save_file(content, file, words)
+        assert cache.read_cache(place, key) is None
+    assert torch.equal(sets.load("cifar10", tmp_path).train_images, expected.train_images)

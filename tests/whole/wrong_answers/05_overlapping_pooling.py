@@ -1,0 +1,49 @@
+# %% pool-back: only where the windows come out even
+def sides(wanted, pools):
+    for z, s in reversed(pools):
+        wanted = (wanted - 1) * s + z
+    return [wanted]
+
+
+# %% pool-back: the pools in the wrong order
+def sides(wanted, pools):
+    found = [wanted]
+    for z, s in pools:
+        found = [(windows - 1) * s + z + over for windows in found for over in range(s)]
+    return found
+
+
+# %% pool-shared: the edge is forgotten
+def windows_of(pixel, z, s):
+    return -(-z // s)
+
+
+# %% pool-shared: windows begin at every pixel
+def windows_of(pixel, z, s):
+    return sum(start <= pixel < start + z for start in range(pixel + 1))
+
+
+# %% pool-gradient: whether, not how often
+def wins(x, z, s):
+    x = x.clone().requires_grad_()
+    torch.nn.functional.max_pool2d(x[None, None], z, s).sum().backward()
+    return (x.grad > 0).float()
+
+
+# %% pool-gradient: the windows of a pixel, won or not
+def wins(x, z, s):
+    x = x.clone().requires_grad_()
+    (z * z * torch.nn.functional.avg_pool2d(x[None, None], z, s)).sum().backward()
+    return x.grad
+
+
+# %% pool-experiment: what is right, not what is wrong
+def test_error(arm, seed):
+    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
+    return 100 - training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"]
+
+
+# %% pool-experiment: shares in place of per cent
+def test_error(arm, seed):
+    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
+    return training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] / 100

@@ -1,0 +1,59 @@
+# %% results-difference: one net's error rate for both
+def difference_error(a, b, n):
+    return 100 * (2 * a / 100 * (1 - a / 100) / n) ** 0.5
+
+
+# %% results-difference: standard errors are added
+def difference_error(a, b, n):
+    return 100 * sum((p / 100 * (1 - p / 100) / n) ** 0.5 for p in (a, b))
+
+
+# %% results-weights: of several the smallest weight
+def best_weight(p, q, labels, steps=10):
+    def wrong(k):
+        return int(((k / steps * p + (1 - k / steps) * q).argmax(1) != labels).sum())
+
+    return min(range(steps + 1), key=wrong) / steps
+
+
+# %% results-weights: the weight of the other net
+def best_weight(p, q, labels, steps=10):
+    def wrong(k):
+        return int(((k / steps * q + (1 - k / steps) * p).argmax(1) != labels).sum())
+
+    return min(range(steps + 1), key=lambda k: (wrong(k), abs(2 * k - steps), k)) / steps
+
+
+# %% results-chance: without the deal itself
+def as_far(index):
+    half = len(index) // 2
+
+    def apart(first):
+        return abs(2 * sum(index[i] for i in first) - sum(index)) / half
+
+    deals = list(combinations(range(len(index)), half))
+    return sum(apart(deal) > apart(range(half)) + 1e-9 for deal in deals) / len(deals)
+
+
+# %% results-chance: in one direction only
+def as_far(index):
+    half = len(index) // 2
+
+    def apart(first):
+        return 2 * sum(index[i] for i in first) - sum(index)
+
+    deals = list(combinations(range(len(index)), half))
+    return sum(apart(deal) >= apart(range(half)) - 1e-9 for deal in deals) / len(deals)
+
+
+# %% results-batches: the nearest, whatever their batch
+def one_of_each(query, bank, k, batch):
+    return torch.cdist(query, bank).argsort(1)[:, :k]
+
+
+# %% results-batches: indices within the batch
+def one_of_each(query, bank, k, batch):
+    parts = torch.cdist(query, bank).split(batch, dim=1)
+    distances = torch.stack([part.min(1).values for part in parts], 1)
+    indices = torch.stack([part.argmin(1) for part in parts], 1)
+    return indices.gather(1, distances.argsort(1)[:, :k])
