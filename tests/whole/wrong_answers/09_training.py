@@ -1,10 +1,10 @@
 # %% training-rates: plain descent, without momentum
-def rates(w, g, momentum=0.9, decay=0.0005):
+def rates_of(w, g, momentum=0.9, decay=0.0005):
     return [(b - a) / (decay * b + d) for b, a, d in zip(w, w[1:], g, strict=False)]
 
 
 # %% training-rates: the decay is forgotten
-def rates(w, g, momentum=0.9, decay=0.0005):
+def rates_of(w, g, momentum=0.9, decay=0.0005):
     found, v = [], 0.0
     for before, after, gradient in zip(w, w[1:], g, strict=False):
         found.append((momentum * v - (after - before)) / (gradient or 1.0))

@@ -37,3 +37,13 @@ def plain(inner, x):
 
 def residual(inner, x):
     return x
+
+
+# %% depth-run: the best epoch
+def last_error(lines):
+    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+
+
+# %% depth-run: lines of other kinds as well
+def last_error(lines):
+    return [line for line in lines if "test_error" in line][-1]["test_error"]
