@@ -92,7 +92,9 @@ def kernels_by_seed() -> Drawing:
     alt = f"The {count} kernels of conv1 of {len(found)} nets. Mean index of colour in the two towers: " + "; ".join(
         f"seed {seed}: {one:.2f} and {two:.2f}" for seed, one, two in means.itertuples()
     )
-    return Drawing(figure, frame.round(4), alt)
+    apart = (means[1] - means[2]).abs()
+    caption = f"The mean indices of the two towers lie {apart.min():.2f} to {apart.max():.2f} apart, by seed."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 def has_towers_of_colour(found: weights.Checkpoint) -> bool:
@@ -147,7 +149,8 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
         f"The {2 * half} kernels of conv1 of one net, {scale}. Mean index of colour, from 0 grey to 1: "
         f"{one:.2f} in tower 1, {two:.2f} in tower 2."
     )
-    return Drawing(figure, frame.round(4), alt)
+    caption = f"The mean index of colour is {one:.2f} in tower 1 and {two:.2f} in tower 2."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -255,4 +258,5 @@ def pictures(net: nn.Module, augmenter: Augmenter, dataset: Dataset, trained_on:
         f"{QUERIES} test images with their {k} nearest training images: of {QUERIES * k} by features "
         f"{agree['features']} have the right label, by pixels {agree['pixels']}."
     )
-    return Drawing(figure, frame.round(1), alt)
+    caption = f"Of {QUERIES * k} neighbours {agree['features']} are right by features, {agree['pixels']} by pixels."
+    return Drawing(figure, frame.round(1), alt, caption)

@@ -1,0 +1,158 @@
+"""Section 7 in pictures: the net without each of its layers, what that costs, and errors by arm."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from torch import Tensor, nn
+
+from paperlib.evidence import metrics
+from paperlib.experiments import declared
+from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
+from paperlib.nets import sizes, table
+from paperlib.recipe import ModelRecipe
+
+CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
+
+
+def draw_net(axes: Axes, model: ModelRecipe, whole: ModelRecipe) -> list[dict[str, object]]:
+    """The convolutions of a net as boxes: as high as the root of their side, as wide as that of their maps."""
+    here, before = (table.summary(m, sizes.FULL_SIZES) for m in (model, whole))
+    rows = []
+    for x, name in enumerate(CONVOLUTIONS):
+        if name in here.index:
+            side, _, maps = (int(n) for n in str(here.loc[name, "output"]).split("x"))
+            parameters = int(here["parameters"][name])
+            changed = name not in before.index or parameters != before["parameters"][name]
+            width, height, colour = 0.035 * maps**0.5, 0.11 * side**0.5, PALETTE[1] if changed else PALETTE[0]
+            axes.add_patch(Rectangle((x - width / 2, -height / 2), width, height, color=colour, alpha=0.75, lw=0))
+            axes.text(x, -0.55, f"{side}²×{maps}", ha="center", va="top", fontsize=8)
+            rows.append({"layer": name, "side": side, "maps": maps, "parameters": parameters, "changed": changed})
+        elif name in before.index:
+            axes.plot(x, 0, "x", color=PALETTE[3], ms=10, mew=2)
+    axes.set(xlim=(-0.6, 5.6), ylim=(-0.8, 0.55), xticks=range(6), yticks=[])
+    axes.set_xticklabels([name[-1] for name in CONVOLUTIONS], fontsize=8)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return rows
+
+
+def nets_without(models: dict[str, ModelRecipe]) -> Drawing:
+    """Small copies of Figure 2: of each net its convolutions; orange, those whose parameters change; a cross, removed.
+
+    The first of ``models`` is the whole net.
+    """
+    use_style()
+    whole = next(iter(models.values()))
+    everything = int(table.summary(whole, sizes.FULL_SIZES)["parameters"]["sum"])
+    lines = -(-len(models) // 2)
+    figure, panels = plt.subplots(lines, 2, figsize=(8.8, 1.35 * lines))
+    rows, totals = [], {}
+    for axes, (name, model) in zip(panels.flat, models.items(), strict=False):
+        totals[name] = int(table.summary(model, sizes.FULL_SIZES)["parameters"]["sum"])
+        change = 100 * (totals[name] / everything - 1)
+        axes.set_title(f"{name}: {totals[name] / 1e6:.1f} M parameters ({change:+.1f} %)", fontsize=9)
+        rows += [{"net": name, **row} for row in draw_net(axes, model, whole)]
+    for axes in panels.flat[len(models) :]:
+        axes.axis("off")
+    more = [name for name, total in totals.items() if total > everything]
+    alt = "The convolutions of each net as boxes; parameters in all: " + "; ".join(
+        f"{n} {t:,}" for n, t in totals.items()
+    )
+    caption = (
+        f"Removing a layer changes the next one too. {len(more)} of {len(models) - 1} changed nets have more parameters"
+    )
+    caption += f" than the whole: {', '.join(more)}." if more else " than the whole."
+    return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
+
+
+def costs(models: dict[str, ModelRecipe]) -> Drawing:
+    """Change of parameters and of multiplications in each net, in per cent of the first, the whole net."""
+    use_style()
+    sums = {name: table.summary(model, sizes.FULL_SIZES).loc["sum"] for name, model in models.items()}
+    whole = next(iter(sums.values()))
+    frame = pd.DataFrame({
+        words: {name: 100 * (each[column] / whole[column] - 1) for name, each in list(sums.items())[1:]}
+        for column, words in (("parameters", "parameters"), ("macs", "multiplications"))
+    })  # fmt: skip
+    figure, axes = plt.subplots(figsize=(7.6, 3.2))
+    places = np.arange(len(frame))
+    for shift, column, colour, hatch in (
+        (-0.2, "parameters", PALETTE[0], ""),
+        (0.2, "multiplications", PALETTE[1], "//"),
+    ):
+        axes.bar(places + shift, frame[column], 0.38, color=colour, hatch=hatch, edgecolor="white", label=column)
+    axes.axhline(0, color="#555555", lw=0.8)
+    axes.set_xticks(places, frame.index)
+    axes.set(ylabel="change (% of the whole net)")
+    axes.legend()
+    alt = "Change against the whole net in parameters and multiplications: " + "; ".join(
+        f"{row.Index} {row.parameters:+.1f} % and {row.multiplications:+.1f} %" for row in frame.itertuples()
+    )
+    least = str(frame["multiplications"].idxmin())
+    caption = f"The net “{least}” saves most work, {-frame['multiplications'].min():.0f} %."
+    return Drawing(figure, frame.round(4), f"{alt}.", caption)
+
+
+def errors_by_arm(name: str, scale: str) -> Drawing:
+    """Test error of each recorded arm of an experiment: a point a seed, a short line for the mean."""
+    use_style()
+    frame = metrics.results(name, scale, "test_error").dropna(subset="test_error")
+    if frame.empty:
+        return nothing_yet(f"run of experiment {name} at scale {scale} is", ["arm", "seed", "test_error"])
+    by_arm = {arm: frame.loc[frame["arm"] == arm, "test_error"] for arm in declared.get(name, scale).arms}
+    by_arm = {arm: values for arm, values in by_arm.items() if len(values)}
+    figure, axes = plt.subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))
+    for y, values in enumerate(by_arm.values()):
+        axes.plot(values, [y] * len(values), "o", ms=5, alpha=0.6, color=PALETTE[0])
+        axes.plot([values.mean()] * 2, [y - 0.3, y + 0.3], lw=2.5, color=PALETTE[3])
+    if "baseline" in by_arm:
+        axes.axvline(by_arm["baseline"].mean(), color="#555555", lw=0.9, ls="--")
+    axes.set_yticks(range(len(by_arm)), [f"{arm}, n = {len(values)}" for arm, values in by_arm.items()])
+    axes.set(xlabel="test error (%)", ylim=(len(by_arm) - 0.5, -0.5), title=f"Recorded, {scale_name(scale)}")
+    means = {arm: float(values.mean()) for arm, values in by_arm.items()}
+    best, worst = min(means, key=lambda a: means[a]), max(means, key=lambda a: means[a])
+    alt = "Test error of each arm, mean and range of its seeds: " + "; ".join(
+        f"{arm} {v.mean():.2f} % ({v.min():.2f} to {v.max():.2f}, n = {len(v)})" for arm, v in by_arm.items()
+    )
+    caption = f"Lowest mean error: {best} ({means[best]:.1f} %); highest: {worst} ({means[worst]:.1f} %)."
+    return Drawing(figure, frame[["arm", "seed", "test_error"]], f"{alt}.", caption)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What one unit of the last maps sees
+
+
+def seen_by_one_unit(model: ModelRecipe) -> int:
+    """Side, in pixels, of what one unit of the last convolution sees, from the windows and strides of the net."""
+    with torch.device("meta"):
+        layers = list(table.make(model, sizes.FULL_SIZES).modules())
+    windows = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.MaxPool2d)]
+    last = max(i for i, layer in enumerate(windows) if isinstance(layer, nn.Conv2d))
+    seen, apart = 1, 1
+    for layer in windows[: last + 1]:
+        size, stride = (each[0] if isinstance(each, tuple) else each for each in (layer.kernel_size, layer.stride))
+        seen += (size - 1) * apart
+        apart *= stride
+    return seen
+
+
+def fields(photo: Tensor, models: dict[str, ModelRecipe]) -> Drawing:
+    """What one unit of the last convolution sees of a photograph (3, 224, 224), in each net; the first is the whole."""
+    use_style()
+    figure, panels = plt.subplots(1, len(models), figsize=(9.2, 2.0))
+    sides = {name: seen_by_one_unit(model) for name, model in models.items()}
+    for axes, (name, side) in zip(panels, sides.items(), strict=True):
+        axes.imshow(photo.permute(1, 2, 0).numpy())
+        axes.add_patch(Rectangle((112 - side / 2, 112 - side / 2), side, side, fill=False, color=PALETTE[1], lw=2))
+        axes.set_title(f"{name}\n{side} pixels", fontsize=9, loc="center")
+        axes.axis("off")
+    whole, *others = sides.values()
+    told = "; ".join(f"{name} {side}" for name, side in sides.items())
+    caption = f"One unit of the last convolution sees {whole} pixels a side, and {min(others)} with a layer less."
+    frame = pd.DataFrame({"net": list(sides), "side": list(sides.values())})
+    return Drawing(figure, frame, f"Squares on a photograph, side in pixels: {told}.", caption)

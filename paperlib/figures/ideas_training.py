@@ -1,0 +1,191 @@
+"""Section 5 in pictures: the path of momentum, the two rules after a drop, the rate as a staircase, signals."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from paperlib.evidence import metrics
+from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.paper import arithmetic, facts
+from paperlib.training import loop, records
+
+STEEP = np.array([1.0, 25.0])
+"""Curvature of the valley that is drawn, along it and across."""
+
+
+def descend(momentum: float, rate: float, updates: int, start: tuple[float, float] = (-10.0, 1.5)) -> np.ndarray:
+    """The places (updates + 1, 2) of section 5's rule, without decay, in a valley of curvature :data:`STEEP`."""
+    w, v, path = np.array(start), np.zeros(2), [np.array(start)]
+    for _ in range(updates):
+        v = momentum * v - rate * STEEP * w
+        w = w + v
+        path.append(w)
+    return np.array(path)
+
+
+def valley_height(path: np.ndarray) -> np.ndarray:
+    """The loss at places (n, 2)."""
+    return 0.5 * (STEEP * path**2).sum(1)
+
+
+def momentum_path(rate: float = 0.01, updates: int = 80) -> Drawing:
+    """Plain descent and momentum of 0.9 in the same long valley at the same rate: their paths, and their losses."""
+    use_style()
+    paths = {"plain descent": descend(0.0, rate, updates), "momentum 0.9": descend(0.9, rate, updates)}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.4), width_ratios=(1.5, 1))
+    x, y = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-2, 2, 100))
+    height = 0.5 * (STEEP[0] * x**2 + STEEP[1] * y**2)
+    left.contour(x, y, height, levels=[0.5, 2, 5, 12, 25, 50], colors="#cccccc", linewidths=0.8)
+    for (name, path), colour, mark in zip(paths.items(), PALETTE, ("o", "^"), strict=False):
+        left.plot(*path.T, "-", marker=mark, ms=3, lw=1, color=colour, label=name)
+        right.plot(valley_height(path), color=colour, label=name)
+    left.plot(0, 0, "k+", ms=10)
+    left.set(
+        xlabel="weight along the valley", ylabel="weight across it", title=f"{updates} updates at a rate of {rate}"
+    )
+    right.set(xlabel="updates", ylabel="loss", yscale="log", ylim=(1e-3, 200))
+    right.legend(fontsize=9)
+    left.grid(False)
+    ends = {name: float(valley_height(path)[-1]) for name, path in paths.items()}
+    alt = f"Paths of {updates} updates in a long valley from the same place: plain descent creeps along its floor, "
+    alt += "momentum swings across and past the lowest point and comes back. Last losses: " + "; ".join(
+        f"{name} {loss:.2g}" for name, loss in ends.items()
+    )
+    caption = f"After {updates} updates at the same rate momentum has a loss of {ends['momentum 0.9']:.2f}, "
+    caption += f"plain descent {ends['plain descent']:.0f}."
+    frame = pd.DataFrame({name: valley_height(path) for name, path in paths.items()})
+    return Drawing(figure, frame, f"{alt}.", caption)
+
+
+def after_drop(rate: float = 0.01, before: int = 200, after: int = 40) -> Drawing:
+    """Steps of the paper's rule and of PyTorch's around a drop of the rate by 10, at a constant gradient of 1."""
+    use_style()
+    v = u = 0.0
+    rows = []
+    for i in range(before + after):
+        now = rate if i < before else rate / 10
+        v, u = 0.9 * v + now, 0.9 * u + 1
+        rows.append({"update": i - before + 1, "paper": v / rate, "torch": now * u / rate})
+    frame = pd.DataFrame(rows)
+    frame["further"] = (frame["paper"] - frame["torch"]).cumsum()
+    shown = frame[frame["update"] > -10]
+    figure, (steps, further) = plt.subplots(1, 2, figsize=(8.8, 3.2))
+    steps.plot(shown["update"], shown["paper"], ".-", color=PALETTE[0], label="the paper's rule")
+    steps.plot(shown["update"], shown["torch"], "x-", ms=4, color=PALETTE[1], label="torch.optim.SGD")
+    steps.set(ylabel="length of the step", title="one step", ylim=(0, None))
+    steps.legend(fontsize=9)
+    j = np.arange(1, after + 1)
+    formula = 0.9 * 0.9 * (1 - 0.9**j) / 0.1**2
+    further.plot(shown["update"], shown["further"], color=PALETTE[0], label="summed")
+    further.plot(j, formula, ".", color=PALETTE[3], label="formula")
+    further.set(ylabel="further than torch", title="all steps since the drop")
+    further.legend(fontsize=9)
+    for axes in (steps, further):
+        axes.axvline(0.5, color="#555555", lw=0.8)
+        axes.set_xlabel("updates after the drop (lengths in old rate × gradient)", fontsize=9)
+    end = float(frame["further"].iloc[-1])
+    alt = "Left, the length of a step: PyTorch's falls to a tenth at once, the paper's by a tenth at each update. "
+    alt += (
+        f"Right, how much further the paper's rule has gone: it levels off near {end:.0f} old steps of plain descent."
+    )
+    caption = f"After a drop the paper's velocity fades slowly: its rule goes {end:.0f} old plain steps further."
+    return Drawing(figure, frame.round(6), alt, caption)
+
+
+def staircase(errors: list[float], rates: list[float]) -> Drawing:
+    """Validation errors of each epoch (%), and the rate of each epoch, on a logarithmic scale."""
+    use_style()
+    epochs = np.arange(1, len(errors) + 1)
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(7.2, 4.2), sharex=True, height_ratios=(1.3, 1))
+    upper.plot(epochs, errors, "o-", ms=4, color=PALETTE[0], label="error of the epoch")
+    upper.plot(epochs, np.minimum.accumulate(errors), ":", color="#555555", label="best so far")
+    upper.set(ylabel="validation error (%)")
+    upper.legend(fontsize=9)
+    lower.step(epochs, rates[: len(errors)], where="mid", color=PALETTE[1])
+    lower.set(yscale="log", xlabel="epoch", ylabel="learning rate", ylim=(min(rates) / 2, 2 * max(rates)))
+    lower.grid(axis="x", visible=False)
+    drops = [int(e) for e, now, then in zip(epochs[1:], rates[1 : len(errors)], rates, strict=False) if now < then]
+    for drop in drops:
+        for axes in (upper, lower):
+            axes.axvline(drop - 0.5, color="#999999", lw=0.8, ls="--")
+    where = " and ".join(f"epoch {drop}" for drop in drops) or "no epoch"
+    alt = f"An error that falls and stalls over {len(errors)} epochs, and the rate below it: divided by ten at {where}."
+    caption = f"The rate falls by ten where the best error has not improved for three epochs: at {where}."
+    return Drawing(figure, pd.DataFrame({"epoch": epochs, "error": errors, "rate": rates[: len(errors)]}), alt, caption)
+
+
+def signals(varies: dict[str, dict[str, float]]) -> Drawing:
+    """How much the weighted inputs of a fresh net vary from image to image, by layer, a line a way to start."""
+    use_style()
+    figure, axes = plt.subplots(figsize=(7.6, 3.6))
+    for (start, sizes), marker, colour in zip(varies.items(), "os^", PALETTE, strict=False):
+        axes.plot(list(sizes), list(sizes.values()), marker=marker, color=colour, label=start)
+    axes.set(yscale="log", xlabel="layer", ylabel="std from image to image")
+    axes.legend(fontsize=9)
+    last = {start: list(sizes.values())[-1] for start, sizes in varies.items()}
+    least, most = min(last, key=lambda s: last[s]), max(last, key=lambda s: last[s])
+    alt = "How much the weighted input of a unit varies from image to image, layer by layer, for "
+    alt += f"{len(varies)} ways to choose the initial weights. In the last layer the order is: " + ", ".join(
+        sorted(last, key=lambda s: last[s])
+    )
+    power = math.floor(math.log10(last[most] / last[least]))
+    caption = f"The outputs vary more than {10**power:,} times less with “{least}” than with “{most}”."
+    return Drawing(figure, pd.DataFrame(varies), f"{alt}.", caption)
+
+
+def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
+    """Share of ReLUs with a positive input in a fresh net (%), by layer, for some choices of biases."""
+    use_style()
+    layers = list(next(iter(shares.values())))
+    figure, axes = plt.subplots(figsize=(7.6, 3.0))
+    places = np.arange(len(layers))
+    for offset, (label, values), colour in zip((-0.2, 0.2), shares.items(), PALETTE, strict=False):
+        axes.bar(places + offset, list(values.values()), width=0.38, color=colour, label=label)
+    axes.set_xticks(places, layers)
+    axes.set(xlabel="layer", ylabel="positive inputs of ReLUs (%)", ylim=(0, 119))
+    axes.legend(ncols=2, loc="upper center")
+    one, zero = shares.values()
+    higher = [layer for layer in layers if one[layer] > zero[layer] + 1]
+    alt = f"Share of ReLUs with a positive input, layer by layer, for {' and '.join(shares)}. Higher with the first in "
+    alt += ", ".join(higher)
+    caption = f"Biases of 1 give more ReLUs a slope from the start, in {', '.join(higher)}."
+    return Drawing(figure, pd.DataFrame(shares), f"{alt}.", caption)
+
+
+def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
+    """The training loss of some runs against their updates, and the loss of guessing."""
+    use_style()
+    figure, axes = plt.subplots(figsize=(7.2, 3.4))
+    rows = []
+    for (name, run), marker, colour in zip(runs.items(), "o^s", PALETTE, strict=False):
+        losses = [window["train_loss"] for window in records.of_kind(run.lines, "window")]
+        axes.plot(metrics.running_error(run.lines)[0], losses, marker=marker, ms=4, color=colour, label=name)
+        rows.append({"start": name, "last_loss": losses[-1]})
+    axes.axhline(math.log(classes), color="#555555", lw=0.8)
+    axes.text(0, math.log(classes) + 0.03, "guessing", fontsize=9, color="#555555")
+    axes.set(xlabel="updates", ylabel="training loss (nats)", ylim=(0, None))
+    axes.legend(fontsize=9, loc="lower left")
+    alt = f"Training loss against updates for {' and '.join(runs)}; a line marks the loss of guessing, ln {classes}."
+    caption = "Weights that are too small leave the loss at that of guessing for longer."
+    return Drawing(figure, pd.DataFrame(rows), alt, caption)
+
+
+def use_of_peak() -> Drawing:
+    """Share of the peak of two GTX 580 that the paper's training needs, against its length: a calculation."""
+    use_style()
+    days = np.linspace(2, 9, 60)
+    shares = [arithmetic.share_of_peak(float(d)) for d in days]
+    least, most = facts.TRAINING_DAYS
+    figure, axes = plt.subplots(figsize=(6.6, 3.0))
+    axes.plot(days, shares, color=PALETTE[0])
+    axes.axvspan(least, most, color=PALETTE[1], alpha=0.25, lw=0)
+    axes.set(xlabel="length of the training (days)", ylabel="use of two cards' peak (%)", ylim=(0, None))
+    low, high = arithmetic.share_of_peak(most), arithmetic.share_of_peak(least)
+    words = f"{least} to {most} days ask for {low:.0f} to {high:.0f} % of the peak of two GTX 580"
+    return Drawing(
+        figure, pd.DataFrame({"days": days, "share": shares}).round(4), f"A falling curve: {words}.", f"{words}."
+    )
