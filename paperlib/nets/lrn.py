@@ -67,7 +67,8 @@ class LocalResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] % self.groups:
             raise PaperlibError(f"{x.shape[1]} maps cannot be shared out among {self.groups} towers")
-        if torch.is_autocast_enabled(x.device.type):  # too few digits for k + a small sum
+        half = x.dtype in (torch.bfloat16, torch.float16)
+        if half and torch.is_autocast_enabled(x.device.type):  # too few digits for k + a small sum
             x = x.float()
         out: Tensor
         if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):

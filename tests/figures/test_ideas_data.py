@@ -61,7 +61,7 @@ def test_errors_against_images_are_drawn_as_given() -> None:
     assert train.get_ydata().tolist() == [5, 8] and test.get_ydata().tolist() == [10, 16]
 
 
-def test_recorded_sizes_have_the_means_of_the_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_recorded_sizes_have_the_means_of_the_records(tmp_path: Path) -> None:
     drawing = ideas_data.recorded_sizes()
     frame = metrics.results("size", "sample")
     mean = frame[frame["arm"] == "mlp 640"]["test_error"].mean()
@@ -71,5 +71,5 @@ def test_recorded_sizes_have_the_means_of_the_records(monkeypatch: pytest.Monkey
     assert (
         f"fully connected, 640 images: {mean:.1f} %" in drawing.alt and "sizes of the training set" in drawing.caption
     )
-    monkeypatch.setattr(store, "RECORDED", tmp_path)
-    assert ideas_data.recorded_sizes().caption == "Nothing is recorded yet."
+    with store.using(tmp_path):
+        assert ideas_data.recorded_sizes().caption == "Nothing is recorded yet."

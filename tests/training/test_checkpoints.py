@@ -181,7 +181,7 @@ def test_less_than_float32_is_no_evidence(tmp_path: Path, precision: Precision) 
 
 
 def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    for device, words in (("tpu", "--device takes cpu or cuda"), ("cuda", "no GPU")):
+    for device, words in (("tpu", "not one of 'cpu', 'cuda'"), ("cuda", "no GPU")):
         if device == "cuda" and torch.cuda.is_available():
             continue
         for command in (["train", "net", "baseline", "--scale", "sample"], ["evaluate", str(KEPT)]):

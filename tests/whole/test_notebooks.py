@@ -826,8 +826,8 @@ def test_a_verdict_card_can_show_a_comparison_beside_its_claim(monkeypatch: pyte
     assert f"**{v.status}**" in card and v.value in card and "| so |" in card and "beside it" in card
 
 
-def test_a_verdict_card_without_records_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(store, "RECORDED", tmp_path)
+@pytest.mark.usefixtures("recorded")
+def test_a_verdict_card_without_records_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for beside in ("", "size: conv 640 v. mlp 640"):
         card = shown_by(monkeypatch, "S3.1-b.1", {"holds": "no", "otherwise": "wait"}, beside=beside)
         assert "**not run yet**. Nothing is recorded yet." in card and "| none |" in card and "| wait |" in card
@@ -842,7 +842,7 @@ def test_provenance_counts_the_records_of_all_scales(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(notebook, "say", told.append)
     notebook.provenance("size", "long")
     runs = store.records_of("size", "sample")
-    assert f"| size | sample | {decide.declarations(store.RECORDED)['size/sample']} | {len(runs)} | " in told[0]
+    assert f"| size | sample | {decide.declarations()['size/sample']} | {len(runs)} | " in told[0]
     assert runs[0][2][0]["env"]["torch"] in told[0] and "| long | cifar10 | " in told[0]
 
 
