@@ -150,8 +150,8 @@ class Verdict:
             return "no value yet"
         if self.bound:
             return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:.2f}{self.unit} (bound)"
-        interval = "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
-        return f"{self.estimate:.2f}{self.unit}{interval}"
+        interval = "" if math.isnan(self.low) else f" ({self.low:z.2f} to {self.high:z.2f})"
+        return f"{self.estimate:z.2f}{self.unit}{interval}"
 
     @property
     def text(self) -> str:

@@ -334,6 +334,11 @@ def test_times_are_compared_as_ratios(folder: Path) -> None:
     assert v.sentence("slow takes {} as many").startswith("slow takes 2.09 times (")
 
 
+def test_a_value_is_never_minus_zero() -> None:
+    v = Verdict(FASTER, "made-up", "sample", True, (5, 5), estimate=-1e-3, low=-4e-3, high=0.9)
+    assert v.value == "0.00 times (0.00 to 0.90)"
+
+
 def test_a_run_that_was_stopped_early_gives_a_bound(folder: Path) -> None:
     """The slow arm of seed 3 took more than its 200 updates, still learning: the weakest pair is safe to state."""
     for seed in range(5):

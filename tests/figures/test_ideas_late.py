@@ -49,3 +49,17 @@ def test_published_errors_are_sorted_once_each_and_have_the_luck_of_their_images
     assert frame["top-5 error (%)"].is_monotonic_increasing
     assert not frame.duplicated(["whose", "what", "top-5 error (%)"]).any()
     assert ideas_results.standard_error(50, 100) == pytest.approx(5)
+
+
+def test_gains_are_those_of_the_papers_tables() -> None:
+    """Table 2: 18.2, 16.4 and 16.6 %; footnote 5 and Table 1: 18.3 and 17.0 %."""
+    assert list(ideas_results.gains().values()) == pytest.approx([1.8, 1.6, 1.3])
+
+
+def test_agreement_has_the_luck_of_the_images_and_says_where_it_ends() -> None:
+    bank_labels, labels = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 0, 1])
+    indices = torch.tensor([[0, 2], [1, 0], [1, 0], [0, 2]])  # right: both, the first, the second, none
+    drawn = ideas_results.agreement({"pixels": indices}, bank_labels, labels, "")
+    assert drawn.data["share"].tolist() == pytest.approx([50, 50])
+    assert drawn.data["two_standard_errors"].tolist() == pytest.approx([(1e4 / 3) ** 0.5, (2e4 / 3 / 4) ** 0.5])
+    assert "pixels 50 % (± 41)" in drawn.caption

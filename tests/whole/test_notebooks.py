@@ -45,10 +45,6 @@ OUTLINE = (
     "The claim and a question", "The idea", "From the formula", "The experiment", "The evidence", "Verdict card",
     "What the 2012 code did", "What became of it since", "Exercises", "Notes",
 )  # fmt: skip
-NOT_YET = {
-    "10_results",
-}  # fmt: skip
-"""Notebooks that are not yet in the form that :data:`TEACHING_RULES` hold."""
 SERIES = [path for path in NOTEBOOKS if path.stem[:2] != "00"]
 SCALES = ("sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012")
 
@@ -926,11 +922,10 @@ def test_there_are_notebooks() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_committed_notebook(path: Path) -> None:
     nb = nbformat.v4.reads(path.read_text(encoding="utf-8"))  # nbformat.read mends what is wrong
-    rules = [*RULES, *(SERIES_RULES if path in SERIES else ())]
-    rules += TEACHING_RULES if path in SERIES and path.stem not in NOT_YET else ()
+    rules = [*RULES, *((*SERIES_RULES, *TEACHING_RULES) if path in SERIES else ())]
     complaints = [f"{rule.__name__}: {complaint}" for rule in rules for complaint in rule(nb)]
     complaints += answered_claims(path.stem, nb, notebooks_of_claims())
-    if path in SERIES and path.stem not in NOT_YET and tool.navigation(path) not in nb.cells[0].source.split("\n\n"):
+    if path in SERIES and tool.navigation(path) not in nb.cells[0].source.split("\n\n"):
         complaints.append("the line of previous, contents and next is missing or stale; execute it again")
     assert complaints == []
 

@@ -46,19 +46,6 @@ def as_far(index):
     return sum(apart(deal) >= apart(range(half)) - 1e-9 for deal in deals) / len(deals)
 
 
-# %% results-batches: the nearest, whatever their batch
-def one_of_each(query, bank, k, batch):
-    return torch.cdist(query, bank).argsort(1)[:, :k]
-
-
-# %% results-batches: indices within the batch
-def one_of_each(query, bank, k, batch):
-    parts = torch.cdist(query, bank).split(batch, dim=1)
-    distances = torch.stack([part.min(1).values for part in parts], 1)
-    indices = torch.stack([part.argmin(1) for part in parts], 1)
-    return indices.gather(1, distances.argsort(1)[:, :k])
-
-
 # %% results-run: the best epoch
 def last_error(lines):
     return min(line["test_error"] for line in lines if line["kind"] == "epoch")
