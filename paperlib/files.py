@@ -87,12 +87,12 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def locked(path: Path, busy: str) -> BaseFileLock:
+def locked(path: Path, busy: str, kind: type[PaperlibError] = PaperlibError) -> BaseFileLock:
     """Lock the file ``path`` for this process until it releases it or ends.
 
     File systems without flock (Lustre, some NFS) get a lock that is a file's existence, ``path`` with ".soft" added.
-    Raises :class:`PaperlibError`, which begins with ``busy``, where another process holds the lock, and OSError where
-    the file cannot be written.
+    Raises an error of ``kind``, which begins with ``busy``, where another process holds the lock, and OSError where the
+    file cannot be written.
     """
     lock: BaseFileLock = FileLock(path, timeout=0)
     try:
@@ -107,7 +107,7 @@ def locked(path: Path, busy: str) -> BaseFileLock:
                 lock.acquire()
     except Timeout:
         advice = f"; if that process is gone, delete {lock.lock_file}" if isinstance(lock, SoftFileLock) else ""
-        raise PaperlibError(f"{busy}{_holder(Path(lock.lock_file))}; wait for it or end it{advice}") from None
+        raise kind(f"{busy}{_holder(Path(lock.lock_file))}; wait for it or end it{advice}") from None
     if not isinstance(lock, SoftFileLock):
         path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")  # as a soft lock does by itself
     return lock

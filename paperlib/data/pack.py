@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -29,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -52,7 +52,7 @@ from paperlib.data.packed import (
 )  # fmt: skip
 from paperlib.data.readers import fingerprint, interleaved, printable
 from paperlib.errors import PaperlibError
-from paperlib.files import write_whole
+from paperlib.files import locked, write_whole
 from paperlib.machine import allowed_cpus
 from paperlib.paper import facts
 from paperlib.recipe import Sizes
@@ -366,7 +366,9 @@ def prepare_folder(
     try:
         _check_ours(destination, parts)
         parts.mkdir(parents=True, exist_ok=True)
-        with FileLock(parts / "lock", timeout=0):
+        with contextlib.ExitStack() as held:
+            busy = f"another process is preparing {destination}"
+            held.callback(locked(parts / "lock", busy, DataError).release)
             if finished := _finished(destination, key):  # by another process, since we looked
                 shutil.rmtree(parts, ignore_errors=True)
                 return finished
@@ -381,8 +383,6 @@ def prepare_folder(
             index["files"] = {name: checksum_of(destination / name) for name in FILES}
             write_whole(destination / "index.json", sealed(index))
         shutil.rmtree(parts, ignore_errors=True)  # another process may have taken the lock meanwhile
-    except Timeout:
-        raise DataError(f"another process is preparing {destination}: wait for it, or stop it") from None
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PaperlibError(

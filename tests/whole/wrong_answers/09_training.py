@@ -3,9 +3,6 @@ def rates_of(w, g, momentum=0.9, decay=0.0005):
     return [(b - a) / (decay * b + d) for b, a, d in zip(w, w[1:], g, strict=False)]
 
 
-rates = rates_of
-
-
 # %% training-rates: the decay is forgotten
 def rates_of(w, g, momentum=0.9, decay=0.0005):
     found, v = [], 0.0
@@ -13,9 +10,6 @@ def rates_of(w, g, momentum=0.9, decay=0.0005):
         found.append((momentum * v - (after - before)) / (gradient or 1.0))
         v = after - before
     return found
-
-
-rates = rates_of
 
 
 # %% training-signal: a ReLU leaves everything
