@@ -19,6 +19,16 @@ Outcome = Literal["holds", "contradicted", "no effect", "undecided", "mixed"]
 """What became of a comparison ("mixed": only of several together)."""
 
 
+def in_words(outcome: Outcome, proxy: bool, effect: str = "") -> str:
+    """The status of an outcome; ``effect`` is the smallest of interest."""
+    if outcome in ("undecided", "mixed"):
+        return outcome
+    if outcome == "holds":
+        return "supported (proxy)" if proxy else "reproduced"
+    word = f"{outcome} ≥ {effect}" if outcome == "no effect" and effect else outcome
+    return f"{word} (proxy)" if proxy else word
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the paper makes a claim."""
@@ -60,6 +70,11 @@ class Row:
     declared: str
     first_run: str
     notebook: str
+
+    @property
+    def word(self) -> str:
+        """The status without the smallest effect of interest: "no effect (proxy)"."""
+        return in_words(self.outcome, self.proxy) if self.outcome else self.status
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Row:
