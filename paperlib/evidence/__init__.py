@@ -4,37 +4,16 @@ What notebooks use is imported at its first use: the table of claims can be show
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from paperlib.evidence.decide import verdicts, verdicts_of
-    from paperlib.evidence.metrics import results, running_error, updates_to
-    from paperlib.evidence.rates import choose_rate
-    from paperlib.evidence.store import RECORDED, epochs_of, recorded, records_of, schedule
-
-MODULES = {
-    "decide": ("verdicts", "verdicts_of"),
-    "metrics": ("results", "running_error", "updates_to"),
-    "rates": ("choose_rate",),
-    "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
-}
-__all__ = [
-    "RECORDED",
-    "choose_rate",
-    "epochs_of",
-    "recorded",
-    "records_of",
-    "results",
-    "running_error",
-    "schedule",
-    "updates_to",
-    "verdicts",
-    "verdicts_of",
-]
+MODULE_OF = {
+    "verdicts": "decide", "verdicts_of": "decide", "results": "metrics", "running_error": "metrics",
+    "updates_to": "metrics", "choose_rate": "rates", "RECORDED": "store", "epochs_of": "store", "recorded": "store",
+    "records_of": "store", "schedule": "store",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    if name in MODULE_OF:
+        return getattr(import_module(f"{__name__}.{MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

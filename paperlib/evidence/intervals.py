@@ -100,10 +100,6 @@ def _satterthwaite(parts: Sequence[float], dfs: Sequence[int]) -> float:
     return sum(parts) ** 2 / below if below else float(sum(dfs))
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Dunnett's test
-
-
 @cache
 def dunnett(arms: tuple[int, ...], control: int, df: int, share: float) -> float:
     """Two-sided critical value of Dunnett's test: c with P(max |T_i| <= c) = 1 - ``share``.

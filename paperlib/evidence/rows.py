@@ -114,10 +114,6 @@ def known_section(section: str | None) -> str | None:
     return section
 
 
-# ---------------------------------------------------------------------------------------------------------
-# As text
-
-
 def tally(table: Sequence[Row]) -> dict[str, int]:
     """How many rows have each status, most frequent first."""
     return dict(Counter(r.status for r in table).most_common())

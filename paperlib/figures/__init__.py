@@ -8,32 +8,3 @@ from paperlib.figures.forests import forest, forest_times
 from paperlib.figures.style import PALETTE, SCALE_NAMES, folded, markdown_table, scale_name, show
 from paperlib.figures.tables import table1, table2
 from paperlib.figures.trainings import overfit, stall, training
-
-__all__ = [
-    "CROSSING",
-    "PALETTE",
-    "SCALE_NAMES",
-    "TOWER_COLOURS",
-    "UNIT_COLOURS",
-    "UNIT_DASHES",
-    "UNIT_NAMES",
-    "fig1",
-    "fig2",
-    "fig3",
-    "fig3_of",
-    "fig4",
-    "fig_claims",
-    "folded",
-    "forest",
-    "forest_times",
-    "kernels_by_seed",
-    "markdown_table",
-    "overfit",
-    "relu_parts",
-    "scale_name",
-    "show",
-    "stall",
-    "table1",
-    "table2",
-    "training",
-]
