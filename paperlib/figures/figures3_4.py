@@ -61,7 +61,7 @@ def fig3() -> Drawing:
     if not (found := store.longest(experiment.name, experiment.scale)):
         use_style()
         return nothing_yet(f"net of experiment {experiment.name} is", ["tower", "kernel", "colour_index"])
-    return fig3_of(weights.checkpoint(store.place_of(found[2][0]).with_suffix(".safetensors")))
+    return fig3_of(weights.checkpoint(store.weights_of(found[2][0])))
 
 
 def kernels_by_seed() -> Drawing:
