@@ -154,7 +154,7 @@ def _of_folder(folder: Path) -> Checkpoint:
     """The newest checkpoint in a folder of runs/."""
     path = folder / "record.jsonl"
     if not records.begun(path):
-        raise PaperlibError(f"{folder} holds no record.jsonl, so it is no folder of a run")
+        raise PaperlibError(f"{folder} is not the folder of a run: it holds no record.jsonl")
     first = records.read_record(path)[0]
     found = checkpoints.load_checkpoint(folder, first["id"])
     if found is None:

@@ -293,7 +293,7 @@ def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, fl
     axes.annotate(row.outcome, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
                   color=OUTCOME_COLOURS[row.outcome], annotation_clip=False)  # fmt: skip
     if math.isnan(row.estimate):
-        text = "no bound: neither got there" if row.bound else "no value: no run counts"
+        text = "no bound: neither reached it" if row.bound else "no value: no run counts"
         axes.annotate(text, (kind.null, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
         return
     least, most = kind.zone(row.smallest_effect)
@@ -311,7 +311,7 @@ def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, fl
 
 
 def write_at_the_edge(axes: Axes, y: float, row: Any, right: bool) -> None:
-    """An estimate that the picture has no room for, in numbers."""
+    """An estimate beyond the axis, in numbers."""
     text = f"{row.estimate:.1f}" + ("" if math.isnan(row.low) else f" ({row.low:.1f} to {row.high:.1f})")
     axes.annotate(text, (float(right), y), xycoords=("axes fraction", "data"), xytext=(-6 if right else 6, 0),
                   textcoords="offset points", ha="right" if right else "left", va="center", fontsize=8,
@@ -331,7 +331,7 @@ def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
     if not frame["enough"].all():
         handles.append(Line2D([], [], color="#555555", lw=0.8, marker="o", ms=4.5, mfc="white", label="too few seeds"))
     if (frame["bound"] != "").any():
-        handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="at least (or at most) so much"))
+        handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="lower (or upper) bound"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5)
 
 

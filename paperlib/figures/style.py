@@ -99,7 +99,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> st
 
 
 def nothing_yet(what: str, columns: list[str]) -> Drawing:
-    """What stands for a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
+    """A sentence in place of a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
     figure, axes = plt.subplots(figsize=(8.6, 2.0))
     alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
