@@ -125,9 +125,7 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
     """Figure 3 of the paper for one net. Raises :class:`PaperlibError` where it has no towers, or sees no colour."""
     use_style()
     if not has_towers_of_colour(found):
-        raise PaperlibError(
-            "Figure 3 needs a net of two towers trained on colour images; name another checkpoint"
-        )
+        raise PaperlibError("Figure 3 needs a net of two towers trained on colour images; name another checkpoint")
     kernels = found.tensors["conv1.weight"].float()
     half = len(kernels) // 2
     lines, rows = -(-half // ACROSS), []
