@@ -52,7 +52,7 @@ Store = Literal["jpeg", "raw"]
 
 
 def decoded(data: bytes | memoryview, store: Store, size: int, planes: bool = False) -> np.ndarray:
-    """A stored image: uint8 (3, size, size); ``planes``: its raw pixels are stored in that order, as before format 4."""
+    """A stored image: uint8 (3, size, size); ``planes``: its raw pixels lie in that order, as before format 4."""
     if store == "raw":
         pixels = np.frombuffer(data, np.uint8)
         return pixels.reshape(3, size, size) if planes else pixels.reshape(size, size, 3).transpose(2, 0, 1)

@@ -499,7 +499,8 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     source = folders(tmp_path)
     first = make(source, tmp_path / "made")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()}
-    leftover = tmp_path / "made" / f"parts-{packed.FORMAT}-{json.loads((tmp_path / 'made' / 'index.json').read_text())['key'][:12]}"
+    key = json.loads((tmp_path / "made" / "index.json").read_text())["key"]
+    leftover = tmp_path / "made" / f"parts-{packed.FORMAT}-{key[:12]}"
     leftover.mkdir()
     again = make(source, tmp_path / "made")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()} == before
