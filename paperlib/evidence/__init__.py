@@ -3,8 +3,9 @@
 What notebooks use is imported at its first use: the table of claims can be shown without torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from paperlib.lazy import importing
 
 if TYPE_CHECKING:
     from paperlib.evidence.decide import verdicts, verdicts_of
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
     from paperlib.evidence.rates import choose_rate
     from paperlib.evidence.store import RECORDED, epochs_of, recorded, records_of, schedule
 
-MODULES = {
-    "decide": ("verdicts", "verdicts_of"),
-    "metrics": ("results", "running_error", "updates_to"),
-    "rates": ("choose_rate",),
-    "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
-}
+__getattr__ = importing(
+    __name__,
+    {
+        "decide": ("verdicts", "verdicts_of"),
+        "metrics": ("results", "running_error", "updates_to"),
+        "rates": ("choose_rate",),
+        "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
+    },
+)
 __all__ = [
     "RECORDED",
     "choose_rate",
@@ -31,10 +35,3 @@ __all__ = [
     "verdicts",
     "verdicts_of",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from safetensors import safe_open
 from torch import Tensor
 
@@ -21,12 +20,17 @@ from paperlib.recipe import Sizes
 from paperlib.seeding import generator
 from paperlib.training import records
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     """One row a recorded run: arm, seed, how it ended, and the metrics wanted (errors in per cent, times in updates).
 
     All of :data:`METRICS` by default; some of them read weights, and take their time.
     """
+    import pandas as pd  # here: it takes half a second
+
     columns = ("arm", "seed", "status", *(wanted or METRICS))
     return pd.DataFrame({column: _column(name, scale, column) for column in columns})
 
