@@ -44,7 +44,7 @@ def cell(source: str, name: str, *, points: int = 0, words: bool = False) -> Not
 
 
 def lesson() -> NotebookNode:
-    """A notebook of the series in short: rooms, a claim, something that trains, and three exercises."""
+    """A notebook of the series in short: sections, a claim, something that trains, and three exercises."""
     table = new_output("display_data", {"text/markdown": "| S1-a | it doubles |"})
     return new_notebook(
         cells=[
