@@ -15,6 +15,7 @@ os.environ.setdefault("PYTHONHASHSEED", "0")  # the order in which a set of stri
 os.environ.setdefault("TQDM_DISABLE", "1")  # nbval compares stderr
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in another order have other last bits
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("PAPERLIB_CONTROLS", "0")  # a control would be an output that is not stored
 
 try:  # readers of the notebooks need not have installed the extra `dev`
     from hypothesis import settings

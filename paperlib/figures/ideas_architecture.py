@@ -196,16 +196,13 @@ def shares(summary: pd.DataFrame) -> Drawing:
     figure, (weights, sums, bound) = plt.subplots(1, 3, figsize=(8.8, 3.3), width_ratios=(1, 1, 0.8))
     y = np.arange(len(frame))
     for axes, values, what in ((weights, frame["share"], "parameters"), (sums, work, "multiplications")):
-        axes.barh(y, values, color=colours)
-        for i, share in enumerate(values):
-            axes.text(share + 1, i, f"{share:.1f}", va="center", ha="left", fontsize=9)
+        axes.bar_label(axes.barh(y, values, color=colours), fmt="%.1f", padding=3, fontsize=9)
         axes.set(xlim=(0, 78), ylim=(len(y) - 0.4, -0.6), xlabel=f"share of the {what} (%)")
         axes.grid(axis="y", visible=False)
         axes.set_yticks(y, frame.index if axes is weights else [])
     high = convs["share"] > facts.CONV_SHARE_BOUND
-    bound.bar(range(len(convs)), convs["share"], color=[CROSSING if above else PALETTE[0] for above in high])
-    for i, share in enumerate(convs["share"]):
-        bound.text(i, share + 0.02, f"{share:.2f}", ha="center", fontsize=9)
+    drawn = bound.bar(range(len(convs)), convs["share"], color=[CROSSING if above else PALETTE[0] for above in high])
+    bound.bar_label(drawn, fmt="%.2f", padding=2, fontsize=9)
     bound.axhline(facts.CONV_SHARE_BOUND, color="#555555", lw=1)
     bound.text(-0.45, facts.CONV_SHARE_BOUND + 0.02, "“no more\nthan 1 %”", va="bottom", fontsize=9, color="#555555")
     bound.set(ylim=(0, 1.7), xlabel="convolutional layer", ylabel="share of the parameters (%)")

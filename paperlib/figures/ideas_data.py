@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -53,7 +54,9 @@ def preparation(photo: Image.Image, size: int = 256) -> Drawing:
         f"A photograph; the same scaled to a shorter side of {size} pixels with the central square marked; that "
         "square; and, for comparison, the whole photograph squashed into a square."
     )
-    return Drawing(figure, pd.DataFrame({"picture": list(shown)}), alt)
+    lost = 100 * (1 - shorter / max(photo.size))
+    caption = f"{lost:.0f} % of this photograph is cut off and never seen, in training or at test."
+    return Drawing(figure, pd.DataFrame({"picture": list(shown)}), alt, caption)
 
 
 def pictures(panels: Iterable[Axes], shown: Iterable[Any], titles: Iterable[str], **style: Any) -> None:
@@ -78,7 +81,8 @@ def mean_subtracted(image: Tensor, mean: Tensor) -> Drawing:
         axes.axis("off")
         figure.colorbar(drawn, ax=axes, shrink=0.8, label="grey levels")
     alt = "A grey image, the mean of the training images, and their difference, which has both signs."
-    return Drawing(figure, pd.DataFrame({"difference": difference.flatten().numpy()}), alt)
+    caption = f"What the net sees has both signs: {difference.min():.0f} to {difference.max():+.0f} grey levels."
+    return Drawing(figure, pd.DataFrame({"difference": difference.flatten().numpy()}), alt, caption)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -152,7 +156,7 @@ def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
 
 
 def recorded_sizes() -> Drawing:
-    """Recorded test error of two nets against the number of training images, a point a seed."""
+    """Recorded test error of two nets against the number of training images: mean and range of the seeds."""
     use_style()
     frame = metrics.results("size", "sample")
     frame = frame[frame["status"] == "done"] if len(frame) else frame
@@ -166,17 +170,20 @@ def recorded_sizes() -> Drawing:
     described = []
     for net, of_net in frame.groupby("net"):
         dashes, colour = NET_STYLES[str(net)]
+        sns.lineplot(of_net, x="images", y="test_error", errorbar=("pi", 100), color=colour, ls=dashes, label=net)
         means = of_net.groupby("images")["test_error"].mean()
-        axes.plot(of_net["images"], of_net["test_error"], "o", ms=3, alpha=0.5, mew=0, color=colour)
-        axes.plot(means.index, means, dashes, color=colour, label=net)
         described += [f"{net}, {n:,} images: {error:.1f} %" for n, error in means.items()]
     number_axis(axes, list(declared.EPOCHS_OF))
-    axes.set(ylabel="test error (%)", ylim=(0, None))
-    axes.set_title(f"Recorded, {frame['seed'].nunique()} seeds, sample (proxy); about 470 updates each")
+    axes.set(ylabel="test error (%)", ylim=(15, 30))
+    axes.set_title(f"Recorded, mean and range of {frame['seed'].nunique()} seeds, sample (proxy); 470 updates each")
     axes.legend()
     both = frame.groupby(["net", "images"])["test_error"].mean().unstack("net")
     lower = int((both["convolutional"] < both["fully connected"]).sum()) if both.shape[1] == 2 else 0
-    alt = "Test error against the number of training images, a point a seed. Means: " + "; ".join(described) + "."
+    alt = (
+        "Test error against the number of training images, mean and range of the seeds. Means: "
+        + "; ".join(described)
+        + "."
+    )
     caption = f"The convolutional net has the lower mean error at {lower} of {len(both)} sizes of the training set."
     return Drawing(figure, frame[["net", "images", "seed", "test_error"]], alt, caption)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from paperlib.evidence import metrics
 from paperlib.experiments import declared
-from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
+from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, use_style
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
@@ -80,16 +82,8 @@ def costs(models: dict[str, ModelRecipe]) -> Drawing:
         for column, words in (("parameters", "parameters"), ("macs", "multiplications"))
     })  # fmt: skip
     figure, axes = plt.subplots(figsize=(7.6, 3.2))
-    places = np.arange(len(frame))
-    for shift, column, colour, hatch in (
-        (-0.2, "parameters", PALETTE[0], ""),
-        (0.2, "multiplications", PALETTE[1], "//"),
-    ):
-        axes.bar(places + shift, frame[column], 0.38, color=colour, hatch=hatch, edgecolor="white", label=column)
+    bars(axes, frame, xlabel="", ylabel="change (% of the whole net)")
     axes.axhline(0, color="#555555", lw=0.8)
-    axes.set_xticks(places, frame.index)
-    axes.set(ylabel="change (% of the whole net)")
-    axes.legend()
     alt = "Change against the whole net in parameters and multiplications: " + "; ".join(
         f"{row.Index} {row.parameters:+.1f} % and {row.multiplications:+.1f} %" for row in frame.itertuples()
     )
@@ -107,13 +101,13 @@ def errors_by_arm(name: str, scale: str) -> Drawing:
     by_arm = {arm: frame.loc[frame["arm"] == arm, "test_error"] for arm in declared.get(name, scale).arms}
     by_arm = {arm: values for arm, values in by_arm.items() if len(values)}
     figure, axes = plt.subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))
-    for y, values in enumerate(by_arm.values()):
-        axes.plot(values, [y] * len(values), "o", ms=5, alpha=0.6, color=PALETTE[0])
-        axes.plot([values.mean()] * 2, [y - 0.3, y + 0.3], lw=2.5, color=PALETTE[3])
+    what: dict[str, Any] = {"x": "test_error", "y": "arm", "order": list(by_arm), "ax": axes}
+    sns.stripplot(frame, **what, jitter=False, size=6, alpha=0.6, color=PALETTE[0])
+    sns.pointplot(frame, **what, errorbar=None, linestyle="none", marker="|", ms=20, mew=2.5, color=PALETTE[3])
     if "baseline" in by_arm:
         axes.axvline(by_arm["baseline"].mean(), color="#555555", lw=0.9, ls="--")
     axes.set_yticks(range(len(by_arm)), [f"{arm}, n = {len(values)}" for arm, values in by_arm.items()])
-    axes.set(xlabel="test error (%)", ylim=(len(by_arm) - 0.5, -0.5), title=f"Recorded, {scale_name(scale)}")
+    axes.set(xlabel="test error (%); bar: mean", ylabel="", title=f"Recorded, {scale_name(scale)}")
     means = {arm: float(values.mean()) for arm, values in by_arm.items()}
     best, worst = min(means, key=lambda a: means[a]), max(means, key=lambda a: means[a])
     alt = "Test error of each arm, mean and range of its seeds: " + "; ".join(

@@ -113,7 +113,7 @@ def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing
         axes.plot(at[-1], fit, "o", ms=7, color=PALETTE[1], label="training images, finished net")
         axes.annotate("", (at[-1] + 1, test), (at[-1] + 1, fit), arrowprops={"arrowstyle": "<->", "color": "#333333"})
         axes.axhline(guessing, color="#999999", lw=0.8)
-        axes.set(title=name, xlabel="epoch", ylim=(-2, 100))
+        axes.set(title=name, xlabel="epoch", xlim=(0, at[-1] + 2), ylim=(-2, 100))
         rows.append({"net": name, "fit_error": fit, "test_error": test})
     panels[0].set_ylabel("top-1 error (%)")
     panels[0].legend(fontsize=8.5, loc="upper right")

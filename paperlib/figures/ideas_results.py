@@ -18,7 +18,7 @@ IMAGES = {facts.VAL12: 50_000, "ILSVRC-2012 test": 100_000}
 
 
 def standard_error(percent: float, images: int) -> float:
-    """Of an error rate (%) measured on so many independent images: in points."""
+    """Of an error rate (%) measured on that number of independent images: in points."""
     share = percent / 100
     return 100 * (share * (1 - share) / images) ** 0.5
 

@@ -100,7 +100,9 @@ def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Dr
         axes.grid(False)
     both = {where: ", ".join(crossings(wires)) or "no layer" for where, wires in wirings.items()}
     alt = "Who reads whom, from gradients. " + "; ".join(f"{w}: both towers are read by {b}" for w, b in both.items())
-    return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.")
+    where, met = next(iter(both.items()))
+    caption = f"By its gradients the net whose towers meet in {where} has both read by {met}."
+    return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.", caption)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -122,10 +124,11 @@ def error_without(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | No
 
 
 def one_against_two(live: Mapping[str, Trained], errors: Mapping[str, float]) -> Drawing:
-    """Training error of nets just trained, and test errors of what is made of them."""
+    """Training error of a net of two towers and one of one, just trained; test errors of what is made of them."""
     use_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.3))
-    for (name, trained), dashes, colour in zip(live.items(), ("-", "--"), (PALETTE[0], PALETTE[1]), strict=True):
+    names = ("two towers", "one tower")
+    for name, trained, dashes, colour in zip(names, live.values(), ("-", "--"), PALETTE, strict=False):
         left.plot(*metrics.running_error(trained.lines), dashes, marker="o", ms=3, color=colour, label=name)
     left.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100), title="Live, one seed, sample (proxy)")
     left.legend()

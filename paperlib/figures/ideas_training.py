@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from paperlib.evidence import metrics
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, bars, use_style
 from paperlib.paper import arithmetic, facts
 from paperlib.training import loop, records
 
@@ -140,16 +140,10 @@ def signals(varies: dict[str, dict[str, float]]) -> Drawing:
 def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
     """Share of ReLUs with a positive input in a fresh net (%), by layer, for some choices of biases."""
     use_style()
-    layers = list(next(iter(shares.values())))
     figure, axes = plt.subplots(figsize=(7.6, 3.0))
-    places = np.arange(len(layers))
-    for offset, (label, values), colour in zip((-0.2, 0.2), shares.items(), PALETTE, strict=False):
-        axes.bar(places + offset, list(values.values()), width=0.38, color=colour, label=label)
-    axes.set_xticks(places, layers)
-    axes.set(xlabel="layer", ylabel="positive inputs of ReLUs (%)", ylim=(0, 119))
-    axes.legend(ncols=2, loc="upper center")
+    bars(axes, pd.DataFrame(shares), ylabel="positive inputs of ReLUs (%)", ylim=(0, 119))
     one, zero = shares.values()
-    higher = [layer for layer in layers if one[layer] > zero[layer] + 1]
+    higher = [layer for layer in one if one[layer] > zero[layer] + 1]
     alt = f"Share of ReLUs with a positive input, layer by layer, for {' and '.join(shares)}. Higher with the first in "
     alt += ", ".join(higher)
     caption = f"Biases of 1 give more ReLUs a slope from the start, in {', '.join(higher)}."
@@ -166,7 +160,8 @@ def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
         axes.plot(metrics.running_error(run.lines)[0], losses, marker=marker, ms=4, color=colour, label=name)
         rows.append({"start": name, "last_loss": losses[-1]})
     axes.axhline(math.log(classes), color="#555555", lw=0.8)
-    axes.text(0, math.log(classes) + 0.03, "guessing", fontsize=9, color="#555555")
+    axes.text(1, math.log(classes) - 0.05, "guessing", va="top", ha="right", fontsize=9, color="#555555",
+              transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set(xlabel="updates", ylabel="training loss (nats)", ylim=(0, None))
     axes.legend(fontsize=9, loc="lower left")
     alt = f"Training loss against updates for {' and '.join(runs)}; a line marks the loss of guessing, ln {classes}."

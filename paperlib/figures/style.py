@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paperlib.experiments.scales import SCALES
@@ -92,6 +93,14 @@ class Drawing:
         show(self.figure, self.alt, (len(self.data) and caption) or self.caption)
 
 
+def bars(axes: Axes, frame: pd.DataFrame, legend: str = "medium", **labels: Any) -> None:
+    """Bars of a frame: a group a row, a colour a column."""
+    frame.plot.bar(ax=axes, rot=0, width=0.8, edgecolor="white")
+    axes.set(**{"xlabel": "layer", **labels})
+    axes.grid(axis="x", visible=False)
+    axes.legend(fontsize=legend)
+
+
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown; cells are turned into text, bars escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
@@ -100,7 +109,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> st
 
 def nothing_yet(what: str, columns: list[str]) -> Drawing:
     """What stands for a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
-    figure, axes = plt.subplots(figsize=(8.6, 2.0))
+    figure, axes = plt.subplots(figsize=(8.6, 0.5))
     alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
     axes.axis("off")
