@@ -254,7 +254,7 @@ def _ratio_table(name: str, scale: str) -> None:
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return
-    heads = ("arms", "of", "question", "estimate (interval)", "seeds", "verdict", "claim")
+    heads = ("arms", "measure", "question", "estimate (interval)", "seeds", "verdict", "claim")
     proxy = declared.get(name, scale).proxy
     fold(
         f"Compared, {scale_name(scale, proxy)}, experiment {name}: {_count(len(rows), 'comparison')}",
