@@ -445,7 +445,7 @@ def messages(nb: NotebookNode) -> list[str]:
 LONG_SENTENCE, LONGEST_SENTENCE, LONG_SHARE = 25, 40, 0.1
 AVOID = (
     r"\berrs\b", r"rate of learning", r"\bactivit(?:y|ies)\b", r"first weights", r"turns? round", r"leaves? out",
-    r"\bstands?\b(?! for)", r"tells? of\b", r"\brooms?\b", r"a line a seed", r"go(?:es)? on\b", r"\bso many\b",
+    r"\bstands?\b(?! for|-)", r"tells? of\b", r"\brooms?\b", r"a line a seed", r"go(?:es)? on\b", r"\bso many\b",
     r"for all that\b", r"the arm named first", r"has errors? of guessing", r"\bby heart\b", r"authors[^.]*\bby hand\b",
     r"divided by 10 by hand",
 )  # fmt: skip
