@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paperlib.data import augment
 from paperlib.data.images import Dataset
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 from paperlib.training import evaluate
 
 COLOURS = (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[3])
@@ -33,9 +33,8 @@ def outline(axes: Axes, top: int, left: int, size: int, colour: str) -> None:
 
 def crops(picture: Tensor, offsets: Sequence[tuple[int, int]], size: int = 224) -> Drawing:
     """Three crops of a photograph (C, h, w), and a map of all: the share of the crops in which each pixel is seen."""
-    use_style()
     side = picture.shape[-1]
-    figure, panels = plt.subplots(1, 5, figsize=(9.2, 2.5), width_ratios=(1, 1, 1, 1, 1.25))
+    figure, panels = subplots(1, 5, figsize=(9.2, 2.5), width_ratios=(1, 1, 1, 1, 1.25))
     draw_photo(panels[0], picture, f"{side} × {side}")
     for (top, left), axes, colour in zip(offsets, panels[1:4], COLOURS, strict=False):
         outline(panels[0], top, left, size, colour)
@@ -71,13 +70,12 @@ def ten_views(picture: Tensor, size: int = 224, view: int = 0) -> Drawing:
 
     With a ``view`` from 1 to 10 only this one is in full strength.
     """
-    use_style()
     side = picture.shape[-1]
     last, middle = side - size, (side - size) // 2
     places = {"top left": (0, 0), "top right": (0, last), "centre": (middle, middle), "bottom left": (last, 0),
               "bottom right": (last, last)}  # fmt: skip
     names = [*places, *(f"{name}, mirrored" for name in places)]
-    figure, panels = plt.subplots(2, 6, figsize=(9.2, 3.3))
+    figure, panels = subplots(2, 6, figsize=(9.2, 3.3))
     draw_photo(panels[0, 0], picture, f"{side} × {side}")
     panels[1, 0].axis("off")
     panels[1, 0].text(1.0, 0.5, "mirrored →", ha="right", va="center", fontsize=9, transform=panels[1, 0].transAxes)
@@ -99,8 +97,7 @@ STRENGTHS = (-3.0, -1.0, 0.0, 1.0, 3.0)
 
 def colour_components(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     """A photograph (3, h, w) shifted along each of three principal components by five strengths, in 2012's units."""
-    use_style()
-    figure, panels = plt.subplots(3, len(STRENGTHS), figsize=(9.2, 5.7))
+    figure, panels = subplots(3, len(STRENGTHS), figsize=(9.2, 5.7))
     share, rows = 100 * pca[0] / pca[0].sum(), []
     for component, line in enumerate(panels):
         for axes, strength in zip(line, STRENGTHS, strict=True):
@@ -146,8 +143,7 @@ def largest_shifts(pca: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
 
 def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     """One standard deviation of colour noise along the first component, in three readings of its units."""
-    use_style()
-    figure, panels = plt.subplots(1, 4, figsize=(9.2, 2.7))
+    figure, panels = subplots(1, 4, figsize=(9.2, 2.7))
     draw_photo(panels[0], picture, "as it is")
     shifts = largest_shifts(pca)
     for axes, (name, shift) in zip(panels[1:], shifts.items(), strict=True):
@@ -164,9 +160,6 @@ def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     caption = f"Taken literally on pixels from 0 to 255, the formula adds {literal:.0f} of 255 levels: nothing is left."
     return Drawing(figure, frame.round(4), f"{alt}.", caption)
 
-
-# ---------------------------------------------------------------------------------------------------------
-# What more images are worth, without a net: nearest neighbours
 
 KINDS = ("centre only", "mirrors", "upside down", "crops", "crops and mirrors")
 
@@ -197,14 +190,13 @@ def nearest_error(dataset: Dataset, kind: str, images: int = 300, size: int = 24
 
 def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
     """Test errors of a nearest neighbour by pixels, with every augmentation, on each of some data sets."""
-    use_style()
     rows = [
         {"data": name, "kind": kind, "error": nearest_error(dataset, kind, images)}
         for name, dataset in sets.items()
         for kind in KINDS
     ]
     frame = pd.DataFrame(rows)
-    figure, panels = plt.subplots(1, len(sets), figsize=(8.6, 2.7), sharex=True, sharey=True, squeeze=False)
+    figure, panels = subplots(1, len(sets), figsize=(8.6, 2.7), sharex=True, sharey=True, squeeze=False)
     for axes, (name, of_set) in zip(panels[0], frame.groupby("data", sort=False), strict=True):
         colours = [PALETTE[7] if kind == "centre only" else PALETTE[0] for kind in of_set["kind"]]
         drawn = axes.barh(of_set["kind"], of_set["error"], color=colours)

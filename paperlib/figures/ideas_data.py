@@ -18,16 +18,15 @@ from torch import Tensor
 from paperlib.data import images
 from paperlib.evidence import metrics
 from paperlib.experiments import declared
-from paperlib.figures.style import PALETTE, Drawing, nothing_yet, use_style
+from paperlib.figures.style import PALETTE, Drawing, nothing_yet, subplots, use_style
 
 NET_STYLES = {"convolutional": ("-", PALETTE[0]), "fully connected": ("--", PALETTE[1])}
 
 
 def set_sizes(counts: Mapping[str, int]) -> Drawing:
     """Numbers of images on a logarithmic axis, the smallest set at the bottom."""
-    use_style()
     ordered = sorted(counts, key=lambda name: counts[name])
-    figure, axes = plt.subplots(figsize=(7.2, 3))
+    figure, axes = subplots(figsize=(7.2, 3))
     axes.plot([counts[name] for name in ordered], ordered, "o", color=PALETTE[0])
     axes.set(xscale="log", xlabel="images (logarithmic scale)", xlim=(5e3, 1e8))
     for place, name in enumerate(ordered):
@@ -38,12 +37,11 @@ def set_sizes(counts: Mapping[str, int]) -> Drawing:
 
 def preparation(photo: Image.Image, size: int = 256) -> Drawing:
     """A photograph, the same with a shorter side of ``size`` and the square marked, the square, and all squashed."""
-    use_style()
     shorter = min(photo.size)
     scaled = photo.resize([round(side * size / shorter) for side in photo.size], Image.Resampling.BILINEAR)
     square = images.prepare(photo, size).permute(1, 2, 0).numpy()
     corner = [(side - size) // 2 for side in scaled.size]
-    figure, panels = plt.subplots(1, 4, figsize=(9.4, 2.5), width_ratios=(1.5, 1.5, 1, 1))
+    figure, panels = subplots(1, 4, figsize=(9.4, 2.5), width_ratios=(1.5, 1.5, 1, 1))
     shown = {
         f"as it comes, {photo.width} × {photo.height}": photo, f"shorter side {size}": scaled,
         "central square": square, "not so: squashed": photo.resize((size, size), Image.Resampling.BILINEAR),
@@ -69,8 +67,7 @@ def pictures(panels: Iterable[Axes], shown: Iterable[Any], titles: Iterable[str]
 
 def mean_subtracted(image: Tensor, mean: Tensor) -> Drawing:
     """A grey image (H, W), the mean image, and their difference, which has both signs."""
-    use_style()
-    figure, panels = plt.subplots(1, 3, figsize=(7.6, 2.7))
+    figure, panels = subplots(1, 3, figsize=(7.6, 2.7))
     difference = image.float() - mean
     for axes, picture, title in zip(
         panels, (image, mean, difference), ("an image", "the mean image", "their difference"), strict=True
@@ -83,10 +80,6 @@ def mean_subtracted(image: Tensor, mean: Tensor) -> Drawing:
     alt = "A grey image, the mean of the training images, and their difference, which has both signs."
     caption = f"What the net sees has both signs: {difference.min():.0f} to {difference.max():+.0f} grey levels."
     return Drawing(figure, pd.DataFrame({"difference": difference.flatten().numpy()}), alt, caption)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The two experiments
 
 
 def moved(pictures_: Tensor, pixels: int) -> Tensor:
@@ -131,9 +124,8 @@ def against_images(points: Sequence[Mapping[str, float]]) -> Drawing:
 
     Each point has images, train_error, test_error (per cent).
     """
-    use_style()
     errors = pd.DataFrame(points)
-    figure, axes = plt.subplots(figsize=(6.6, 3.6))
+    figure, axes = subplots(figsize=(6.6, 3.6))
     axes.fill_between(errors["images"], errors["train_error"], errors["test_error"], color="#e2e2e2", label="the gap")
     axes.plot(errors["images"], errors["test_error"], "s--", color=PALETTE[3], label="on 2,000 test images")
     axes.plot(errors["images"], errors["train_error"], "o-", color=PALETTE[0], label="on the training images")
@@ -157,7 +149,6 @@ def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
 
 def recorded_sizes() -> Drawing:
     """Recorded test error of two nets against the number of training images: mean and range of the seeds."""
-    use_style()
     frame = metrics.results("size", "sample")
     frame = frame[frame["status"] == "done"] if len(frame) else frame
     if frame.empty:
@@ -166,7 +157,7 @@ def recorded_sizes() -> Drawing:
         net=frame["arm"].str.split().str[0].map({"conv": "convolutional", "mlp": "fully connected"}),
         images=frame["arm"].str.split().str[1].astype(int),
     )
-    figure, axes = plt.subplots(figsize=(6.6, 3.6))
+    figure, axes = subplots(figsize=(6.6, 3.6))
     described = []
     for net, of_net in frame.groupby("net"):
         dashes, colour = NET_STYLES[str(net)]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.lrn import local_response_norm
 
 NO_COMPETITION = 2**-0.75
@@ -21,8 +20,7 @@ NO_COMPETITION = 2**-0.75
 
 def strong_channel(strengths: Sequence[float] = (20.0, 100.0, 300.0)) -> Drawing:
     """Output over input of 21 channels at one place, all at 20 but channel 10."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.6, 3.2))
+    figure, axes = subplots(figsize=(7.6, 3.2))
     table = {"channel": np.arange(21)}
     for strength, style in zip(strengths, ("o-", "s--", "^:"), strict=False):
         a = torch.full((1, 21, 1, 1), 20.0)
@@ -53,9 +51,8 @@ def plain(alpha: float) -> str:
 
 def unit_alone(alphas: Sequence[float] = (1e-4, 2e-5), most: float = 1000.0) -> Drawing:
     """Output against input of a unit whose neighbours are silent; the maximum marked."""
-    use_style()
     a = np.linspace(0, most, 401)
-    figure, axes = plt.subplots(figsize=(6.8, 3.4))
+    figure, axes = subplots(figsize=(6.8, 3.4))
     table, peaks = {"input": a}, []
     for alpha, dashes, colour in zip(alphas, ("-", "--"), PALETTE, strict=False):
         b = local_response_norm(torch.tensor(a)[:, None, None, None], alpha=alpha).flatten().numpy()
@@ -69,10 +66,6 @@ def unit_alone(alphas: Sequence[float] = (1e-4, 2e-5), most: float = 1000.0) -> 
     alt = f"Output of a lone unit against its input. It rises, then falls: largest {' and '.join(peaks)}."
     caption = f"Yes: the output is largest {' and '.join(peaks)}, and falls beyond."
     return Drawing(figure, pd.DataFrame(table), alt, caption)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# A photograph
 
 
 def oriented_kernels(orientations: int = 12, size: int = 11, wave: float = 6.0, deviation: float = 3.0) -> Tensor:
@@ -97,7 +90,6 @@ def before_and_after(
     maps: Tensor, channel: int, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75
 ) -> Drawing:
     """One map before and after, their quotient where it is active (5 or more), and the quotient without competition."""
-    use_style()
     one, after = maps[0, channel], local_response_norm(maps, n, k, alpha, beta)[0, channel]
     silent, most = one < 5, k**-beta
     factor = (after / one.clamp(min=1e-6)).masked_fill(silent, math.nan)
@@ -105,7 +97,7 @@ def before_and_after(
     shown = {
         "before": one, "after": after, f"after / before, α = {plain(alpha)}": factor, "after / before, α = 0": alone,
     }  # fmt: skip
-    figure, panels = plt.subplots(2, 2, figsize=(8.0, 6.2))
+    figure, panels = subplots(2, 2, figsize=(8.0, 6.2))
     for axes, (title, picture) in zip(panels.flat, shown.items(), strict=True):
         look = {"cmap": "viridis", "vmin": 0.4 * most, "vmax": most} if "/" in title else {"cmap": "Greys", "vmin": 0}
         drawn = axes.imshow(picture.numpy(), **look)
@@ -127,8 +119,7 @@ def before_and_after(
 
 def factors(maps: Tensor, alphas: Sequence[float] = (1e-4, 2e-5, 0.0)) -> Drawing:
     """How far the active units of all maps are turned down: histogram of output over input for each alpha."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(6.8, 3.2))
+    figure, axes = subplots(figsize=(6.8, 3.2))
     active, bins, table = maps > 1, np.linspace(0.25, 0.61, 73).tolist(), {}
     for alpha, colour, dashes in zip(alphas, PALETTE, ("-", "--", ":"), strict=False):
         factor = (local_response_norm(maps, alpha=alpha) / maps.clamp(min=1e-6))[active].numpy()

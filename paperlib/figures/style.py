@@ -42,6 +42,12 @@ def use_style() -> None:
     mpl.rcParams.update(STYLE)
 
 
+def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
+    """Pyplot's, in this style."""
+    use_style()
+    return plt.subplots(*shape, **options)
+
+
 def show(figure: Figure, alt: str, caption: str = "") -> None:
     """Show a figure in a notebook and close it: below it the conclusion, and folded what can be seen in words."""
     from IPython.display import Markdown, display
