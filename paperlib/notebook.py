@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from IPython.display import Markdown, display
@@ -27,9 +27,6 @@ from paperlib.experiments.scales import LARGEST_FIRST, SCALES
 from paperlib.figures import style
 from paperlib.figures.style import markdown_table, scale_name
 from paperlib.training import loop, records
-
-if TYPE_CHECKING:
-    pass
 
 
 def setup() -> None:
