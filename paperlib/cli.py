@@ -99,9 +99,8 @@ def list_(
         declared.get(experiment, scale or "sample")  # raises for an unknown one
     heads = ("scale", "arm") if experiment else ("experiment", "scale", "arms")
     table: list[tuple[str, ...]] = [(*heads, "runs", "recorded", "hours", "changes" if experiment else "what")]
-    for one in declared.DECLARED:
-        if scale not in (None, one.scale) or experiment not in (None, one.name):
-            continue
+    shown = [e for e in declared.DECLARED if scale in (None, e.scale) and experiment in (None, e.name)]
+    for one in shown:
         runs = [(arm, lines) for arm, _, lines in store.records_of(one.name, one.scale)]
         for arms in [[arm] for arm in one.arms] if experiment else [list(one.arms)]:
             planned = sum(len(one.planned_seeds(arm)) for arm in arms)
@@ -113,6 +112,9 @@ def list_(
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         typer.echo("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    for one in shown if experiment else ():
+        for line in records.in_parts(lines for _, _, lines in store.records_of(one.name, one.scale)):
+            typer.echo(f"{one.scale}: {line}")
 
 
 @data_app.command("show")

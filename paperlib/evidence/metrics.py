@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from safetensors import safe_open
 from torch import Tensor
 
@@ -20,12 +20,17 @@ from paperlib.recipe import Sizes
 from paperlib.seeding import generator
 from paperlib.training import records
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     """One row a recorded run: arm, seed, how it ended, and the metrics wanted (errors in per cent, times in updates).
 
     All of :data:`METRICS` by default; some of them read weights, and take their time.
     """
+    import pandas as pd  # here: it takes half a second
+
     runs = store.records_of(name, scale)
     rows = [(arm, seed, records.status(lines)) for arm, seed, lines in runs]
     frame = pd.DataFrame(rows, columns=["arm", "seed", "status"])
