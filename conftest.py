@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,15 @@ os.environ.setdefault("PYTHONHASHSEED", "0")  # the order in which a set of stri
 os.environ.setdefault("TQDM_DISABLE", "1")  # nbval compares stderr
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in another order have other last bits
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+# jsonschema's check of IRIs, of which a notebook has none, compiles a grammar when it is imported: three CPU seconds
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 try:  # readers of the notebooks need not have installed the extra `dev`
     from hypothesis import settings
 except ImportError:
     pass
 else:
-    settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+    settings.register_profile("repeatable", derandomize=True, deadline=None, database=None, max_examples=40)
     settings.register_profile("search", deadline=None)  # HYPOTHESIS_PROFILE=search looks for new examples
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 

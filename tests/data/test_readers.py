@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -449,7 +449,6 @@ def test_bad_tiny_imagenet_folders(root: Path, case: str) -> None:
 
 
 @given(st.binary(max_size=40), st.integers(0, 10**6), st.booleans())
-@settings(max_examples=150)
 def test_damaged_images_give_pixels_or_a_data_error(noise: bytes, at: int, jpeg: bool) -> None:
     stored = io.BytesIO()
     Image.fromarray(datasets.pixels("fuzz", 32, 32, 3)).save(stored, "JPEG" if jpeg else "PNG")

@@ -398,18 +398,6 @@ def test_without_any_checkpoint_it_starts_anew(tmp_path: Path, uninterrupted: di
     assert records.comparable(fit(RUNS["plain"], tmp_path)) == uninterrupted["plain"]
 
 
-@pytest.mark.parametrize("damage", ["json", "safetensors"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
-) -> None:
-    with pytest.raises(loop.Interrupted):
-        fit(RUNS["everything"], tmp_path, keep_going=tiny.for_updates(13))
-    for path in sorted(tmp_path.glob("step-*"))[-2:]:
-        if path.suffix == "." + damage:
-            path.write_bytes(path.read_bytes()[:-3])
-    assert records.comparable(fit(RUNS["everything"], tmp_path)) == uninterrupted["everything"]
-
-
 @pytest.mark.parametrize("damage", ["json", "safetensors", "lines", "half a line", "nothing"])
 def test_where_no_checkpoint_can_be_used_nothing_is_thrown_away(
     damage: str, tmp_path: Path, uninterrupted: dict[str, list[Line]]
