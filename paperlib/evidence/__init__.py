@@ -3,15 +3,7 @@
 What notebooks use is imported at its first use: the table of claims can be shown without torch.
 """
 
-from typing import TYPE_CHECKING
-
 from paperlib.lazy import importing
-
-if TYPE_CHECKING:
-    from paperlib.evidence.decide import verdicts, verdicts_of
-    from paperlib.evidence.metrics import results, running_error, updates_to
-    from paperlib.evidence.rates import choose_rate
-    from paperlib.evidence.store import RECORDED, epochs_of, recorded, records_of, schedule
 
 __getattr__ = importing(
     __name__,
@@ -22,16 +14,3 @@ __getattr__ = importing(
         "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
     },
 )
-__all__ = [
-    "RECORDED",
-    "choose_rate",
-    "epochs_of",
-    "recorded",
-    "records_of",
-    "results",
-    "running_error",
-    "schedule",
-    "updates_to",
-    "verdicts",
-    "verdicts_of",
-]

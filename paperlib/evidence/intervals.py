@@ -58,11 +58,13 @@ def _around(estimate: float, critical: float, error: float) -> Interval:
 
 def of_mean(values: Sequence[float], share: float) -> Interval:
     """One-sample t interval of a mean."""
-    x = np.asarray(values, dtype=float)
-    if not len(x):
-        return Interval(math.nan)
-    spread = pooled([values])
-    return _around(float(x.mean()), critical_t(share, spread.df), math.sqrt(spread.variance / len(x)))
+    from scipy import stats
+
+    estimate = float(np.mean(values)) if len(values) else math.nan
+    if len(values) < 2:
+        return Interval(estimate)
+    found = stats.ttest_1samp(values, 0).confidence_interval(1 - share)
+    return Interval(estimate, float(found.low), float(found.high))
 
 
 def of_difference(
@@ -85,13 +87,16 @@ def of_difference(
 
 def of_log_ratio(a: Sequence[float], b: Sequence[float], share: float) -> Interval:
     """Welch's interval of mean(log b) - mean(log a)."""
+    from scipy import stats
+
     if not (len(a) and len(b)):
         return Interval(math.nan)
-    x, y = (np.log(np.asarray(side, dtype=float)) for side in (a, b))
-    one, two = pooled([x]), pooled([y])
-    parts = (one.variance / len(x), two.variance / len(y))
-    critical = critical_t(share, _satterthwaite(parts, (one.df, two.df)))
-    return _around(float(y.mean() - x.mean()), critical, math.sqrt(sum(parts)))
+    x, y = np.log(a), np.log(b)
+    estimate = float(y.mean() - x.mean())
+    if min(len(a), len(b)) < 2:
+        return Interval(estimate)
+    found = stats.ttest_ind(y, x, equal_var=False).confidence_interval(1 - share)
+    return Interval(estimate, float(found.low), float(found.high))
 
 
 def _satterthwaite(parts: Sequence[float], dfs: Sequence[int]) -> float:
@@ -99,10 +104,6 @@ def _satterthwaite(parts: Sequence[float], dfs: Sequence[int]) -> float:
         return math.nan
     below = sum(part**2 / df for part, df in zip(parts, dfs, strict=True))
     return sum(parts) ** 2 / below if below else float(sum(dfs))
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Dunnett's test
 
 
 @cache

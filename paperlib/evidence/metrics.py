@@ -47,10 +47,6 @@ def _column(name: str, scale: str, column: str) -> tuple[Any, ...]:
     return tuple(measure(*run) for run in store.records_of(name, scale))
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Metrics of one run
-
-
 def running_error(lines: Record) -> tuple[list[float], list[float]]:
     """The running training error (per cent) of a record, and the update in the middle of each window."""
     windows = records.of_kind(lines, "window")
@@ -121,8 +117,7 @@ def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float
     return read
 
 
-STALLED = 0.8
-"""A run whose error stays above this share of the error of guessing has learnt nothing."""
+STALLED = 0.8  # A run whose error stays above this share of the error of guessing has learnt nothing
 
 
 def stalled(lines: Record) -> bool:

@@ -504,7 +504,8 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     source = folders(tmp_path)
     first = make(source, tmp_path / "made")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()}
-    leftover = tmp_path / "made" / f"parts-3-{json.loads((tmp_path / 'made' / 'index.json').read_text())['key'][:12]}"
+    key = json.loads((tmp_path / "made" / "index.json").read_text())["key"]
+    leftover = tmp_path / "made" / f"parts-{packed.FORMAT}-{key[:12]}"
     leftover.mkdir()
     again = make(source, tmp_path / "made")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()} == before
@@ -656,7 +657,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no json": (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
     "list": (lambda f: (f / "index.json").write_text("[]"), "index.json is damaged"),
     "no classes": (lambda f: spoil_index(f, classes=None), "lacks classes"),
-    "other format": (lambda f: spoil_index(f, format=1), "has format 1 and this version reads (2, 3)"),
+    "other format": (lambda f: spoil_index(f, format=1), "has format 1 and this version reads (2, 3, 4)"),
     "no images": (lambda f: (f / "train.bin").unlink(), "train.bin is missing"),
     "no statistics": (lambda f: (f / "statistics.safetensors").unlink(), "statistics.safetensors is missing"),
     "cut": (lambda f: os.truncate(f / "val.bin", 10), "val.bin has 10 bytes instead of"),

@@ -25,7 +25,7 @@ from safetensors import safe_open
 from paperlib import files
 from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
-from paperlib.evidence import claims, store, verdict, weights
+from paperlib.evidence import claims, rows, store, weights
 from paperlib.experiments import declared, form, relu
 from paperlib.figures import claims as claims_figure
 from paperlib.figures import draw, figure1, figures3_4, style
@@ -295,9 +295,9 @@ def test_updates_an_epoch_of_what_ended_in_the_first() -> None:
 
 def test_every_status_has_a_colour_and_every_unit_a_name() -> None:
     for row in claims.rows():
-        assert claims_figure.kind_of(row.status) in claims_figure.STATUS_COLOURS
-    for outcome, proxy in itertools.product(get_args(verdict.Outcome), (True, False)):
-        assert claims_figure.kind_of(verdict.in_words(outcome, proxy, "0.5 and 1")) in claims_figure.STATUS_COLOURS
+        assert row.word in claims_figure.STATUS_COLOURS
+    for outcome, proxy in itertools.product(get_args(rows.Outcome), (True, False)):
+        assert rows.in_words(outcome, proxy) in claims_figure.STATUS_COLOURS
     assert set(figure1.UNIT_COLOURS) == set(figure1.UNIT_NAMES) == set(figure1.UNIT_DASHES) == set(relu.UNITS)
     assert set(style.SCALE_NAMES) == set(form.SCALES)
     assert len({*figure1.UNIT_DASHES.values()}) == len({*figure1.UNIT_COLOURS.values()}) == 4
