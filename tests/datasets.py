@@ -7,16 +7,28 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from paperlib.data.images import DataError
 from paperlib.data.readers import CIFAR_CLASSES, Layout
 
 CIFAR = Layout(CIFAR_CLASSES, train_per_class=5, test_per_class=2, side=32)
 TINY = Layout(3, train_per_class=4, test_per_class=2, side=64)
 WNIDS = ("n01443537", "n01629819", "n02085620")
+
+
+def message(action: Callable[[], object], kind: type[Exception] = DataError) -> str:
+    """The message of the error that ``action`` must raise: one sentence, on one line."""
+    with pytest.raises(kind) as caught:
+        action()
+    text = str(caught.value)
+    assert "\n" not in text and 20 < len(text) < 700
+    return text
 
 
 def pixels(key: str, *shape: int) -> np.ndarray:

@@ -41,12 +41,12 @@ from tests.data.test_packed import (
     folders,
     jpeg,
     make,
-    message,
     tar,
     train_files,
     val_files,
     write,
 )  # fmt: skip
+from tests.datasets import message
 
 
 def saved(form: str, key: str = "any") -> bytes:
