@@ -287,10 +287,3 @@ def test_pixel_ranks_are_those_of_a_loop():
         distance = dict((i, d) for d, i in sorted_by_distance(q, bank.numpy()))
         assert ranks == [1 + sum(d < distance[i] for d in distance.values()) for i in row]
     assert got[0, 0] == got[0, 1]
-
-
-def test_neighbours_in_pixels_have_the_first_pixel_ranks():
-    query, bank = random_images(5, 4, seed=1), random_images(50, 4, seed=2)
-    _, indices = evaluate.neighbours(query, bank, 4)
-    ranks = evaluate.pixel_rank_of_feature_neighbours(indices, query, bank)
-    assert ranks.tolist() == [[1, 2, 3, 4]] * 5
