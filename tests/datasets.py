@@ -37,6 +37,17 @@ def pixels(key: str, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
+def jpeg(key: str, width: int = 24, height: int = 20, mode: str = "RGB", turned: int = 0) -> bytes:
+    """A smooth random picture, so that its JPEG is near it."""
+    small = Image.fromarray(pixels(key, 4, 4, 3)).resize((width, height), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112] = turned
+    stored = io.BytesIO()
+    small.convert(mode).save(stored, "JPEG", quality=95, exif=exif)
+    return stored.getvalue()
+
+
 def png(array: np.ndarray) -> bytes:
     """An image (H, W) or (H, W, 3) as PNG, which keeps every pixel whatever the file is called."""
     stored = io.BytesIO()

@@ -187,6 +187,12 @@ def store(folder: Path, experiment: Experiment, arm: str, lines: list[Line]) -> 
     return write(folder / experiment.name / experiment.scale / name, lines)
 
 
+def images(n: int, side: int, channels: int = 3, seed: int = 0) -> Tensor:
+    """Random pixels: uint8 (n, channels, side, side)."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, side, side), generator=g, dtype=torch.uint8)
+
+
 def maps(*shape: int, scale: float = 40.0, seed: int = 0) -> Tensor:
     """Numbers of the size that maps have on 0-255 pixels, so that the constant k does not hide the sum."""
     return scale * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

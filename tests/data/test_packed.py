@@ -29,23 +29,12 @@ from paperlib.data import images as data_images
 from paperlib.data.images import DataError, DataMissingError
 from paperlib.errors import PaperlibError
 from tests import datasets, tiny
-from tests.datasets import message
+from tests.datasets import jpeg, message
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 16
 WNIDS = ("n01440764", "n01443537", "n02085620")
 IDS = {1: "n02085620", 2: "n01440764", 3: "n01443537", 1001: "n00001740"}  # not in the order of the WordNet ids
-
-
-def jpeg(key: str, width: int = 24, height: int = 20, mode: str = "RGB", turned: int = 0) -> bytes:
-    """A smooth random picture, so that its JPEG is near it."""
-    small = Image.fromarray(datasets.pixels(key, 4, 4, 3)).resize((width, height), Image.Resampling.BICUBIC)
-    exif = Image.Exif()
-    if turned:
-        exif[0x0112] = turned
-    stored = io.BytesIO()
-    small.convert(mode).save(stored, "JPEG", quality=95, exif=exif)
-    return stored.getvalue()
 
 
 def train_files(count: int = 4) -> dict[str, bytes]:

@@ -17,13 +17,13 @@ from paperlib.data.augment import Augmenter
 from paperlib.errors import PaperlibError
 from paperlib.recipe import Recipe, Sizes
 from paperlib.training import evaluate
+from tests import tiny
 
 PLAIN = Recipe.paper().but(**{"augment.colour": 0.0}).augment
 
 
 def random_images(n: int, side: int = 8, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, 3, side, side), generator=g, dtype=torch.uint8)
+    return tiny.images(n, side, seed=seed)
 
 
 def augmenter(images: Tensor, size: int = 6) -> Augmenter:

@@ -294,22 +294,6 @@ def test_that_of_another_run_is_refused(tmp_path: Path) -> None:
     assert step_found(tmp_path, "another-run-with-a-long-id") == 10
 
 
-@pytest.mark.parametrize("where", ["tensors", "json"])
-def test_a_full_disk_leaves_the_checkpoint_before(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path, 10)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    sync, calls = os.fsync, iter(("tensors", "json"))
-    monkeypatch.setattr(os, "fsync", lambda fd: full_disk() if next(calls) == where else sync(fd))
-    with pytest.raises(PaperlibError, match="No space left on device"):
-        save(tmp_path, 20)
-    monkeypatch.undo()
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    assert not list(tmp_path.glob("*.part"))
-    assert step_found(tmp_path) == 10
-    save(tmp_path, 30)
-    assert step_found(tmp_path) == 30 and len(os.listdir(tmp_path)) == 4
-
-
 def test_later_ones_can_be_dropped(tmp_path: Path) -> None:
     save(tmp_path, 10)
     save(tmp_path, 20)

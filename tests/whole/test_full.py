@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from paperlib import cli
 from paperlib.data import pack, packed
@@ -23,18 +21,11 @@ from paperlib.data.images import DataError, Statistics
 from paperlib.experiments import declared
 from paperlib.training import loop, records
 from paperlib.training.processes import Topology, launch
-from tests import datasets, tiny
+from tests import tiny
+from tests.datasets import jpeg
 
 WNIDS = ("n01440764", "n01443537", "n02085620", "n03000247")
 EACH, VALIDATION = 66, 13  # 264 training images: two batches of 128 and a rest
-
-
-def jpeg(key: str, width: int, height: int) -> bytes:
-    """A smooth random picture."""
-    picture = Image.fromarray(datasets.pixels(key, 8, 8, 3)).resize((width, height), Image.Resampling.BICUBIC)
-    stored = io.BytesIO()
-    picture.save(stored, "JPEG", quality=90)
-    return stored.getvalue()
 
 
 @pytest.fixture(scope="module")
