@@ -135,6 +135,9 @@ def test_an_unfinished_last_line_is_not_there(tmp_path: Path) -> None:
     assert not records.begun(tmp_path / "nothing.jsonl") and not records.finished(tmp_path / "nothing.jsonl")
 
 
+BEGUN = '{"kind": "run", "format": 1, "id": "x", "config": {}}\n'
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -146,9 +149,9 @@ def test_an_unfinished_last_line_is_not_there(tmp_path: Path) -> None:
         ('{"kind": "run", "format": 1}\n[3]\n', "line 2"),
         ('{"kind": "run", "format": 1}\n{"step": 3}\n', "line 2"),
         ("3\n", "line 1"),
-        ('{"kind": "run", "format": 1}\n{"kind": "window", "step": 1, "train_loss": 1.0}\n', "lacks 'train_error'"),
-        ('{"kind": "run", "format": 1}\n{"kind": "windox", "step": 1}\n', "unknown kind 'windox'"),
-        ('{"kind": "run", "format": 1}\n{"kind": "end", "statuz": "done", "steps": 1}\n', "lacks 'status'"),
+        (BEGUN + '{"kind": "window", "step": 1, "train_loss": 1.0}\n', "lacks 'train_error'"),
+        (BEGUN + '{"kind": "windox", "step": 1}\n', "unknown kind 'windox'"),
+        (BEGUN + '{"kind": "end", "statuz": "done", "steps": 1}\n', "lacks 'status'"),
         ("\x00\ufffd\n", "line 1"),
     ],
 )
