@@ -39,7 +39,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 content = jpeg(f"{split} {k} {j % 5}", 280 + 4 * j % 40, 300)
                 (source / split / wnid / f"{wnid}_{j}.JPEG").write_bytes(content)
     folder = tmp_path_factory.mktemp("prepared") / "ilsvrc2012"
-    assert cli.main(["data", "prepare", str(source), str(folder), "--jobs", "2"]) == 0
+    assert cli.main(["data", "prepare", str(source), str(folder), "--jobs", "1"]) == 0
     return folder
 
 
