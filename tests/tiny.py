@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +112,12 @@ def fit_in_child(run: Run, directory: Path, sabotage: Callable[[], None] | None 
     if sabotage:
         sabotage()
     loop.fit(run, dataset(), directory, checkpoint_seconds=0.0)
+
+
+def slow_imports(module: str) -> list[str]:
+    """Which of the large libraries a module imports; for a process of its own."""
+    importlib.import_module(module)
+    return sorted({"matplotlib", "pandas", "scipy", "seaborn", "torchvision"} & sys.modules.keys())
 
 
 def lines_written(path: Path) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import paperlib
 from paperlib.files import ROOT
+from paperlib.training.processes import Child
+from tests import tiny
 
 FLOORS = [
     {"errors", "lazy", "seeding"}, {"files", "machine", "values"}, {"paper"}, {"recipe"}, {"nets", "data"},
@@ -79,6 +81,13 @@ def test_the_map_names_every_part() -> None:
     tops = {name_of(path).removesuffix(".py").partition("/")[0] for path in MODULES} - {"__init__", "__main__"}
     assert tops == set().union(*FLOORS)
     assert all(f"``{top}``" in (paperlib.__doc__ or "") for top in tops)
+
+
+def test_neither_training_nor_the_tables_of_notebooks_wait_for_what_draws() -> None:
+    for module in ("paperlib.campaign", "paperlib.notebook"):
+        child = Child("an import", tiny.slow_imports, module, context=tiny.processes())
+        assert child.result() == []
+        child.end()
 
 
 def test_the_tests_have_the_same_packages() -> None:
