@@ -328,12 +328,6 @@ def test_check_fails_only_where_something_needed_is_missing(
 
 # ------------------------------------------------------------------------------------------ the table of claims
 
-KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
-    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
-    "notebook",
-]  # fmt: skip
-
 
 def shown(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     assert cli.main(["claims", *options]) == 0
@@ -344,9 +338,7 @@ def shown(capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
-    assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
-    assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *scales.SCALES}
+    assert len(rows) >= 87
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
 

@@ -39,14 +39,13 @@ from tests.data.test_packed import (
     devkit,
     flip,
     folders,
-    jpeg,
     make,
-    message,
     tar,
     train_files,
     val_files,
     write,
 )  # fmt: skip
+from tests.datasets import jpeg, message
 
 
 def saved(form: str, key: str = "any") -> bytes:

@@ -478,10 +478,10 @@ def test_processes_that_would_not_train_the_same_are_refused(what: str) -> None:
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) would train another run, or on")
 
 
-def evaluated_elsewhere(topology: Topology, path: Path) -> str:
-    """What a rank says of a test where the second one finds another checkpoint than the first."""
+def evaluated(topology: Topology, path: Path, other: bool) -> str:
+    """What a rank says of a test, where the second one may find another checkpoint than the first."""
     found = weights.checkpoint(path)
-    if topology.rank == 1:
+    if other and topology.rank == 1:
         found = replace(found, tensors={name: tensor + 1 for name, tensor in found.tensors.items()})
     campaign.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
     weights.checkpoint = lambda _: found
@@ -491,10 +491,17 @@ def evaluated_elsewhere(topology: Topology, path: Path) -> str:
         return str(error)
 
 
+PHOTOS = store.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
+
+
+def test_several_processes_test_a_net_and_the_first_speaks_for_all() -> None:
+    alone = "; ".join(campaign.evaluate_checkpoint(PHOTOS, timeout=5))
+    assert started(evaluated, PHOTOS, False, topology=(1, 2)) == [alone, ""]
+
+
 def test_processes_that_found_other_weights_are_refused() -> None:
     """As where a training writes them meanwhile, or hosts share no folder: errors of two nets would be mixed."""
-    path = store.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
-    said = started(evaluated_elsewhere, path, topology=(1, 2))
+    said = started(evaluated, PHOTOS, True, topology=(1, 2))
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) found other weights than rank 0")
 
 
