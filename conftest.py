@@ -1,21 +1,16 @@
-"""What every test needs: kernels that find paperlib and compute with one thread, and hermetic, repeatable tests."""
+"""What every test needs: an environment without the user's settings, and hypothesis and nbval set up."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import kernels
 import pytest
 
 ROOT = Path(__file__).resolve().parent
 
-# Inherited by the notebooks' kernels, whose working directory is the notebook's; tools/notebooks.py sets the same.
-os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-os.environ.setdefault("PYTHONHASHSEED", "0")  # the order in which a set of strings is printed
-os.environ.setdefault("TQDM_DISABLE", "1")  # nbval compares stderr
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in another order have other last bits
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-os.environ.setdefault("PAPERLIB_CONTROLS", "0")  # a control would be an output that is not stored
+kernels.clean()  # for the kernels of nbval, and before any test imports what it is about
 
 try:  # readers of the notebooks need not have installed the extra `dev`
     from hypothesis import settings
@@ -25,13 +20,6 @@ else:
     settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
     settings.register_profile("search", deadline=None)  # HYPOTHESIS_PROFILE=search looks for new examples
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
-
-
-@pytest.fixture(autouse=True)
-def _without_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see no PAPERLIB_* variable but those that they set themselves."""
-    for name in [name for name in os.environ if name.startswith("PAPERLIB_")]:
-        monkeypatch.delenv(name)
 
 
 def pytest_configure(config: pytest.Config) -> None:

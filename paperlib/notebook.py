@@ -24,9 +24,9 @@ from paperlib.evidence.metrics import METRICS
 from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import declared, form, relu
 from paperlib.experiments.scales import LARGEST_FIRST, SCALES
-from paperlib.figures import figure1, style
+from paperlib.figures import style
 from paperlib.figures.style import markdown_table, scale_name
-from paperlib.training import loop
+from paperlib.training import loop, records
 
 
 def setup() -> None:
@@ -142,10 +142,15 @@ def _numbers(found: Sequence[Verdict]) -> str:
 
 
 def provenance(*names: str) -> None:
-    """When the experiments were declared, when and on what their recorded runs were made: a row a scale, folded."""
-    rows = []
+    """When the experiments were declared, when and on what their recorded runs were made: a row a scale, folded.
+
+    Below the table are the runs that were computed in parts, as on two machines.
+    """
+    rows, parts = [], list[str]()
     for name, scale in [(name, scale) for name in names for scale in SCALES if name in declared.names(scale)]:
-        firsts = [lines[0] for _, _, lines in store.records_of(name, scale)]
+        runs = [lines for _, _, lines in store.records_of(name, scale)]
+        firsts = [lines[0] for lines in runs]
+        parts += [f"- {name}, {scale}: {each}" for each in records.in_parts(runs)]
         on = ("torch", "python", "cpu")
         made = sorted({", ".join(str(first["env"].get(key, "unknown")) for key in on) for first in firsts})
         days = sorted(first["started"][:10] for first in firsts)
@@ -153,7 +158,8 @@ def provenance(*names: str) -> None:
         commit = decide.declarations().get(f"{name}/{scale}", "–")
         rows.append((name, scale, commit, len(firsts), when, "; ".join(made) or "–"))
     heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")
-    fold("Where the numbers come from: declarations, dates and machines", markdown_table(heads, rows))
+    table = "\n".join([markdown_table(heads, rows), *([""] if parts else []), *parts])
+    fold("Where the numbers come from: declarations, dates and machines", table)
 
 
 def scales_of(name: str, scale: str | None) -> list[str]:
@@ -180,6 +186,8 @@ def result_table(name: str, scale: str | None = None, metric: str = "updates") -
 
 
 def _result_table(name: str, scale: str, metric: str) -> None:
+    from paperlib.figures import figure1  # here: it imports all that draws
+
     experiment = declared.get(name, scale)
     frame = metrics.results(name, scale, metric, "steps")
     if frame.empty:

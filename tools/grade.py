@@ -36,11 +36,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import kernels
 import nbformat
 import pandas as pd
 from nbformat import NotebookNode
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 LIBRARY = "paperlib"
 HIDDEN = "### BEGIN HIDDEN TESTS"
 TEST = "<test>"
@@ -543,7 +543,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=20, metavar="SECONDS", help="of computing, per exercise (20)")
     parser.add_argument("--show-hidden", action="store_true", help="name the line of a hidden test that fails")
     options = parser.parse_args(arguments)
-    os.environ.update(ONE_THREAD)
+    kernels.clean()
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     course = options.course.resolve()
     there = sorted(path.name for path in (course / "source").glob("*") if path.is_dir())
     chosen = options.assignments or [

@@ -4,15 +4,14 @@
     python tools/notebooks.py 02_relu --jobs 1         only some
     python tools/notebooks.py --to build/notebooks     leave the committed ones as they are
 
-The kernels see what those of the tests see (conftest.py): paperlib's folder, one thread, no progress bars. What
-differs from one execution to the next for no reason (times, the Python version) is stripped from the result.
-Where a cell fails, its file stays as it was and the exit code is 1.
+The kernels see what those of the tests see (tools/kernels.py): paperlib's folder, one thread, no progress bars, and
+none of the user's settings. What differs from one execution to the next for no reason (times, the Python version)
+is stripped from the result. Where a cell fails, its file stays as it was and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -22,16 +21,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import kernels
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-ENVIRONMENT = {
-    "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PAPERLIB_CONTROLS": "0", "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}  # fmt: skip
 STRIP = [
     "--keep-output", "--keep-count", "--keep-id",
     "--extra-keys", "cell.metadata.execution metadata.language_info.version",
@@ -52,12 +48,6 @@ class Outcome:
         return f"{self.name:<28} {self.seconds:6.1f} s {self.gigabytes:5.2f} GB" + (
             f"  {self.error}" if self.error else ""
         )
-
-
-def environment() -> dict[str, str]:
-    """The environment of a kernel: ours, with paperlib's folder and the settings that make outputs repeatable."""
-    path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-    return {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
 
 
 def navigation(path: Path) -> str:
@@ -99,7 +89,7 @@ def execute(source: Path, target: Path, timeout: int) -> Outcome:
     start = time.monotonic()
     error = ""
     try:
-        client.execute(env=environment())
+        client.execute()
     except CellExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
     except (CellTimeoutError, DeadKernelError) as failure:
@@ -141,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=int, default=1200, metavar="SECONDS", help="of one cell (1200)")
     parser.add_argument("--costs", type=Path, metavar="FILE", help="write seconds and memory of each as CSV")
     options = parser.parse_args(arguments)
+    kernels.clean()
     paths = find(options.names)
     # a process for each, so that the memory of its kernel can be read off when it has ended
     pool = ProcessPoolExecutor(max(1, options.jobs), mp_context=get_context("spawn"), max_tasks_per_child=1)

@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+import kernels
+
 import notebooks as executing
 from paperlib.data.known import EMBEDDED
 from paperlib.evidence import agreement, claims, store
@@ -101,7 +103,7 @@ def work(tasks: Sequence[Task], jobs: int) -> list[str]:
         begun = time.monotonic()
         with (logs / f"{task.name.replace('/', '-')}.log").open("w") as log:
             done = subprocess.run(
-                [sys.executable, *task.arguments], cwd=ROOT, env=executing.environment(), stdin=subprocess.DEVNULL,
+                [sys.executable, *task.arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT, check=False,
             )  # fmt: skip
         return done.returncode, time.monotonic() - begun
@@ -146,6 +148,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="every experiment that needs no download")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread (2)")
     options = parser.parse_args(arguments)
+    place = os.environ.get("PAPERLIB_RUNS")
+    kernels.clean()
+    os.environ |= {"PAPERLIB_RUNS": place} if place else {}
     runs, books = all_runs() if options.all else core_runs(), notebooks()
     tasks = [*runs, *books, Task("figures", ("-m", "paperlib", "figures"), DRAWING)]
     minutes = seconds_of(tasks) / 60 / options.jobs

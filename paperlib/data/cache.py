@@ -31,11 +31,12 @@ def cache_key(name: str, place: Path) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def cache_files(place: Path) -> tuple[Path, Path]:
+def cache_files(place: Path) -> list[Path]:
     """Where the tensors of a copy are kept: beside it, or in the user's cache folder if that cannot be written."""
-    user = Path(pooch.os_cache("paperlib")) / hashlib.sha256(str(place.resolve().parent).encode()).hexdigest()[:12]
-    file = f"{place.name}.safetensors"
-    return place.parent / ".paperlib-cache" / file, user / file
+    user, of_place = Path(pooch.os_cache("paperlib")), hashlib.sha256(str(place.resolve().parent).encode())
+    folders = [place.parent / ".paperlib-cache"]
+    folders += [user / of_place.hexdigest()[:12]] if user.is_absolute() else []  # "~/.cache" where no home is known
+    return [folder / f"{place.name}.safetensors" for folder in folders]
 
 
 def _digest(tensors: dict[str, Tensor], classes: str, found: str) -> str:

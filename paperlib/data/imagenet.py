@@ -258,19 +258,23 @@ def validation_classes(places: Sequence[Path], classes: Sequence[str] = ()) -> t
 def by_devkit(source: Path, truth: bytes, meta: bytes) -> list[str]:
     """The WordNet ids of the validation images in their order.
 
-    The ground truth has ILSVRC2012_IDs, which are not in the order of the WordNet ids: ``meta.mat`` has both. SciPy
-    reads it in a process of its own, because a damaged file can crash the process.
+    The ground truth has ILSVRC2012_IDs, which are not in the order of the WordNet ids: ``meta.mat`` has both.
     """
     try:
-        done = subprocess.run([sys.executable, "-c", READ_META], input=meta, capture_output=True, timeout=120)
-        if done.returncode:
-            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise ValueError(*last or [f"its reader ended with code {done.returncode}"])
-        wnids = dict(json.loads(done.stdout))
+        wnids = ids_of(meta)
         return [wnids[int(line)] for line in truth.split()]
     except (ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
         reason = printable(str(error).partition("\n")[0][:200])
         raise DataError(f"meta.mat or {TRUTH} of {source} is damaged ({reason}): unpack the devkit again") from None
+
+
+def ids_of(meta: bytes) -> dict[int, str]:
+    """ILSVRC2012_ID -> WordNet id, by SciPy in a process of its own, because a damaged file can crash the process."""
+    done = subprocess.run([sys.executable, "-c", READ_META], input=meta, capture_output=True, timeout=120)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ValueError(*last or [f"its reader ended with code {done.returncode}"])
+    return dict(json.loads(done.stdout))
 
 
 READ_META = """

@@ -13,9 +13,6 @@ from paperlib.experiments import declared
 from paperlib.training import records, runs
 from paperlib.training.records import Line
 
-# ---------------------------------------------------------------------------------------------------------
-# A user's own runs against the recorded ones
-
 
 def agreement(scale: str, runs_dir: Path | None = None) -> str:
     """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment."""
@@ -26,6 +23,8 @@ def agreement(scale: str, runs_dir: Path | None = None) -> str:
         out += [f"{name}: {each}" for each in damaged]
         if pairs:
             out.append(f"{name}: {difference(pairs)}")
+            mine_and_theirs = zip(("", " (recorded)"), zip(*pairs, strict=True), strict=True)
+            out += [f"{name}{whose}: {each}" for whose, them in mine_and_theirs for each in records.in_parts(them)]
         elif not damaged and not declared.get(name, scale).sweep:  # `paperlib run --all` leaves those out
             out.append(f"{name}: no run of yours has a recorded twin{_why_not(name, scale, mine)}")
     return "\n".join(out)

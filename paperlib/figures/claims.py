@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from matplotlib.patches import FancyBboxPatch, Patch
+import seaborn as sns
+from matplotlib.patches import Patch
 
 from paperlib.evidence import claims
 from paperlib.figures.style import Drawing, use_style
@@ -25,7 +23,7 @@ GROUPS = {
     },
     "it is open": {
         "undecided": "#a6a6a6", "not run yet": "#bdbdbd", "needs ImageNet": "#cfcfcf", "cited": "#dedede",
-        "no measure": "#ededed", "not run": "#ffffff",
+        "no measure": "#e9e9e9", "not run": "#f4f4f4",
     },
 }  # fmt: skip
 """What became of a claim, in four groups: the statuses of each with their shade."""
@@ -33,53 +31,37 @@ GROUPS = {
 STATUS_COLOURS = {kind: colour for kinds in GROUPS.values() for kind, colour in kinds.items()}
 
 
-def kind_of(status: str) -> str:
-    """A status without the size of the effect: "no effect ≥ 0.5 (proxy)" is "no effect (proxy)"."""
-    return re.sub(r" ≥ [^(]*?(?= \(|$)", "", status)
-
-
 def fig_claims() -> Drawing:
     """The table of claims as a picture: a square per claim, a line per section, a hue per group of :data:`GROUPS`."""
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
-    kinds = frame["status"].map(kind_of)
-    sections = list(dict.fromkeys(frame["section"]))
-    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(sections) + 1.9))
-    for y, section in enumerate(sections):
-        for x, (claim_id, kind) in enumerate(
-            zip(frame["id"][frame["section"] == section], kinds[frame["section"] == section], strict=True)
-        ):
-            axes.add_patch(
-                FancyBboxPatch(
-                    (x + 0.06, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.12",
-                    facecolor=STATUS_COLOURS[kind], edgecolor="#999999", lw=0.4,
-                )
-            )  # fmt: skip
-            axes.text(
-                x + 0.5,
-                y + 0.52,
-                claim_id.split("-")[1],
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if kind == "reproduced" else "#222222",
-            )
-    widest = int(frame.groupby("section").size().max())
-    axes.set(xlim=(0, widest), ylim=(len(sections), 0), yticks=np.arange(len(sections)) + 0.5, xticks=[])
-    axes.set_yticklabels([s if s == "abstract" else f"section {s}" for s in sections])
+    words = list(STATUS_COLOURS)
+    squares = frame.assign(
+        word=[words.index(r.word) for r in table],
+        label=frame["id"].str.split("-").str[1],
+        place=frame.groupby("section").cumcount(),
+        line=frame["section"].where(frame["section"] == "abstract", "section " + frame["section"]),
+    )
+    lines = squares["line"].unique()
+    grid, labels = (squares.pivot(index="line", columns="place", values=v).reindex(lines) for v in ("word", "label"))
+    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(lines) + 1.9))
+    sns.heatmap(
+        grid, annot=labels, fmt="", cmap=list(STATUS_COLOURS.values()), vmin=-0.5, vmax=len(words) - 0.5, cbar=False,
+        linewidths=1.5, linecolor="white", annot_kws={"fontsize": 8}, ax=axes,
+    )  # fmt: skip
+    axes.set(xlabel="", ylabel="", xticks=[])
     axes.grid(False)
-    axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    seen = [k for k in STATUS_COLOURS if (kinds == k).any()]
+    counts = {word: sum(r.word == word for r in table) for word in STATUS_COLOURS}
     handles = []
     for group, shades in GROUPS.items():
-        here = [k for k in shades if k in seen]
-        handles.append(Patch(alpha=0, label=f"{group}: {kinds.isin(here).sum()}"))
-        handles += [Patch(fc=shades[k], ec="#999999", lw=0.4, label=f"{k} ({(kinds == k).sum()})") for k in here]
+        here = [word for word in shades if counts[word]]
+        handles.append(Patch(alpha=0, label=f"{group}: {sum(counts[word] for word in here)}"))
+        handles += [Patch(fc=shades[word], ec="#999999", lw=0.4, label=f"{word} ({counts[word]})") for word in here]
         handles += [Patch(alpha=0, label=" ")] * (max(map(len, GROUPS.values())) - len(here))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(GROUPS), fontsize=9, handlelength=1.2)
-    alt = f"The {len(frame)} rows of the table of claims by section, coloured by status: " + ", ".join(
-        f"{(kinds == k).sum()} {k}" for k in seen
+    counted = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    return Drawing(
+        figure, frame, f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
     )
-    return Drawing(figure, frame, alt)

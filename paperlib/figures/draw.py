@@ -30,9 +30,6 @@ FIGURES = files.ROOT / "figures"
 BUILD = files.ROOT / "build" / "figures"
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Writing them
-
 TABLES: dict[str, Callable[[], Table]] = {"table1": table1, "table2": table2}
 DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "fig1": fig1,
@@ -81,11 +78,12 @@ def draw_of(checkpoint: Path, folder: Path = BUILD) -> list[Path]:
 
 @contextmanager
 def into_files() -> Iterator[None]:
-    """While it lasts, matplotlib draws into files, without a change to the caller's settings."""
+    """While it lasts, matplotlib draws into files by its defaults, whatever the user has set."""
     before = mpl.get_backend(auto_select=False)  # a notebook's own, or none yet
     mpl.use("Agg")
     try:
         with mpl.rc_context():
+            mpl.rcdefaults()
             yield
     finally:
         if before:

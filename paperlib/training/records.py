@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -93,6 +94,22 @@ def stretches(lines: list[Line]) -> list[Line]:
     begun = [{"step": 0, "code": lines[0].get("code", {}), "env": {**lines[0].get("env", {}), **older}}]
     found: list[Line] = end.get("stretches", begun)
     return found
+
+
+def in_parts(runs: Iterable[list[Line]]) -> list[str]:
+    """A line for each run that was computed in parts: from which update on, and what differed from the part before."""
+    told = []
+    for lines in runs:
+        changes = []
+        for before, now in itertools.pairwise(stretches(lines)):
+            was, has = ({**each["env"], **each["code"]} for each in (before, now))
+            other = sorted(name for name in {**was, **has} if was.get(name) != has.get(name))
+            differ = (f"{name} {has[name]}" if name in has else f"no {name}" for name in other)
+            changes.append(f"from update {now['step']:,} with {', '.join(differ)}")
+        if changes:
+            run = f"{lines[0].get('arm', '')}, seed {lines[0]['seed']}"
+            told.append(f"{run}, was computed in parts: {'; '.join(changes)}")
+    return told
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from paperlib import files, machine, promote
+from paperlib import cli, files, machine, notebook, promote
+from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, store, weights
 from paperlib.experiments import declared
@@ -217,6 +218,39 @@ def test_every_stretch_of_a_run_is_in_its_record(tmp_path: Path, monkeypatch: py
     version = env["torch"]
     assert found == [(0, False, version), (6, True, version), (9, False, "0.1")]
     assert records.comparable(lines) == whole and records.read_record(folder / "record.jsonl") == lines
+
+
+def test_tables_name_the_runs_that_were_computed_in_parts(
+    tmp_path: Path, recorded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`paperlib agree` and `list`, and the provenance in notebooks: on two processors, and by another commit."""
+    run_id, (arm, seed, copy) = next(iter(declared.get("relu", "sample").ids().items()))
+    run = declared.get("relu", "sample").run(arm, seed, FINGERPRINTS["sample"][copy])
+    lines = tiny.record(run, [60.0, 40.0], about={"experiment": "relu", "scale": "sample", "arm": arm})
+    places = [recorded / "relu" / "sample" / "x.jsonl", runs.record_path(tmp_path / "runs", run_id)]
+    for path, parts in zip(places, (1, 3), strict=True):
+        env, code = {"cpu": "one", "threads": 1}, {"commit": "aaa", "dirty": False}
+        stretches = [{"step": 0, "code": code, "env": env}, {"step": 1300, "code": code, "env": env | {"cpu": "two"}},
+                     {"step": 2600, "code": code | {"commit": "bbb"}, "env": {"cpu": "two"}}]  # fmt: skip
+        tiny.write(path, [*lines[:-1], lines[-1] | {"stretches": stretches[:parts]}])
+    named = (
+        f"{arm}, seed {seed}, was computed in parts: from update 1,300 with cpu two; "
+        "from update 2,600 with commit bbb, no threads"
+    )
+    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
+    said: list[str] = []
+    monkeypatch.setattr(notebook, "say", said.append)
+
+    def shown() -> list[str]:
+        store.forget()
+        assert cli.main(["agree"]) == cli.main(["list", "relu", "--scale", "sample"]) == 0
+        notebook.provenance("relu")
+        found = (capsys.readouterr().out + said.pop()).splitlines()
+        return [line for line in found if "in parts" in line and "others" not in line]
+
+    assert shown() == [f"relu: {named}"]
+    places[0].write_bytes(places[1].read_bytes())
+    assert shown() == [f"relu: {named}", f"relu (recorded): {named}", f"sample: {named}", f"- relu, sample: {named}"]
 
 
 @pytest.mark.parametrize(("change", "refused"), [({"torch": "0.1"}, True), ({"cpu": "another"}, False)])

@@ -301,7 +301,7 @@ def exercises_stand_alone(nb: NotebookNode) -> list[str]:
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
     )
     try:
-        client.execute(env=tool.environment())
+        client.execute()
     except CellExecutionError as error:
         return [f"{error.ename}: {error.evalue}"]
     except CellTimeoutError as error:
