@@ -189,7 +189,8 @@ class Api(SphinxDirective):
         lines = []
         for name in modules:
             lines += [name, "-" * len(name), "", f".. automodule:: {name}"]
-            bare = (ROOT / name.replace(".", "/")).is_dir() or name == "paperlib.cli"  # `paperlib -h` shows its commands
+            # what commands take is in `paperlib -h`
+            bare = (ROOT / name.replace(".", "/")).is_dir() or name == "paperlib.cli"
             lines += ["", ""] if bare else ["   :members:", ""]
         return list(
             self.parse_text_to_nodes("```{eval-rst}\n" + "\n".join(lines) + "\n```\n", allow_section_headings=True)
