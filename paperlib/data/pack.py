@@ -41,6 +41,7 @@ from paperlib.data.images import DataError, DataMissingError, formats, orientati
 from paperlib.data.packed import (
     FILES,
     FORMAT,
+    LARGEST,
     QUALITY,
     SPLITS,
     Store,
@@ -63,8 +64,6 @@ SHARD = 1000
 """The most images that a killed process loses. The sums of up to 33,000 fit into 32 bits."""
 RULE = 2
 """Version of what is done to the images, which their fingerprint names."""
-LARGEST = 4096
-"""Pixels: a larger side would need gigabytes for the sums."""
 MOST_CLASSES = Sizes().classes
 GREY = ("1", "L", "LA")
 
