@@ -29,15 +29,15 @@ KINDS: dict[packed.Store, str] = {"jpeg": "JPEG", "raw": "uint8"}
 AIMS: dict[packed.Store, float] = {"jpeg": 3.0, "raw": 6.0}
 
 
-def made_up(folder: Path, n: int) -> None:
-    """``n`` JPEG files ``train/<class>/``, as preparation writes them: smooth colours with grain, so that one takes
+def made_up(folder: Path, n: int, split: str = "train") -> None:
+    """``n`` JPEG files ``<split>/<class>/``, as preparation writes them: smooth colours with grain, so that one takes
     about as many bytes as a photograph.
     """
     draw = torch.Generator().manual_seed(0)
     for i in range(n):
         coarse = 255 * torch.rand(1, 3, 24, 24, generator=draw)
         pixels = F.interpolate(coarse, size=(256, 256), mode="bicubic")[0] + 2 * torch.randn(256, 256, generator=draw)
-        file = folder / "train" / f"class{i % CLASSES}" / f"{i}.jpg"
+        file = folder / split / f"class{i % CLASSES}" / f"{i}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(pixels.clamp(0, 255).byte().permute(1, 2, 0).numpy())
         picture.save(file, quality=95, subsampling=0)

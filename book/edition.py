@@ -119,11 +119,10 @@ class Claims(SphinxDirective):
         since = " ".join(
             [f"declared {r.declared};" * bool(r.declared), f"first run {r.first_run}" * bool(r.first_run)]
         ).strip()
-        kind = r.status.partition(" ")[0]
         cells = {
             "id": "<br>".join(map(escape, claims.ids_of(entry))),
             "claim": escape(r.claim),
-            "status": f'<span class="status {kind}">{escape(r.status)}</span> {escape(claims.evidence_of(r))}',
+            "status": f'<span class="status">{escape(r.status)}</span> {escape(claims.evidence_of(r))}',
             "result": told,
             "evidence": "<br>".join([*links, *([f"<small>{escape(since)}</small>"] if since else [])]),
         }

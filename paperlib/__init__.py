@@ -3,7 +3,7 @@
 Each line reads only those above it.
 
 =================  ==========================================================================================
-``errors``         the one error for whatever a user can mend; ``seeding`` (random numbers), ``files``, ``machine``
+``errors``         the one error for whatever a user can mend; ``seeding``, ``files``, ``machine``, ``lazy`` (imports)
 ``paper``          what the paper says (``facts``) and what its numbers come to (``arithmetic``)
 ``recipe``         every choice of the paper and of the authors' code, a field each (``values``: what it may hold)
 ``nets``           ``layers``, ``lrn``, the paper's net (``alexnet``), ``others``, and the table of all (``table``)

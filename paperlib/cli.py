@@ -116,9 +116,9 @@ def list_(
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         typer.echo("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
-    for place in scales if experiment else ():
-        for line in records.in_parts(lines for _, _, lines in store.records_of(str(experiment), place)):
-            typer.echo(f"{place}: {line}")
+    for name in scales if experiment else ():
+        for line in records.in_parts(lines for _, _, lines in store.records_of(str(experiment), name)):
+            typer.echo(f"{name}: {line}")
 
 
 @data_app.command("show")

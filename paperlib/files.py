@@ -32,8 +32,7 @@ def find_root() -> Path:
     return SOURCE if is_checkout(SOURCE) else Path.cwd()
 
 
-ROOT = find_root()
-"""Where records, embedded data, figures and runs are: the checkout, where there is one."""
+ROOT = find_root()  # Where records, embedded data, figures and runs are: the checkout, where there is one
 
 
 def needs_checkout() -> None:

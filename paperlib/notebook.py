@@ -11,11 +11,10 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from IPython.display import Markdown, display
-from matplotlib.axes import Axes
 
 from paperlib.data.images import Dataset
 from paperlib.errors import PaperlibError
@@ -25,9 +24,12 @@ from paperlib.evidence.metrics import METRICS
 from paperlib.evidence.verdict import Verdict
 from paperlib.experiments import declared, form, relu
 from paperlib.experiments.scales import LARGEST_FIRST, SCALES
-from paperlib.figures import figure1, style
+from paperlib.figures import style
 from paperlib.figures.style import markdown_table, scale_name
 from paperlib.training import loop, records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def setup() -> None:
@@ -187,6 +189,8 @@ def result_table(name: str, scale: str | None = None, metric: str = "updates") -
 
 
 def _result_table(name: str, scale: str, metric: str) -> None:
+    from paperlib.figures import figure1  # here: it imports all that draws
+
     experiment = declared.get(name, scale)
     frame = metrics.results(name, scale, metric, "steps")
     if frame.empty:

@@ -15,28 +15,25 @@ import dataclasses
 import functools
 import typing
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
 
 from paperlib.paper.facts import READINGS
-from paperlib.values import RecipeError, checked, hints, nearest
+from paperlib.values import (
+    Ascending,
+    Checked,
+    Epochs,
+    NotNegative,
+    Percent,
+    Positive,
+    Probability,
+    Real,
+    RecipeError,
+    nearest,
+)
 
 T = typing.TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A dataclass whose values are checked, and brought into their field's type, whenever one is made.
-
-    ``part`` is how error messages call it: "model" for the field "model.lrn".
-    """
-
-    part: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        kind: type = type(self)
-        for f in fields(self):
-            value = checked(f"{self.part}.{f.name}", hints(kind)[f.name], getattr(self, f.name))
-            object.__setattr__(self, f.name, value)  # frozen from here on
 
 
 @dataclass(frozen=True)
@@ -46,25 +43,25 @@ class ModelRecipe(Checked):
     part = "model"
 
     net: str = "two_tower"  # two_tower | one_tower | 80sec | 19pct | … (nets.table)
-    activation: str = "relu"  # relu | tanh | scaled_tanh | sigmoid
+    activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid"] = "relu"
     lrn: bool = True  # section 3.3; False drops spatial_norm too, as run #148 did
-    lrn_n: int = 5
-    lrn_k: float = 2.0
-    lrn_alpha: float = 1e-4  # [2] coefficient of the plain sum; the 2012 code divides it by n
-    lrn_beta: float = 0.75
+    lrn_n: PositiveInt = 5
+    lrn_k: Positive = 2.0
+    lrn_alpha: NotNegative = 1e-4  # [2] coefficient of the plain sum; the 2012 code divides it by n
+    lrn_beta: NotNegative = 0.75
     norm1_before_relu: bool = False  # [1]
     lrn_across_towers: bool = True  # [3]
     spatial_norm: bool = False  # [4]
-    pool: str = "overlapping"  # overlapping (z=3, s=2) | 2x2 (as stated) | 2x2_as_run (#147)
-    communication: str = "conv3"  # where the towers read each other: conv3 | conv4 | never
-    removed: tuple[str, ...] = ()  # layers left out, for section 7
-    extra_conv: int = 0  # further 3x3 layers after conv5, for "deeper"
-    width: float = 1.0  # factor on every hidden layer, for "wider"
-    init: str = "gaussian"  # gaussian (2012 constants) | gain_matched | he | lecun | xavier
-    init_std: float = 0.01  # [5] of conv3-5
-    bias_one: float = 1.0  # section 5: initial bias of conv2, conv4, conv5, fc6, fc7
-    dropout: float = 0.5  # probability of setting a unit to zero
-    dropout_form: str = "2012"  # 2012 (halve at test) | inverted (double in training)
+    pool: Literal["overlapping", "2x2", "2x2_as_run"] = "overlapping"  # z=3, s=2 | as stated | as run #147
+    communication: Literal["conv3", "conv4", "never"] = "conv3"  # where the towers read each other
+    removed: Annotated[tuple[str, ...], Ascending] = ()  # layers left out, for section 7
+    extra_conv: NonNegativeInt = 0  # further 3x3 layers after conv5, for "deeper"
+    width: Positive = 1.0  # factor on every hidden layer, for "wider"
+    init: Literal["gaussian", "gain_matched", "he", "lecun", "xavier"] = "gaussian"  # the 2012 constants | …
+    init_std: NotNegative = 0.01  # [5] of conv3-5
+    bias_one: Real = 1.0  # section 5: initial bias of conv2, conv4, conv5, fc6, fc7
+    dropout: Probability = 0.5  # probability of setting a unit to zero
+    dropout_form: Literal["2012", "inverted"] = "2012"  # halve at test | double in training
 
 
 @dataclass(frozen=True)
@@ -73,16 +70,16 @@ class AugmentRecipe(Checked):
 
     part = "augment"
 
-    pixels: str = "centred"  # centred (0-255 minus the mean image) | standardised (zero mean, unit variance)
+    pixels: Literal["centred", "standardised"] = "centred"  # 0-255 minus the mean image | zero mean, unit variance
     crop: bool = True
-    offsets: int = 32  # [13] at 256 -> 224: 32 leaves out the last offset, 33 has them all
-    share: int = 1  # [14] consecutive images that share one crop and mirror
-    mirror: str = "horizontal"  # horizontal | none | vertical | both
-    mean: str = "place"  # [15] the mean image is cropped at the crop's own place | centre
-    colour: float = 0.1  # standard deviation of alpha_i in section 4.1; 0 turns the noise off
-    colour_scale: str = "eigenvalue"  # [10] eigenvalue (0-1 pixels) | std (0-255 pixels)
+    offsets: Literal[32, 33] = 32  # [13] at 256 -> 224: 32 leaves out the last offset, 33 has them all
+    share: PositiveInt = 1  # [14] consecutive images that share one crop and mirror
+    mirror: Literal["horizontal", "none", "vertical", "both"] = "horizontal"
+    mean: Literal["place", "centre"] = "place"  # [15] where the mean image is cropped: at the crop's own place | centre
+    colour: NotNegative = 0.1  # standard deviation of alpha_i in section 4.1; 0 turns the noise off
+    colour_scale: Literal["eigenvalue", "std"] = "eigenvalue"  # [10] 0-1 pixels | 0-255 pixels
     colour_shrink: bool = False  # [11] divide by 1 + colour after adding the noise
-    colour_off_epoch: int | None = None  # [12]
+    colour_off_epoch: NonNegativeInt | None = None  # [12]
     shuffle: bool = True  # [16]
 
 
@@ -92,23 +89,23 @@ class OptimRecipe(Checked):
 
     part = "optim"
 
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    batch_size: int = 128
-    bias_lr_factor: float = 1.0  # [6]
+    lr: Positive = 0.01
+    momentum: Probability = 0.9
+    weight_decay: NotNegative = 5e-4
+    batch_size: PositiveInt = 128
+    bias_lr_factor: NotNegative = 1.0  # [6]
     bias_lr_drops: bool = True  # [6b]
     decay_biases: bool = True  # [7]
-    freeze_conv1: tuple[int, ...] = ()  # [8] epochs: (rate to 1e-5, rate to 0)
-    drops: tuple[int, ...] | str = "plateau"  # [9] epochs at which the rate is divided by 10
-    patience: int = 3  # epochs without a better validation error that make a plateau
-    max_drops: int = 3
+    freeze_conv1: tuple[NonNegativeInt, ...] = ()  # [8] epochs: (rate to 1e-5, rate to 0)
+    drops: Epochs | Literal["plateau"] = "plateau"  # [9] epochs at which the rate is divided by 10
+    patience: PositiveInt = 3  # epochs without a better validation error that make a plateau
+    max_drops: NonNegativeInt = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.freeze_conv1) not in (0, 2) or list(self.freeze_conv1) != sorted(self.freeze_conv1):
             raise RecipeError(
-                "optim.freeze_conv1 takes two epochs, of the small rate and then of none, or nothing, "
+                "optim.freeze_conv1 must be two epochs, of the small rate and then of none, or nothing, "
                 f"not {self.freeze_conv1!r}"
             )
 
@@ -164,16 +161,16 @@ class Sizes(Checked):
 
     part = "sizes"
 
-    side: int = 256  # of the stored image
-    crop: int = 224  # of what the net sees
-    channels: int = 3
-    classes: int = 1000
-    kernels: tuple[int, ...] = (96, 256, 384, 384, 256)
-    kernel_sizes: tuple[int, ...] = (11, 5, 3, 3, 3)
-    strides: tuple[int, ...] = (4, 1, 1, 1, 1)
-    pads: tuple[int, ...] = (0, 2, 1, 1, 1)
-    pool_pads: tuple[int, ...] = (0, 0, 0)
-    fc: int = 4096
+    side: PositiveInt = 256  # of the stored image
+    crop: PositiveInt = 224  # of what the net sees
+    channels: PositiveInt = 3
+    classes: PositiveInt = 1000
+    kernels: tuple[PositiveInt, ...] = (96, 256, 384, 384, 256)
+    kernel_sizes: tuple[PositiveInt, ...] = (11, 5, 3, 3, 3)
+    strides: tuple[PositiveInt, ...] = (4, 1, 1, 1, 1)
+    pads: tuple[NonNegativeInt, ...] = (0, 2, 1, 1, 1)
+    pool_pads: tuple[NonNegativeInt, ...] = (0, 0, 0)
+    fc: PositiveInt = 4096
 
 
 @dataclass(frozen=True)
@@ -189,12 +186,12 @@ class Stop(Checked):
 
     part = "stop"
 
-    epochs: int = 90
-    threshold: float | None = None
-    window: int = 0
-    validation: int = 0
-    train_images: int = 0
-    classes: tuple[int, ...] = ()
+    epochs: PositiveInt = 90
+    threshold: Percent | None = None
+    window: NonNegativeInt = 0
+    validation: NonNegativeInt = 0
+    train_images: NonNegativeInt = 0
+    classes: tuple[NonNegativeInt, ...] = ()
     test_train: bool = False
 
     def __post_init__(self) -> None:

@@ -1,20 +1,30 @@
-"""What a field of a recipe may hold: its type, its choices, its range; and the sentence for a value that it may not.
+"""What a field of a recipe may hold, as types for pydantic; and the sentence for a value that it may not.
 
-Names are dotted, as in "model.lrn".
+Values are taken strictly: no text for a number, no number for a truth value, a whole number for a real one.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import math
-import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import fields
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from paperlib.errors import PaperlibError
+
+Real = Annotated[
+    float, Field(allow_inf_nan=False), AfterValidator(lambda x: float(x) + 0.0)
+]  # -0.0 would be another id
+Positive = Annotated[Real, Field(gt=0)]
+NotNegative = Annotated[Real, Field(ge=0)]
+Probability = Annotated[Real, Field(ge=0, lt=1)]
+Percent = Annotated[Real, Field(ge=0, le=100)]
+Ascending = AfterValidator(lambda values: tuple(sorted(values)))  # one training has one description
+Epochs = Annotated[tuple[NonNegativeInt, ...], Ascending]
 
 
 class RecipeError(PaperlibError):
@@ -30,125 +40,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return max(known, key=lambda k: alike(name, k) + alike(name.rpartition(".")[2], k.rpartition(".")[2]))
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "model.activation": ("relu", "tanh", "scaled_tanh", "sigmoid"),
-    "model.pool": ("overlapping", "2x2", "2x2_as_run"),
-    "model.communication": ("conv3", "conv4", "never"),
-    "model.init": ("gaussian", "gain_matched", "he", "lecun", "xavier"),
-    "model.dropout_form": ("2012", "inverted"),
-    "augment.pixels": ("centred", "standardised"),
-    "augment.mirror": ("horizontal", "none", "vertical", "both"),
-    "augment.mean": ("place", "centre"),
-    "augment.colour_scale": ("eigenvalue", "std"),
-    "optim.drops": ("plateau",),  # or epochs
-}
+class Checked:
+    """A frozen dataclass whose values are checked, and brought into their field's type, whenever one is made.
 
+    ``part`` is how error messages call it: "model" for the field "model.lrn". Lists become tuples.
+    """
 
-@dataclass(frozen=True)
-class Range:
-    """The numbers from ``at_least`` (or those ``above``) to ``at_most`` (or those ``below``)."""
+    part: ClassVar[str]
 
-    at_least: float = -math.inf
-    above: float = -math.inf
-    below: float = math.inf
-    at_most: float = math.inf
-
-    def __contains__(self, number: float) -> bool:
-        return self.at_least <= number <= self.at_most and self.above < number < self.below
-
-    def __str__(self) -> str:
-        ends = {"of at least": self.at_least, "above": self.above, "below": self.below, "at most": self.at_most}
-        return " and ".join(f"{word} {end:g}" for word, end in ends.items() if math.isfinite(end))
-
-
-COUNT, NOT_NEGATIVE, POSITIVE = Range(at_least=1), Range(at_least=0), Range(above=0)
-RANGES: dict[str, Range] = {
-    "model.lrn_n": COUNT,
-    "model.lrn_k": POSITIVE,
-    "model.lrn_alpha": NOT_NEGATIVE,
-    "model.lrn_beta": NOT_NEGATIVE,
-    "model.extra_conv": NOT_NEGATIVE,
-    "model.width": POSITIVE,
-    "model.init_std": NOT_NEGATIVE,
-    "model.dropout": Range(at_least=0, below=1),
-    "augment.offsets": Range(at_least=32, at_most=33),
-    "augment.share": COUNT,
-    "augment.colour": NOT_NEGATIVE,
-    "augment.colour_off_epoch": NOT_NEGATIVE,
-    "optim.lr": POSITIVE,
-    "optim.momentum": Range(at_least=0, below=1),
-    "optim.weight_decay": NOT_NEGATIVE,
-    "optim.batch_size": COUNT,
-    "optim.bias_lr_factor": NOT_NEGATIVE,
-    "optim.freeze_conv1": NOT_NEGATIVE,
-    "optim.drops": NOT_NEGATIVE,
-    "optim.patience": COUNT,
-    "optim.max_drops": NOT_NEGATIVE,
-    "sizes.side": COUNT,
-    "sizes.crop": COUNT,
-    "sizes.channels": COUNT,
-    "sizes.classes": COUNT,
-    "sizes.kernels": COUNT,
-    "sizes.kernel_sizes": COUNT,
-    "sizes.strides": COUNT,
-    "sizes.pads": NOT_NEGATIVE,
-    "sizes.pool_pads": NOT_NEGATIVE,
-    "sizes.fc": COUNT,
-    "stop.epochs": COUNT,
-    "stop.threshold": Range(at_least=0, at_most=100),
-    "stop.window": NOT_NEGATIVE,
-    "stop.validation": NOT_NEGATIVE,
-    "stop.train_images": NOT_NEGATIVE,
-    "stop.classes": NOT_NEGATIVE,
-    "run.members": COUNT,
-}
-"""What a number means something in; of a tuple, each of its elements."""
-
-
-IN_ANY_ORDER = ("model.removed", "optim.drops")
-"""Tuples that are stored in ascending order, so that one training has one description."""
-
-
-hints = functools.cache(typing.get_type_hints)  # slow, and asked for once a field of every record
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    def __post_init__(self) -> None:
+        kind: type = type(self)
+        for name, adapter in adapters(kind).items():
+            value = getattr(self, name)
+            value = tuple(value) if isinstance(value, list) else value
+            try:
+                object.__setattr__(self, name, adapter.validate_python(value, strict=True))
+            except ValidationError as error:
+                wanted = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
+                raise RecipeError(f"{self.part}.{name} must be {' or '.join(wanted)}, not {value!r}") from None
 
 
 @functools.cache
-def _origins(hint: Any) -> tuple[type, ...]:
-    """``(tuple, str)`` for ``tuple[int, ...] | str``."""
-    return tuple(typing.get_origin(t) or t for t in _alternatives(hint))
-
-
-@functools.cache
-def _element(hint: Any) -> type:
-    """``int`` for ``tuple[int, ...] | str``."""
-    return next(typing.get_args(t)[0] for t in _alternatives(hint) if typing.get_origin(t) is tuple)
-
-
-def checked(name: str, hint: Any, value: Any) -> Any:
-    """``value`` in the field's type (lists become tuples, ints become floats), or a RecipeError in one sentence."""
-    if isinstance(value, list):
-        value = tuple(value)
-    origins = _origins(hint)
-    is_bool_for_number = isinstance(value, bool) and bool not in origins
-    if float in origins and isinstance(value, int) and not is_bool_for_number:
-        value = float(value)
-    if is_bool_for_number or not isinstance(value, origins):
-        raise RecipeError(f"{name} takes {hint if len(origins) > 1 else origins[0].__name__}, not {value!r}")
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise RecipeError(f"{name} takes a finite number, not {value!r}")
-        value = float(value) + 0.0  # -0.0 would be another id than 0.0
-    if isinstance(value, tuple):
-        element = _element(hint)
-        if any(type(v) is not element for v in value):
-            raise RecipeError(f"{name} takes values of type {element.__name__}, not {value!r}")
-    if isinstance(value, str) and value not in CHOICES.get(name, (value,)):
-        raise RecipeError(f"{name} takes one of {', '.join(CHOICES[name])}, not {value!r}")
-    numbers = value if isinstance(value, tuple) else (value,)
-    if name in RANGES and any(v not in RANGES[name] for v in numbers if isinstance(v, int | float)):
-        raise RecipeError(f"{name} takes {'numbers' if numbers is value else 'a number'} {RANGES[name]}, not {value!r}")
-    return tuple(sorted(value)) if name in IN_ANY_ORDER and isinstance(value, tuple) else value
+def adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+    """What checks each field of a dataclass."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {f.name: TypeAdapter(hints[f.name]) for f in fields(kind)}

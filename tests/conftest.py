@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def quick_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that the library starts are forked off a small one, in a moment: spawned ones import torch anew."""
+    from tests import tiny
+
+    context, real = tiny.processes(), multiprocessing.get_context
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context if method == "spawn" else real(method))
 
 
 @pytest.fixture

@@ -43,13 +43,18 @@ TINY = Experiment(
 )  # fmt: skip
 
 
+def in_its_place(experiment: Experiment, patch: pytest.MonkeyPatch, runs_dir: Path) -> None:
+    """The only experiment, on tiny data in the sample's place; runs go to the folder given."""
+    patch.setattr(declared, "DECLARED", [experiment])
+    patch.setattr(declared, "EXPERIMENTS", {(experiment.name, "sample"): experiment})
+    patch.setattr(sets, "load", lambda name: tiny.dataset(fingerprint=SAMPLE))
+    patch.setenv("PAPERLIB_RUNS", str(runs_dir))
+
+
 @pytest.fixture
 def tiny_sample(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny experiment at scale sample, on tiny data in the sample's place; runs go to the folder given."""
-    monkeypatch.setattr(declared, "DECLARED", [TINY])
-    monkeypatch.setattr(declared, "EXPERIMENTS", {("tiny", "sample"): TINY})
-    monkeypatch.setattr(sets, "load", lambda name: tiny.dataset(fingerprint=SAMPLE))
-    monkeypatch.setenv("PAPERLIB_RUNS", str(tmp_path / "runs"))
+    """A tiny experiment at scale sample, and the folder of its runs."""
+    in_its_place(TINY, monkeypatch, tmp_path / "runs")
     return tmp_path / "runs"
 
 
@@ -170,6 +175,7 @@ def small(seed: int, directory: Path, fingerprint: str = SAMPLE) -> Job:
     return Job(run, {"experiment": "small", "scale": "sample", "arm": f"seed {seed}"}, directory / f"{seed}")
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_two_processes_train_what_one_trains_and_a_failing_job_is_one_sentence(tmp_path: Path) -> None:
     right, wrong = small(0, tmp_path / "two"), small(1, tmp_path / "two", fingerprint="sha256:of other data")
     with pytest.raises(PaperlibError) as error:
@@ -234,6 +240,7 @@ def fails_by_seed(job: Job) -> str:
         ((1, 2, 0, 3), "(1 more run failed)"),
     ],
 )
+@pytest.mark.usefixtures("quick_processes")
 def test_where_a_run_fails_the_others_are_trained(
     seeds: tuple[int, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,26 +283,41 @@ def test_an_interrupt_ends_all_and_starts_nothing(whom: str, when: str, tmp_path
     assert not psutil.wait_procs(children, timeout=300)[1] and len(list(tmp_path.iterdir())) == begun <= 2
 
 
-def test_the_command_killed_at_random_moments(tmp_path: Path) -> None:
-    """``paperlib run relu --scale sample``, killed twice by SIGKILL, ends in the record of an uninterrupted run."""
-    command = [sys.executable, "-m", "paperlib", "run", "relu", "--scale", "sample", "--arms", "today/tanh"]
-    environment = {**os.environ, "PAPERLIB_RUNS": str(tmp_path / "killed")}
-    (expected,) = campaign.run(
-        "relu", "sample", arms=["today/tanh"], seeds=1, runs_dir=tmp_path / "whole", progress=False
-    )
+LONG = replace(
+    TINY, name="long", base=tiny.EVERYTHING, sizes=tiny.TOWERS, stop=Stop(epochs=20, window=4), arms={"a": {}},
+    seeds_of={},
+)  # fmt: skip
+COMMAND = ["run", "long", "--scale", "sample", "--seeds", "1"]
+
+
+def call(runs_dir: Path) -> None:
+    """The command in a process that will be killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        in_its_place(LONG, patch, runs_dir)
+        cli.main(COMMAND)
+
+
+def test_the_command_killed_at_random_moments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``paperlib run``, killed twice by SIGKILL, ends in the record of an uninterrupted run."""
+    in_its_place(LONG, monkeypatch, tmp_path / "killed")
+    (expected,) = campaign.run("long", "sample", seeds=1, runs_dir=tmp_path / "whole", progress=False)
     path, rng = runs.record_path(tmp_path / "killed", expected), random.Random(145)
     for lines in (1, 3):
-        process = subprocess.Popen([*command, "--seeds", "1"], env=environment, cwd=ROOT)
-        while process.poll() is None and tiny.lines_written(path) < lines:
-            time.sleep(0.01)
-        time.sleep(rng.random() / 4)
+        process = tiny.processes().Process(target=call, args=(tmp_path / "killed",))
+        process.start()
+        while process.is_alive() and tiny.lines_written(path) < lines:
+            time.sleep(0.002)
+        time.sleep(rng.random() / 50)
         process.kill()
-        assert process.wait() == -signal.SIGKILL and not records.finished(path)
-    done = subprocess.run([*command, "--seeds", "1"], env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "relu, sample: 1 run finished\n", "")
+        process.join()
+        assert process.exitcode == -signal.SIGKILL and not records.finished(path)
+    assert cli.main(COMMAND) == 0
+    assert capsys.readouterr() == ("long, sample: 1 run finished\n", "")
     whole = records.read_record(runs.record_path(tmp_path / "whole", expected))
     assert records.comparable(records.read_record(path)) == records.comparable(whole)
-    assert records.status(whole) == "reached"
+    assert records.status(whole) == "done"
 
 
 # ------------------------------------------------------------------------------------------ promotion

@@ -7,7 +7,7 @@ import json
 import typing
 from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -28,11 +28,20 @@ from paperlib.recipe import (
     value_of,
 )
 from paperlib.training.runs import Run
-from paperlib.values import CHOICES, RANGES, Range, RecipeError
+from paperlib.values import RecipeError
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 PARTS = {"model": ModelRecipe, "augment": AugmentRecipe, "optim": OptimRecipe}
+
+
+def takes(name: str, value: Any) -> bool:
+    part, _, leaf = name.partition(".")
+    try:
+        PARTS[part](**{leaf: value})
+    except RecipeError:
+        return False
+    return True
 
 
 def values(name: str) -> st.SearchStrategy[Any]:
@@ -40,18 +49,18 @@ def values(name: str) -> st.SearchStrategy[Any]:
     part, _, leaf = name.partition(".")
     if name == "optim.freeze_conv1":
         return st.just(()) | st.tuples(st.integers(0, 99), st.integers(0, 99)).map(sorted)
-    if name in CHOICES and name != "optim.drops":
-        return st.sampled_from(CHOICES[name])
+    if name == "optim.drops":
+        return st.just("plateau") | st.lists(st.integers(0, 90), max_size=3)
     hint = typing.get_type_hints(PARTS[part])[leaf]
-    in_range = RANGES.get(name, Range()).__contains__
+    if typing.get_origin(hint) is Literal:
+        return st.sampled_from(typing.get_args(hint))
     return {
         bool: st.booleans(),
-        int: st.sampled_from([32, 33]) if leaf == "offsets" else st.integers(0, 1000).filter(in_range),
-        float: (st.floats(-1, 10) | st.integers(-1, 10)).filter(in_range),
+        int: st.integers(0, 1000).filter(lambda value: takes(name, value)),
+        float: (st.floats(-1, 10) | st.integers(-1, 10)).filter(lambda value: takes(name, value)),
         str: st.sampled_from(["two_tower", "80sec", "a net of a later version"]),
         int | None: st.none() | st.integers(0, 90),
         tuple[str, ...]: st.lists(st.sampled_from(["conv3", "conv4", "fc6", "fc7"]), max_size=3),
-        tuple[int, ...] | str: st.just("plateau") | st.lists(st.integers(0, 90), max_size=3),
     }[hint]
 
 
@@ -148,8 +157,8 @@ def test_an_unknown_field_is_named_with_those_there_are(name: str) -> None:
         ("model.lrn", 1, "bool"),
         ("model.lrn_n", 5.0, "int"),
         ("model.lrn_n", True, "int"),
-        ("model.width", "two", "float"),
-        ("model.width", True, "float"),
+        ("model.width", "two", "number"),
+        ("model.width", True, "number"),
         ("model.net", 3, "str"),
         ("model.removed", "conv3", "tuple"),
         ("model.removed", [3], "str"),
@@ -159,27 +168,27 @@ def test_an_unknown_field_is_named_with_those_there_are(name: str) -> None:
         ("optim.drops", "platau", "plateau"),
         ("optim.freeze_conv1", (67,), "two epochs"),
         ("optim.freeze_conv1", (72, 67), "two epochs, of the small rate and then of none"),
-        ("optim.freeze_conv1", (-1, 3), "numbers of at least 0"),
-        ("optim.drops", (3, -1), "numbers of at least 0"),
-        ("optim.lr", 0.0, "a number above 0"),
+        ("optim.freeze_conv1", (-1, 3), "greater than or equal to 0"),
+        ("optim.drops", (3, -1), "greater than or equal to 0"),
+        ("optim.lr", 0.0, "greater than 0"),
         ("optim.lr", float("nan"), "a finite number"),
         ("optim.lr", float("inf"), "a finite number"),
-        ("optim.momentum", 1.0, "a number of at least 0 and below 1"),
-        ("optim.momentum", -0.1, "a number of at least 0 and below 1"),
-        ("optim.weight_decay", -5e-4, "a number of at least 0"),
-        ("optim.batch_size", 0, "a number of at least 1"),
-        ("optim.patience", 0, "a number of at least 1"),
-        ("model.dropout", 1.0, "a number of at least 0 and below 1"),
-        ("model.width", 0.0, "a number above 0"),
-        ("model.extra_conv", -1, "a number of at least 0"),
-        ("model.lrn_n", 0, "a number of at least 1"),
-        ("augment.share", 0, "a number of at least 1"),
-        ("augment.offsets", 34, "a number of at least 32 and at most 33"),
-        ("augment.colour", -0.1, "a number of at least 0"),
-        ("augment.colour_off_epoch", -1, "a number of at least 0"),
+        ("optim.momentum", 1.0, "less than 1"),
+        ("optim.momentum", -0.1, "greater than or equal to 0"),
+        ("optim.weight_decay", -5e-4, "greater than or equal to 0"),
+        ("optim.batch_size", 0, "greater than 0"),
+        ("optim.patience", 0, "greater than 0"),
+        ("model.dropout", 1.0, "less than 1"),
+        ("model.width", 0.0, "greater than 0"),
+        ("model.extra_conv", -1, "greater than or equal to 0"),
+        ("model.lrn_n", 0, "greater than 0"),
+        ("augment.share", 0, "greater than 0"),
+        ("augment.offsets", 34, "32 or 33"),
+        ("augment.colour", -0.1, "greater than or equal to 0"),
+        ("augment.colour_off_epoch", -1, "greater than or equal to 0"),
         ("augment.colour_off_epoch", "never", "int"),
         ("augment.colour_off_epoch", False, "int"),
-        ("model.activation", "rleu", "relu, tanh, scaled_tanh, sigmoid"),
+        ("model.activation", "rleu", "'relu', 'tanh', 'scaled_tanh' or 'sigmoid'"),
         ("augment.mirror", "diagonal", "horizontal"),
     ],
 )
@@ -199,23 +208,23 @@ def test_a_wrong_value_is_one_sentence(name: str, value: Any, words: str) -> Non
     assert len(set(messages)) == 1
     stored = tuple(value) if isinstance(value, list) else value
     (message,) = set(messages)
-    assert message.startswith(name + " takes ") and words in message and message.endswith(f"not {stored!r}")
+    assert message.startswith(name + " must be ") and words in message and message.endswith(f"not {stored!r}")
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"epochs": 0}, "stop.epochs takes a number of at least 1, not 0"),
-        ({"epochs": 1.5}, "stop.epochs takes int, not 1.5"),
-        ({"window": -1}, "stop.window takes a number of at least 0, not -1"),
-        ({"validation": -1}, "stop.validation takes a number of at least 0, not -1"),
-        ({"train_images": -1}, "stop.train_images takes a number of at least 0, not -1"),
+        ({"epochs": 0}, "stop.epochs must be greater than 0, not 0"),
+        ({"epochs": 1.5}, "stop.epochs must be a valid integer, not 1.5"),
+        ({"window": -1}, "stop.window must be greater than or equal to 0, not -1"),
+        ({"validation": -1}, "stop.validation must be greater than or equal to 0, not -1"),
+        ({"train_images": -1}, "stop.train_images must be greater than or equal to 0, not -1"),
         ({"train_images": 100, "validation": 100}, "stop.validation takes fewer images than stop.train_images, 100"),
-        ({"threshold": 101, "window": 1}, "stop.threshold takes a number of at least 0 and at most 100, not 101.0"),
+        ({"threshold": 101, "window": 1}, "stop.threshold must be less than or equal to 100, not 101"),
         ({"threshold": 20.0}, "stop.threshold is compared with the error over a window: set stop.window"),
         ({"classes": (1, 1)}, r"stop.classes takes each class once, not \(1, 1\)"),
-        ({"test_train": 1}, "stop.test_train takes bool, not 1"),
+        ({"test_train": 1}, "stop.test_train must be a valid boolean, not 1"),
     ],
 )
 def test_a_stop_that_makes_no_sense_is_refused(changes: dict[str, Any], says: str) -> None:
@@ -231,10 +240,10 @@ def test_a_stop_that_makes_no_sense_is_refused(changes: dict[str, Any], says: st
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"crop": 0}, "sizes.crop takes a number of at least 1, not 0"),
-        ({"kernels": (96, 0)}, r"sizes.kernels takes numbers of at least 1, not \(96, 0\)"),
-        ({"pads": (0, -1)}, r"sizes.pads takes numbers of at least 0, not \(0, -1\)"),
-        ({"fc": 4096.0}, "sizes.fc takes int, not 4096.0"),
+        ({"crop": 0}, "sizes.crop must be greater than 0, not 0"),
+        ({"kernels": (96, 0)}, r"sizes.kernels must be greater than 0, not \(96, 0\)"),
+        ({"pads": (0, -1)}, r"sizes.pads must be greater than or equal to 0, not \(0, -1\)"),
+        ({"fc": 4096.0}, "sizes.fc must be a valid integer, not 4096.0"),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(changes: dict[str, Any], says: str) -> None:
@@ -244,7 +253,7 @@ def test_sizes_that_make_no_sense_are_refused(changes: dict[str, Any], says: str
 
 
 def test_a_part_of_the_wrong_kind_is_refused() -> None:
-    with pytest.raises(RecipeError, match="recipe.model takes ModelRecipe, not"):
+    with pytest.raises(RecipeError, match="recipe.model must be an instance of ModelRecipe, not"):
         replace(Recipe(), model=OptimRecipe())  # type: ignore[arg-type]
 
 
@@ -276,19 +285,11 @@ def test_any_other_name_is_refused(name: str) -> None:
                 from_dict(kind, {name: 1})
 
 
-def test_every_choice_is_taken_and_nothing_else() -> None:
-    for name, choices in CHOICES.items():
-        for choice in choices:
-            assert leaf(Recipe().but(**{name: choice}), name) == choice
-        with pytest.raises(RecipeError):
-            Recipe().but(**{name: choices[0] + "x"})
-
-
 @pytest.mark.parametrize("kind", [Sizes, Stop])
 def test_sizes_and_stops_refuse_unknown_fields(kind: type) -> None:
     with pytest.raises(RecipeError, match=f"{kind.__name__} has no field 'epoch'"):
         from_dict(kind, {"epoch": 3})
-    with pytest.raises(RecipeError, match="takes int"):
+    with pytest.raises(RecipeError, match="must be a valid integer"):
         from_dict(kind, {dataclasses.fields(kind)[0].name: "many"})
 
 
@@ -323,16 +324,16 @@ def test_a_run_is_what_its_description_says(
     ("changes", "says"),
     [
         ({"membrs": 5}, "a run has no field 'membrs', did you mean 'members'"),
-        ({"members": 0}, "run.members takes a number of at least 1, not 0"),
-        ({"members": 2.0}, "run.members takes int, not 2.0"),
-        ({"seed": 1.0}, "run.seed takes int, not 1.0"),
-        ({"seed": True}, "run.seed takes int, not True"),
-        ({"start_rounded": 1}, "run.start_rounded takes bool, not 1"),
+        ({"members": 0}, "run.members must be greater than 0, not 0"),
+        ({"members": 2.0}, "run.members must be a valid integer, not 2.0"),
+        ({"seed": 1.0}, "run.seed must be a valid integer, not 1.0"),
+        ({"seed": True}, "run.seed must be a valid integer, not True"),
+        ({"start_rounded": 1}, "run.start_rounded must be a valid boolean, not 1"),
         ({"recipe": {"modle": {}}}, "a recipe has no part 'modle'"),
         ({"recipe": {"model": {"lrm": True}}}, "a recipe has no field 'model.lrm', did you mean 'model.lrn'"),
         ({"recipe": 3}, "not from 3"),
         ({"stop": {"epoch": 1}}, "Stop has no field 'epoch', did you mean 'epochs'"),
-        ({"stop": {"epochs": 0}}, "stop.epochs takes a number of at least 1"),
+        ({"stop": {"epochs": 0}}, "stop.epochs must be greater than 0"),
         ({"sizes": []}, "not from \\[\\]"),
     ],
 )

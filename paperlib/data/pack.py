@@ -183,7 +183,7 @@ def pack(rows: list[tuple[int, Item]], stem: Path, store: Store, size: int, qual
                 stored = file.getvalue()
                 pixels = torch.from_numpy(decoded(stored, store, size).copy("C"))  # what training will see
             else:
-                stored = pixels.numpy().tobytes()
+                stored = pixels.permute(1, 2, 0).numpy().tobytes()
             data += stored
             sizes.append(len(stored))
             labels.append(label)

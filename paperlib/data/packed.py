@@ -3,7 +3,7 @@
 :mod:`paperlib.data.pack` writes a folder that :func:`open_packed` opens:
 
 ================================  ============================================================================
-``train.bin``, ``val.bin``        the images: JPEG files back to back, or uint8 (N, 3, S, S)
+``train.bin``, ``val.bin``        the images: JPEG files back to back, or uint8 (N, S, S, 3)
 ``train.safetensors``, ``val.…``  ``offsets`` int64 (N + 1,) of the images, their ``labels`` and CRC-32 ``crc`` (N,)
 ``statistics.safetensors``        whole sums over the training pixels, see :class:`Sums`
 ``report.txt``                    files left out, with reasons, and counts of unusual images
@@ -40,8 +40,8 @@ from paperlib.data.images import DataError, DataMissingError, Dataset, Statistic
 from paperlib.data.sets import data_root
 from paperlib.machine import allowed_cpus, whole_number
 
-FORMAT = 3
-FORMATS = (2, 3)  # 2 had no checksums of single images and of index.json
+FORMAT = 4
+FORMATS = (2, 3, 4)  # 2 had no checksums of single images and of index.json; 2 and 3 had raw pixels as (N, 3, S, S)
 SPLITS = ("train", "val")
 QUALITY = 95
 """Default of the JPEGs."""
@@ -53,10 +53,11 @@ ENTRIES = {"key", "store", "quality", "size", "classes", "counts", "unusual", "l
 Store = Literal["jpeg", "raw"]
 
 
-def decoded(data: bytes | memoryview, store: Store, size: int) -> np.ndarray:
-    """A stored image: uint8 (3, size, size)."""
+def decoded(data: bytes | memoryview, store: Store, size: int, planes: bool = False) -> np.ndarray:
+    """A stored image: uint8 (3, size, size); ``planes``: its raw pixels lie in that order, as before format 4."""
     if store == "raw":
-        return np.frombuffer(data, np.uint8).reshape(3, size, size)
+        pixels = np.frombuffer(data, np.uint8)
+        return pixels.reshape(3, size, size) if planes else pixels.reshape(size, size, 3).transpose(2, 0, 1)
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         return np.asarray(image).transpose(2, 0, 1)
 
@@ -108,10 +109,11 @@ class Images:
     ndim = 4
 
     def __init__(
-        self, file: Path, offsets: Tensor, store: Store, size: int, threads: int = 4, crc: Tensor | None = None
-    ) -> None:
+        self, file: Path, offsets: Tensor, store: Store, size: int, threads: int = 4, crc: Tensor | None = None,
+        planes: bool = False,
+    ) -> None:  # fmt: skip
         self.file, self.offsets, self.store, self.size = file, offsets, store, size
-        self.threads, self.crc = threads, crc
+        self.threads, self.crc, self.planes = threads, crc, planes
         self._opened: tuple[int, np.ndarray, ThreadPoolExecutor] | None = None
 
     def __len__(self) -> int:
@@ -124,13 +126,14 @@ class Images:
 
     def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
         places = torch.arange(len(self))[rows]
-        images = torch.empty(*places.shape, 3, self.size, self.size, dtype=torch.uint8)
-        wanted = list(zip(places.flatten().tolist(), images.view(-1, *self.shape[1:]), strict=True))
+        shape = (places.numel(), *self.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)  # as they are augmented
+        wanted = list(zip(places.flatten().tolist(), images, strict=True))
         if wanted:
             data, pool = self._open()
             shares = [wanted[k :: self.threads] for k in range(min(self.threads, len(wanted)))]
             list(pool.map(lambda share: self._fill(data, share), shares))
-        return images
+        return images.unflatten(0, places.shape) if places.ndim else images[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         return (image for some in self.split(64) for image in some)
@@ -144,7 +147,7 @@ class Images:
         start, stop, _ = slice(start, stop).indices(len(self))
         stop = max(start, stop)
         crc = None if self.crc is None else self.crc[start:stop]
-        return Images(self.file, self.offsets[start : stop + 1], self.store, self.size, self.threads, crc)
+        return Images(self.file, self.offsets[start : stop + 1], self.store, self.size, self.threads, crc, self.planes)
 
     def damage(self) -> str:
         """Where the file is altered, in words; empty without checksums of single images."""
@@ -172,7 +175,7 @@ class Images:
             try:
                 if self.store == "jpeg" and not self._whole(row, data):  # of raw pixels it would take half of the time
                     raise ValueError("wrong checksum")
-                np.copyto(image.numpy(), decoded(data[start:end].data, self.store, self.size))
+                np.copyto(image.numpy(), decoded(data[start:end].data, self.store, self.size, self.planes))
             except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
                 raise DataError(
                     f"{self.file} is altered at bytes {start} to {end} ({error}): check it with `paperlib data check`, "
@@ -258,7 +261,7 @@ def _open(folder: Path, index: dict[str, Any], check: bool, threads: int) -> Pac
     classes = tuple(index["classes"])
     if index["store"] not in ("jpeg", "raw") or index["size"] not in range(1, LARGEST + 1):
         raise ValueError("its store or size is none")
-    images = {}
+    images, planes = {}, index["format"] < 4
     for split in SPLITS:
         offsets, labels, crc = (tensors[split].get(name) for name in ("offsets", "labels", "crc"))
         if offsets is None or labels is None or (offsets.diff() < 0).any():
@@ -267,7 +270,7 @@ def _open(folder: Path, index: dict[str, Any], check: bool, threads: int) -> Pac
             raise ValueError(f"{split} has another number of images")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
             raise ValueError(f"{split} has labels without a class")
-        images[split] = Images(folder / f"{split}.bin", offsets, index["store"], index["size"], threads, crc)
+        images[split] = Images(folder / f"{split}.bin", offsets, index["store"], index["size"], threads, crc, planes)
         if check and checksum_of(folder / f"{split}.bin") != index["files"][f"{split}.bin"]:
             raise DataError(f"{folder / f'{split}.bin'} is altered{images[split].damage()}: {again}")
     statistics = tensors["statistics"]

@@ -3,38 +3,14 @@
 What notebooks use is imported at its first use: the table of claims can be shown without torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from paperlib.lazy import importing
 
-if TYPE_CHECKING:
-    from paperlib.evidence.decide import verdicts, verdicts_of
-    from paperlib.evidence.metrics import results, running_error, updates_to
-    from paperlib.evidence.rates import choose_rate
-    from paperlib.evidence.store import RECORDED, epochs_of, recorded, records_of, schedule
-
-MODULES = {
-    "decide": ("verdicts", "verdicts_of"),
-    "metrics": ("results", "running_error", "updates_to"),
-    "rates": ("choose_rate",),
-    "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
-}
-__all__ = [
-    "RECORDED",
-    "choose_rate",
-    "epochs_of",
-    "recorded",
-    "records_of",
-    "results",
-    "running_error",
-    "schedule",
-    "updates_to",
-    "verdicts",
-    "verdicts_of",
-]
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = importing(
+    __name__,
+    {
+        "decide": ("verdicts", "verdicts_of"),
+        "metrics": ("results", "running_error", "updates_to"),
+        "rates": ("choose_rate",),
+        "store": ("RECORDED", "epochs_of", "recorded", "records_of", "schedule"),
+    },
+)

@@ -13,9 +13,6 @@ from paperlib.experiments import declared
 from paperlib.training import records, runs
 from paperlib.training.records import Line
 
-# ---------------------------------------------------------------------------------------------------------
-# A user's own runs against the recorded ones
-
 
 def agreement(scale: str, runs_dir: Path | None = None) -> str:
     """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment."""

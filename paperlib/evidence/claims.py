@@ -33,6 +33,7 @@ from paperlib.evidence.rows import (
     entry_of,
     evidence_of,
     ids_of,
+    in_words,
     known_section,
     places_of,
     sections_of,
@@ -151,7 +152,7 @@ def outcome_at(here: Sequence[Verdict], missing: bool) -> Outcome:
 def said(found: Sequence[Verdict], outcome: Outcome) -> str:
     """The status of several verdicts together, in words. One proxy among them makes the whole a proxy."""
     effects = " and ".join(f"{each:g}" for each in sorted({v.comparison.smallest_effect for v in found}))
-    return verdict.in_words(outcome, any(v.proxy for v in found), effects)
+    return in_words(outcome, any(v.proxy for v in found), effects)
 
 
 def results_of(here: Sequence[Verdict]) -> list[str]:

@@ -1,7 +1,8 @@
 """Confidence intervals: pooled, Welch's and one-sample t, and Dunnett's for many arms against one control.
 
 Every function takes its share of the error rate, so that the intervals of one experiment hold together
-(:mod:`paperlib.evidence.decide` divides 5 % among them). Values are points of error or logarithms of times.
+(:mod:`paperlib.evidence.decide` divides 5 % among them). Values are points of error or logarithms of times. SciPy is
+imported where it is used, since that takes a second.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import optimize, special, stats
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread:
 
 def critical_t(share: float, df: float) -> float:
     """Two-sided critical value of Student's t; NaN without degrees of freedom."""
+    from scipy import stats
+
     return float(stats.t.isf(share / 2, df)) if df > 0 else math.nan
 
 
@@ -56,11 +58,13 @@ def _around(estimate: float, critical: float, error: float) -> Interval:
 
 def of_mean(values: Sequence[float], share: float) -> Interval:
     """One-sample t interval of a mean."""
-    x = np.asarray(values, dtype=float)
-    if not len(x):
-        return Interval(math.nan)
-    spread = pooled([values])
-    return _around(float(x.mean()), critical_t(share, spread.df), math.sqrt(spread.variance / len(x)))
+    from scipy import stats
+
+    estimate = float(np.mean(values)) if len(values) else math.nan
+    if len(values) < 2:
+        return Interval(estimate)
+    found = stats.ttest_1samp(values, 0).confidence_interval(1 - share)
+    return Interval(estimate, float(found.low), float(found.high))
 
 
 def of_difference(
@@ -83,13 +87,16 @@ def of_difference(
 
 def of_log_ratio(a: Sequence[float], b: Sequence[float], share: float) -> Interval:
     """Welch's interval of mean(log b) - mean(log a)."""
+    from scipy import stats
+
     if not (len(a) and len(b)):
         return Interval(math.nan)
-    x, y = (np.log(np.asarray(side, dtype=float)) for side in (a, b))
-    one, two = pooled([x]), pooled([y])
-    parts = (one.variance / len(x), two.variance / len(y))
-    critical = critical_t(share, _satterthwaite(parts, (one.df, two.df)))
-    return _around(float(y.mean() - x.mean()), critical, math.sqrt(sum(parts)))
+    x, y = np.log(a), np.log(b)
+    estimate = float(y.mean() - x.mean())
+    if min(len(a), len(b)) < 2:
+        return Interval(estimate)
+    found = stats.ttest_ind(y, x, equal_var=False).confidence_interval(1 - share)
+    return Interval(estimate, float(found.low), float(found.high))
 
 
 def _satterthwaite(parts: Sequence[float], dfs: Sequence[int]) -> float:
@@ -97,10 +104,6 @@ def _satterthwaite(parts: Sequence[float], dfs: Sequence[int]) -> float:
         return math.nan
     below = sum(part**2 / df for part, df in zip(parts, dfs, strict=True))
     return sum(parts) ** 2 / below if below else float(sum(dfs))
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Dunnett's test
 
 
 @cache
@@ -112,6 +115,8 @@ def dunnett(arms: tuple[int, ...], control: int, df: int, share: float) -> float
     and the standard deviation s all T_i are independent, and P is an integral over z and s: Gauss quadrature, the same
     on every machine.
     """
+    from scipy import optimize
+
     if df < 1 or not arms:
         return math.nan
     if len(arms) == 1:
@@ -123,6 +128,8 @@ def dunnett(arms: tuple[int, ...], control: int, df: int, share: float) -> float
 
 def dunnett_probability(c: float, arms: Sequence[int], control: int, df: int) -> float:
     """P(max |T_i| <= c), see :func:`dunnett`."""
+    from scipy import special
+
     z, z_weights, s, s_weights = _grid(df)
     inside = np.ones((len(s), len(z)))
     for n in arms:
@@ -136,6 +143,8 @@ def dunnett_probability(c: float, arms: Sequence[int], control: int, df: int) ->
 @cache
 def _grid(df: int, points: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Nodes and weights for a standard normal z, and for s with df s² distributed as chi squared."""
+    from scipy import stats
+
     nodes, weights = np.polynomial.legendre.leggauss(points)
     z = 8.5 * nodes
     z_weights = 8.5 * weights * stats.norm.pdf(z)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from safetensors import safe_open
 from torch import Tensor
 
@@ -21,12 +20,17 @@ from paperlib.recipe import Sizes
 from paperlib.seeding import generator
 from paperlib.training import records
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     """One row a recorded run: arm, seed, how it ended, and the metrics wanted (errors in per cent, times in updates).
 
     All of :data:`METRICS` by default; some of them read weights, and take their time.
     """
+    import pandas as pd  # here: it takes half a second
+
     columns = ("arm", "seed", "status", *(wanted or METRICS))
     return pd.DataFrame({column: _column(name, scale, column) for column in columns})
 
@@ -41,10 +45,6 @@ def _column(name: str, scale: str, column: str) -> tuple[Any, ...]:
     }
     measure = measures.get(column) or (lambda arm, seed, lines: METRICS[column](lines))
     return tuple(measure(*run) for run in store.records_of(name, scale))
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Metrics of one run
 
 
 def running_error(lines: Record) -> tuple[list[float], list[float]]:
@@ -117,8 +117,7 @@ def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float
     return read
 
 
-STALLED = 0.8
-"""A run whose error stays above this share of the error of guessing has learnt nothing."""
+STALLED = 0.8  # A run whose error stays above this share of the error of guessing has learnt nothing
 
 
 def stalled(lines: Record) -> bool:

@@ -9,9 +9,6 @@ from paperlib.evidence.metrics import running_error, time_to_threshold
 from paperlib.experiments import declared
 from paperlib.training import records
 
-# ---------------------------------------------------------------------------------------------------------
-# The choice of learning rates
-
 
 def choose_rate(scores: dict[float, float]) -> float | None:
     """The rule of the sweeps: the rate with the lowest score (:func:`swept`; NaN: diverged, or never got there).

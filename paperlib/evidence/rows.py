@@ -19,6 +19,16 @@ Outcome = Literal["holds", "contradicted", "no effect", "undecided", "mixed"]
 """What became of a comparison ("mixed": only of several together)."""
 
 
+def in_words(outcome: Outcome, proxy: bool, effect: str = "") -> str:
+    """The status of an outcome; ``effect`` is the smallest of interest."""
+    if outcome in ("undecided", "mixed"):
+        return outcome
+    if outcome == "holds":
+        return "supported (proxy)" if proxy else "reproduced"
+    word = f"{outcome} ≥ {effect}" if outcome == "no effect" and effect else outcome
+    return f"{word} (proxy)" if proxy else word
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the paper makes a claim."""
@@ -61,6 +71,11 @@ class Row:
     first_run: str
     notebook: str
 
+    @property
+    def word(self) -> str:
+        """The status without the smallest effect of interest: "no effect (proxy)"."""
+        return in_words(self.outcome, self.proxy) if self.outcome else self.status
+
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Row:
         """The row that :func:`dataclasses.asdict`, and then JSON, made plain data of."""
@@ -97,10 +112,6 @@ def known_section(section: str | None) -> str | None:
     if section is not None and section not in sections:
         raise PaperlibError(f"there is no section {section!r}; the sections are {', '.join(sections)}")
     return section
-
-
-# ---------------------------------------------------------------------------------------------------------
-# As text
 
 
 def tally(table: Sequence[Row]) -> dict[str, int]:

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paperlib.evidence.metrics import METRICS
-from paperlib.evidence.rows import Outcome
+from paperlib.evidence.rows import Outcome, in_words
 from paperlib.experiments.form import Comparison
 
-ALPHA = 0.05
-"""Error rate of all tests of one experiment together."""
-FACTOR = 1.5
-"""A size is reproduced within this factor of the paper's."""
+ALPHA = 0.05  # Error rate of all tests of one experiment together
+FACTOR = 1.5  # A size is reproduced within this factor of the paper's
 FEWEST, FEWEST_POOLED, POOLED_DF = 5, 3, 20
 """Seeds per arm that a verdict needs; fewer are enough where the pool has ``POOLED_DF`` degrees of freedom."""
 
@@ -31,20 +29,6 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
     if "undecided" in kinds or not kinds:
         return "undecided"
     return kinds.pop() if len(kinds) == 1 else "mixed"
-
-
-def in_words(outcome: Outcome, proxy: bool, effect: str = "") -> str:
-    """The status as printed; only here an outcome becomes text. ``effect`` is the smallest of interest."""
-    if outcome in ("undecided", "mixed"):
-        return outcome
-    if outcome == "holds":
-        return "supported (proxy)" if proxy else "reproduced"
-    word = f"no effect ≥ {effect}" if outcome == "no effect" else outcome
-    return f"{word} (proxy)" if proxy else word
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The verdict
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ from paperlib.training.runs import Run
 
 LOOKED_AT = 2000
 """The first test images that are measured: as many as the sample has. All pixels of all pairs take long."""
-NEIGHBOURS = 6
-"""Figure 4 shows the six training images nearest to each test image."""
+NEIGHBOURS = 6  # Figure 4 shows the six training images nearest to each test image
 
 
 def looked(net: nn.Module, run: Run, dataset: Dataset, path: Path | None) -> Line:

@@ -13,21 +13,3 @@ from paperlib.experiments.declared import (
 )
 from paperlib.experiments.form import FIVE, Comparison, Experiment
 from paperlib.experiments.relu import PLAIN, UNIT_SIZES, UNITS
-
-__all__ = [
-    "BASELINE",
-    "CONVOLUTIONS",
-    "Comparison",
-    "DECLARED",
-    "EPOCHS_OF",
-    "Experiment",
-    "FIVE",
-    "FULL_TINY",
-    "NET",
-    "PLAIN",
-    "TINY_AIM",
-    "UNITS",
-    "UNIT_SIZES",
-    "get",
-    "names",
-]

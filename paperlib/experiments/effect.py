@@ -41,8 +41,7 @@ IDLE = (
 )  # fmt: skip
 """What an arm changes in vain. A recipe may have it, inherited: an arm may not change it."""
 
-SWITCHES = ("optim.freeze_conv1", "optim.drops", "augment.colour_off_epoch")
-"""Fields that are epochs, counted from 0."""
+SWITCHES = ("optim.freeze_conv1", "optim.drops", "augment.colour_off_epoch")  # Fields that are epochs, counted from 0
 
 
 def check_felt(run: Run, base: Recipe, sizes: Sizes) -> None:

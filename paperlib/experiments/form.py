@@ -176,10 +176,8 @@ class Experiment:
         }
 
 
-FIVE = (0, 1, 2, 3, 4)
-"""The seeds of an experiment that is to decide something."""
-KEPT = 5
-"""The nets of this many first seeds of an arm have their weights recorded."""
+FIVE = (0, 1, 2, 3, 4)  # The seeds of an experiment that is to decide something
+KEPT = 5  # The nets of this many first seeds of an arm have their weights recorded
 
 
 def sweep(

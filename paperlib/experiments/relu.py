@@ -144,8 +144,7 @@ def rate_sweep(scale: str) -> Experiment:
     )  # fmt: skip
 
 
-SEVERAL = 2.0
-"""What we take "consistently several times faster" to mean at the least (S3.1-d)."""
+SEVERAL = 2.0  # What we take "consistently several times faster" to mean at the least (S3.1-d)
 
 
 def with_rates(arms: Sequence[str], scale: str) -> dict[str, Changes]:

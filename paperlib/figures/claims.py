@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from matplotlib.patches import FancyBboxPatch, Patch
+import seaborn as sns
+from matplotlib.patches import Patch
 
 from paperlib.evidence import claims
 from paperlib.figures.style import PALETTE, Drawing, use_style
-
-# ---------------------------------------------------------------------------------------------------------
-# The table of claims as a picture
 
 STATUS_COLOURS = {
     "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": "#d9a9d0", "reproduced": PALETTE[0],
     "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "contradicted (proxy)": "#eba57f",
     "erratum": PALETTE[1], "no effect": PALETTE[8], "no effect (proxy)": "#b9d8f2", "mixed": "#c9b8e8",
     "undecided": "#b0b0b0", "cited": "#ead7c0", "needs ImageNet": "#e4efe4", "no measure": "#f5efb8",
-    "not run yet": "#dddddd", "not run": "#ffffff",
+    "not run yet": "#d5d5d5", "not run": "#f2f2f2",
 }  # fmt: skip
-
-
-def kind_of(status: str) -> str:
-    """A status without the size of the effect: "no effect ≥ 0.5 (proxy)" is "no effect (proxy)"."""
-    return re.sub(r" ≥ [^(]*?(?= \(|$)", "", status)
 
 
 def fig_claims() -> Drawing:
@@ -34,41 +24,30 @@ def fig_claims() -> Drawing:
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
-    kinds = frame["status"].map(kind_of)
-    sections = list(dict.fromkeys(frame["section"]))
-    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(sections) + 1.1))
-    for y, section in enumerate(sections):
-        for x, (claim_id, kind) in enumerate(
-            zip(frame["id"][frame["section"] == section], kinds[frame["section"] == section], strict=True)
-        ):
-            axes.add_patch(
-                FancyBboxPatch(
-                    (x + 0.06, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.12",
-                    facecolor=STATUS_COLOURS[kind], edgecolor="#999999", lw=0.4,
-                )
-            )  # fmt: skip
-            axes.text(
-                x + 0.5,
-                y + 0.52,
-                claim_id.split("-")[1],
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if kind == "reproduced" else "#222222",
-            )
-    widest = int(frame.groupby("section").size().max())
-    axes.set(xlim=(0, widest), ylim=(len(sections), 0), yticks=np.arange(len(sections)) + 0.5, xticks=[])
-    axes.set_yticklabels([s if s == "abstract" else f"section {s}" for s in sections])
+    words = list(STATUS_COLOURS)
+    squares = frame.assign(
+        word=[words.index(r.word) for r in table],
+        label=frame["id"].str.split("-").str[1],
+        place=frame.groupby("section").cumcount(),
+        line=frame["section"].where(frame["section"] == "abstract", "section " + frame["section"]),
+    )
+    lines = squares["line"].unique()
+    grid, labels = (squares.pivot(index="line", columns="place", values=v).reindex(lines) for v in ("word", "label"))
+    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(lines) + 1.1))
+    sns.heatmap(
+        grid, annot=labels, fmt="", cmap=list(STATUS_COLOURS.values()), vmin=-0.5, vmax=len(words) - 0.5, cbar=False,
+        linewidths=1.5, linecolor="white", annot_kws={"fontsize": 8}, ax=axes,
+    )  # fmt: skip
+    axes.set(xlabel="", ylabel="", xticks=[])
     axes.grid(False)
-    axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    seen = [k for k in STATUS_COLOURS if (kinds == k).any()]
+    counts = {word: n for word in STATUS_COLOURS if (n := sum(r.word == word for r in table))}
     handles = [
-        Patch(facecolor=STATUS_COLOURS[k], edgecolor="#999999", lw=0.4, label=f"{k} ({(kinds == k).sum()})")
-        for k in seen
+        Patch(facecolor=STATUS_COLOURS[word], edgecolor="#999999", lw=0.4, label=f"{word} ({n})")
+        for word, n in counts.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-    alt = f"The {len(frame)} rows of the table of claims by section, coloured by status: " + ", ".join(
-        f"{(kinds == k).sum()} {k}" for k in seen
+    counted = ", ".join(f"{n} {word}" for word, n in counts.items())
+    return Drawing(
+        figure, frame, f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
     )
-    return Drawing(figure, frame, alt)

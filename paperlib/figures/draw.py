@@ -30,9 +30,6 @@ FIGURES = files.ROOT / "figures"
 BUILD = files.ROOT / "build" / "figures"
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Writing them
-
 TABLES: dict[str, Callable[[], Table]] = {"table1": table1, "table2": table2}
 DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "fig1": fig1,

@@ -15,9 +15,6 @@ from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, u
 from paperlib.paper import facts
 from paperlib.training import records
 
-# ---------------------------------------------------------------------------------------------------------
-# Figure 1: training error against time, by unit and setting
-
 UNIT_COLOURS = {"relu": PALETTE[0], "tanh": PALETTE[3], "scaled": PALETTE[1], "sigmoid": PALETTE[4]}
 UNIT_NAMES = {"relu": "ReLU", "tanh": "tanh", "scaled": "scaled tanh", "sigmoid": "logistic sigmoid"}
 UNIT_DASHES = {"relu": "-", "tanh": "--", "scaled": "-.", "sigmoid": ":"}

@@ -118,8 +118,7 @@ def data_of(found: weights.Checkpoint) -> str:
     return scale_name(found.scale, found.run.sizes != FULL_SIZES) if found.scale in SCALE_NAMES else found.scale
 
 
-ACROSS = 12
-"""Kernels in a line."""
+ACROSS = 12  # Kernels in a line
 
 
 def fig3_of(found: weights.Checkpoint) -> Drawing:

@@ -183,10 +183,8 @@ def forest_times(*sections: str) -> Drawing:
 # ---------------------------------------------------------------------------------------------------------
 # Drawing
 
-MOST_LINES = 45
-"""More are drawn in two columns."""
-LINE = 0.158
-"""Inches a line."""
+MOST_LINES = 45  # More are drawn in two columns
+LINE = 0.158  # Inches a line
 
 
 def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:

@@ -1,4 +1,7 @@
-"""What all figures share: one style, the picture with its alt text, and a figure with the numbers drawn in it."""
+"""What all figures share: one style, the picture with its alt text, and a figure with the numbers drawn in it.
+
+Libraries that take long to import are imported where they are used: notebooks import this module for its tables.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,18 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-import pandas as pd
-import seaborn as sns
-from cycler import cycler
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from paperlib.experiments.scales import SCALES
 
-PALETTE = sns.color_palette("colorblind").as_hex()
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+PALETTE = (
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
+)  # fmt: skip
+"""Ten colours that colour-blind readers tell apart: ``colorblind`` of seaborn."""
 SCALE_NAMES = {scale.name: scale.label() for scale in SCALES.values()}
 
 
@@ -32,17 +35,20 @@ STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.labelsize": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e4e4",
     "grid.linewidth": 0.7, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
-    "axes.prop_cycle": cycler(color=PALETTE),
 }  # fmt: skip
 
 
 def use_style() -> None:
     """The look of all figures: colour-blind-safe, light grid, room for labels."""
-    mpl.rcParams.update(STYLE)
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update({**STYLE, "axes.prop_cycle": cycler(color=PALETTE)})
 
 
 def show(figure: Figure, alt: str, caption: str = "") -> None:
     """Show a figure in a notebook and close it: below it the conclusion, and folded what can be seen in words."""
+    import matplotlib.pyplot as plt
     from IPython.display import Markdown, display
 
     display(Picture(figure, alt))
@@ -100,6 +106,9 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> st
 
 def nothing_yet(what: str, columns: list[str]) -> Drawing:
     """What stands for a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
     figure, axes = plt.subplots(figsize=(8.6, 2.0))
     alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")

@@ -15,9 +15,6 @@ from paperlib.figures.style import markdown_table
 from paperlib.paper import facts
 from paperlib.training import records
 
-# ---------------------------------------------------------------------------------------------------------
-# Tables 1 and 2
-
 
 @dataclass
 class Table:
@@ -34,8 +31,7 @@ class Table:
 
 COLUMNS = ["whose", "what", "data", "views", "top-1 error (%)", "top-5 error (%)", "nets averaged", "repeats"]
 Entry = tuple[str, str, str, str | None, float | None, float | None, int | None, int | None]
-VIEWS = {10: "ten", 1: "centre", None: None}
-"""Number of views -> what the column says; None where nobody says it."""
+VIEWS = {10: "ten", 1: "centre", None: None}  # Number of views -> what the column says; None where nobody says it
 AUTHORS, NOTES, OTHERS, OURS = "the paper", "run notes of 2012", "later", "here (proxy)"
 
 
@@ -73,8 +69,7 @@ def recorded_errors(name: str, arm: str, what: str, views: str, *keys: str, scal
 
 
 ERRORS = ("top1_error", "top5_error")
-SMALL = ("sample", "cifar10")
-"""The scales of our rows, proxies all."""
+SMALL = ("sample", "cifar10")  # The scales of our rows, proxies all
 OF_MEMBERS = ("mean_top1_error", "mean_top5_error")
 
 

@@ -23,30 +23,3 @@ from paperlib.nets.sizes import (
     VGG_SAMPLE_SIZES,
 )
 from paperlib.nets.table import build, make, summary, weight_std
-
-__all__ = [
-    "ACTIVATIONS",
-    "CIFAR_SIZES",
-    "Dropout",
-    "EVIDENCE_SIZES",
-    "FULL_SIZES",
-    "LocalResponseNorm",
-    "MaxPool",
-    "SAMPLE_SIZES",
-    "ScaledTanh",
-    "SpatialResponseNorm",
-    "TINY_SIZES",
-    "VGG_EVIDENCE_SIZES",
-    "VGG_FULL_SIZES",
-    "VGG_SAMPLE_SIZES",
-    "build",
-    "learned_layers",
-    "local_response_norm",
-    "make",
-    "output_side",
-    "pad_to_ceil",
-    "parameter_count",
-    "set_step",
-    "summary",
-    "weight_std",
-]

@@ -42,10 +42,6 @@ def window_sum(x: Tensor, n: int, dim: int) -> Tensor:
     return total
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The layers
-
-
 class LocalResponseNorm(nn.Module):
     """Section 3.3: the fast form of :func:`local_response_norm`.
 

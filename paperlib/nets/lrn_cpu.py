@@ -68,8 +68,7 @@ Block = tuple[slice, slice, Tensor]
 """Maps read, maps written, and the matrix of ones and zeros between them."""
 BLOCK = 32
 """Columns of a block: more columns multiply more zeros, fewer make matrix products slow (measured: 32, 48, all)."""
-IN_CACHE = 2**17
-"""Numbers in a temporary; a few of that size fit into a core's second cache."""
+IN_CACHE = 2**17  # Numbers in a temporary; a few of that size fit into a core's second cache
 
 
 @functools.cache

@@ -76,8 +76,7 @@ def mlp(model: ModelRecipe, sizes: Sizes) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-VGG_DEPTHS = (1, 1, 2, 2, 2)
-"""Convolutions between two pools in net A of Simonyan and Zisserman 2014, table 1."""
+VGG_DEPTHS = (1, 1, 2, 2, 2)  # Convolutions between two pools in net A of Simonyan and Zisserman 2014, table 1
 
 
 def vgg_stack(model: ModelRecipe, sizes: Sizes) -> nn.Sequential:

@@ -6,11 +6,7 @@ from dataclasses import replace
 
 from paperlib.recipe import Sizes
 
-# ---------------------------------------------------------------------------------------------------------
-# The net of the paper (section 3.5, Figure 2) and its ablations
-
-FULL_SIZES = Sizes()
-"""Section 3.5: 224x224 crops of 256x256 colour images, 1000 classes; sides 55, 27, 13, 6."""
+FULL_SIZES = Sizes()  # Section 3.5: 224x224 crops of 256x256 colour images, 1000 classes; sides 55, 27, 13, 6
 
 EVIDENCE_SIZES = Sizes(
     side=32, crop=24, classes=10, kernels=(24, 64, 96, 96, 64), kernel_sizes=(5, 5, 3, 3, 3),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -19,6 +18,9 @@ from paperlib.nets.others import FOUR_LAYER_STD, four_layer, mlp, vgg_stack
 from paperlib.nets.sizes import CIFAR_SIZES, FULL_SIZES, TINY_SIZES, VGG_FULL_SIZES
 from paperlib.recipe import ModelRecipe, Recipe, RecipeError, Sizes
 from paperlib.seeding import generator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # ---------------------------------------------------------------------------------------------------------
 # The table of the nets
@@ -199,6 +201,8 @@ def summary(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
     ``macs`` are multiplications with addition for one image, ``units`` output neurons. Nothing is computed but
     shapes, so that the full net costs no memory.
     """
+    import pandas as pd  # here: it takes half a second
+
     with torch.device("meta"):
         net = make(model, sizes).eval()
         outputs: dict[str, torch.Size] = {}

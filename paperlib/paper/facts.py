@@ -17,38 +17,20 @@ from typing import Any
 # --- what the abstract and the introduction state ---------------------------------------------------------
 
 
-PARAMETERS = 60_000_000
-"""Parameters of the net (abstract; section 4 says the same). Stated in millions."""
-
-PARAMETERS_STEP = 1_000_000
-"""The precision of that statement."""
-
-NEURONS = 650_000
-"""Neurons of the net (abstract). Stated to two digits."""
-
-NEURONS_STEP = 10_000
-"""The precision of that statement."""
-
-CONV_LAYERS, FC_LAYERS, LEARNED_LAYERS = 5, 3, 8
-"""Learned layers (abstract; section 3)."""
-
-CLASSES = 1000
-"""Ways of the final softmax (abstract)."""
+PARAMETERS = 60_000_000  # Parameters of the net (abstract; section 4 says the same). Stated in millions.
+PARAMETERS_STEP = 1_000_000  # The precision of that statement
+NEURONS = 650_000  # Neurons of the net (abstract). Stated to two digits.
+NEURONS_STEP = 10_000  # The precision of that statement
+CONV_LAYERS, FC_LAYERS, LEARNED_LAYERS = 5, 3, 8  # Learned layers (abstract; section 3)
+CLASSES = 1000  # Ways of the final softmax (abstract)
 
 CONV_SHARE_BOUND = 1.0
 """Section 1: each convolutional layer is said to hold no more than this share of the parameters, per cent."""
 
-TRAINING_DAYS = (5, 6)
-"""Training took between this many days on two GTX 580 (sections 1 and 5)."""
-
-TRAINING_IMAGES = 1_200_000
-"""Training images as the abstract and section 5 round them."""
-
-TRAINING_IMAGES_STEP = 100_000
-"""The precision of that statement."""
-
-GPUS, GPU_MEMORY_GB = 2, 3
-"""Two cards with 3 GB each (sections 1, 3.2 and 5)."""
+TRAINING_DAYS = (5, 6)  # Training took between this many days on two GTX 580 (sections 1 and 5)
+TRAINING_IMAGES = 1_200_000  # Training images as the abstract and section 5 round them
+TRAINING_IMAGES_STEP = 100_000  # The precision of that statement
+GPUS, GPU_MEMORY_GB = 2, 3  # Two cards with 3 GB each (sections 1, 3.2 and 5)
 
 
 @dataclass(frozen=True)
@@ -68,11 +50,8 @@ SMALL_SETS = (
 )
 """Three of the sets that section 1 names when it speaks of "tens of thousands of images"; the paper gives no counts."""
 
-IMAGENET = LabelledSet("ImageNet", 15_000_000, False, "section 1, 'over'")
-"""All of ImageNet, as section 1 states it."""
-
-IMAGENET_CATEGORIES = 22_000
-"""Section 1: "over" this number of categories."""
+IMAGENET = LabelledSet("ImageNet", 15_000_000, False, "section 1, 'over'")  # All of ImageNet, as section 1 states it
+IMAGENET_CATEGORIES = 22_000  # Section 1: "over" this number of categories
 
 IMAGENET_LATER = (14_197_122, 21_841)
 """Not in the paper: images and categories by image-net.org, 2013 to 2020 (second-hand, historyofinformation.com)."""
@@ -105,11 +84,8 @@ ILSVRC = (
 ILSVRC_SHARED_CLASSES = 640
 """Classes that 2010 and 2012 have in common (second-hand, not in the paper): their error rates are not comparable."""
 
-IMAGES_PER_CLASS = 1000
-"""Section 2: "roughly" this number of images in each class."""
-
-STORED_SIDE = 256
-"""Section 2: the shorter side is scaled to this and the central square of this side is kept, pixels."""
+IMAGES_PER_CLASS = 1000  # Section 2: "roughly" this number of images in each class
+STORED_SIDE = 256  # Section 2: the shorter side is scaled to this and the central square of this side is kept, pixels
 
 
 # --- section 3: the architecture --------------------------------------------------------------------------
@@ -144,17 +120,13 @@ CONVS = (
 )
 """Section 3.5, the five convolutional layers; kernels of both GPUs together."""
 
-FC = (4096, 4096, 1000)
-"""Section 3.5: outputs of the fully connected layers."""
+FC = (4096, 4096, 1000)  # Section 3.5: outputs of the fully connected layers
 
 ONE_GPU_KERNELS = (48, 128, 192, 192, 256)
 """Footnote 2: the net on one GPU has half the kernels, but the whole of conv5 (layer-params-145-half.cfg agrees)."""
 
-INPUT_SIDE, INPUT_CHANNELS = 224, 3
-"""Section 3.5: the net's input."""
-
-FIGURE2_SIDES = (224, 55, 27, 13, 13, 13)
-"""Sides drawn in Figure 2: the input, then conv1 to conv5."""
+INPUT_SIDE, INPUT_CHANNELS = 224, 3  # Section 3.5: the net's input
+FIGURE2_SIDES = (224, 55, 27, 13, 13, 13)  # Sides drawn in Figure 2: the input, then conv1 to conv5
 
 FIGURE2_NEURONS = (150_528, 253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000)
 """Caption of Figure 2: the dimension of the input, then the neurons of the eight layers."""
@@ -182,11 +154,7 @@ class Pooling:
     s: int
 
 
-POOLING = Pooling(z=3, s=2)
-"""Section 3.4: used throughout the net."""
-
-POOLING_COMPARED = Pooling(z=2, s=2)
-"""Section 3.4: what overlapping pooling is compared with."""
+POOLING = Pooling(z=3, s=2)  # Section 3.4: used throughout the net
 
 
 @dataclass(frozen=True)
@@ -204,14 +172,9 @@ FIGURE1 = Figure1(layers=4, training_error=25.0, times_faster=6.0)
 # --- section 4: against overfitting -----------------------------------------------------------------------
 
 
-LABEL_BITS = 10
-"""Section 4: bits of constraint that each example puts on the mapping."""
-
-AUGMENTATION_FACTOR = 2048
-"""Section 4.1: crops and mirrors make the training set larger by this factor."""
-
-COLOUR_STD = 0.1
-"""Section 4.1: standard deviation of the alpha_i of the colour noise."""
+LABEL_BITS = 10  # Section 4: bits of constraint that each example puts on the mapping
+AUGMENTATION_FACTOR = 2048  # Section 4.1: crops and mirrors make the training set larger by this factor
+COLOUR_STD = 0.1  # Section 4.1: standard deviation of the alpha_i of the colour noise
 
 DROPOUT = 0.5
 """Section 4.2: probability with which a hidden unit of the first two fully connected layers is set to zero."""
@@ -251,11 +214,8 @@ OPTIMISER = Optimiser(
 )
 """Section 5. ``epochs`` is "roughly"."""
 
-EPOCHS_STEP = 10
-"""The precision of "roughly 90"."""
-
-GTX580_TFLOPS = 1.58
-"""Not in the paper: peak of one GTX 580 in single precision, 10^12 operations a second (NVIDIA)."""
+EPOCHS_STEP = 10  # The precision of "roughly 90"
+GTX580_TFLOPS = 1.58  # Not in the paper: peak of one GTX 580 in single precision, 10^12 operations a second (NVIDIA)
 
 OPENAI_PFS_DAYS = (0.0054, 0.0058)
 """Not in the paper: AlexNet's training compute by OpenAI's "AI and Compute", petaflop/s-days."""
@@ -579,38 +539,6 @@ TINY_IMAGENET = Cited(
     "Yao and Miller, Tiny ImageNet Classification with Convolutional Neural Networks, class report, Stanford",
 )  # fmt: skip
 """What a net like this one reached on the 200 classes of Tiny ImageNet."""
-
-CAFFENET_BENCHMARK = (
-    Cited("ReLU with LRN", 53.0, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-    Cited("ReLU", 52.9, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-    Cited("tanh", 59.9, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-    Cited("scaled tanh, 1.73 tanh(2x/3)", 57.7, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-    Cited("linear", 61.1, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-    Cited("ReLU with batch normalisation", 50.1, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-    Cited("sigmoid with batch normalisation", 52.5, None, "ducha-aiki/caffenet-benchmark, Activations.md"),
-)
-"""CaffeNet on 128-pixel images, one shared schedule, single runs (100 minus the accuracy given there)."""
-
-
-@dataclass(frozen=True)
-class CifarResult:
-    """A CIFAR-10 net of the authors: test error in per cent, minutes on a GPU of the time."""
-
-    config: str
-    test_error: float
-    minutes: float | None
-    augmented: bool
-    source: str
-
-
-CUDA_CONVNET_CIFAR = (
-    CifarResult("80sec", 26.0, 80 / 60, False, "cuda-convnet wiki"),
-    CifarResult("18pct", 18.0, 20, False, "cuda-convnet wiki"),
-    CifarResult("19pct", 14.2, None, True, "2012 source, comment in the 19pct file: translations, weight decay 0"),
-    CifarResult("conv-local-13pct", 13.0, 25, True, "cuda-convnet wiki"),
-    CifarResult("conv-local-11pct", 11.0, 75, True, "cuda-convnet wiki"),
-)
-"""The nets that section 3.3 points to; a name is the test error of its net. 11pct adds LRN to 13pct."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import PositiveInt
+
 from paperlib.files import ROOT, user_path
 from paperlib.recipe import Checked, Recipe, RecipeError, Sizes, Stop, from_dict, nearest, recipe_from_dict, to_dict
 
@@ -30,7 +32,7 @@ class Run(Checked):
     data: str
     seed: int
     start: Run | None = None
-    members: int = 1
+    members: PositiveInt = 1
     start_rounded: bool = False
 
     def __post_init__(self) -> None:

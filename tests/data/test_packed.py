@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,7 +28,7 @@ from paperlib.data import imagenet, images, pack, packed, readers
 from paperlib.data import images as data_images
 from paperlib.data.images import DataError, DataMissingError
 from paperlib.errors import PaperlibError
-from tests import datasets
+from tests import datasets, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 16
@@ -404,20 +405,20 @@ def test_jpegs_are_whole_files_near_the_pixels(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------ killed, full, twice
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from paperlib.data import pack as packing
-left, fsync = int(sys.argv[3]), os.fsync
-def count(file):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    fsync(file)
-os.fsync, packing.SHARD = count, 5
-packing.prepare_folder(Path(sys.argv[1]), Path(sys.argv[2]), store="raw", size=16, jobs=1, progress=False)
-"""
+
+def killed(source: Path, destination: Path, after: int) -> None:
+    """Prepare until SIGKILL, at the sync after so many."""
+    calls, fsync = itertools.count(), os.fsync
+
+    def count(file: int) -> None:
+        if next(calls) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(file)
+
+    os.fsync, pack.SHARD = count, 5
+    make(source, destination, store="raw")
+
+
 POOL_KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -443,7 +444,10 @@ def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: p
     source = folders(tmp_path)
     monkeypatch.setattr(pack, "SHARD", 5)
     make(source, tmp_path / "whole", store="raw")
-    assert run_script(tmp_path, KILLED, source, tmp_path / "made", after) == -signal.SIGKILL
+    process = tiny.processes().Process(target=killed, args=(source, tmp_path / "made", after))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "made" / "index.json").exists()
     assert "to complete it" in message(lambda: packed.open_packed(tmp_path / "made"), DataMissingError)
     report = make(source, tmp_path / "made", store="raw")
@@ -465,6 +469,7 @@ def ended(*_: object) -> int:
     os._exit(9)
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_a_worker_that_is_ended_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack, "SHARD", 5)
     with monkeypatch.context() as patch:
@@ -499,7 +504,8 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     source = folders(tmp_path)
     first = make(source, tmp_path / "made")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()}
-    leftover = tmp_path / "made" / f"parts-3-{json.loads((tmp_path / 'made' / 'index.json').read_text())['key'][:12]}"
+    key = json.loads((tmp_path / "made" / "index.json").read_text())["key"]
+    leftover = tmp_path / "made" / f"parts-{packed.FORMAT}-{key[:12]}"
     leftover.mkdir()
     again = make(source, tmp_path / "made")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "made").iterdir()} == before
@@ -651,7 +657,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no json": (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
     "list": (lambda f: (f / "index.json").write_text("[]"), "index.json is damaged"),
     "no classes": (lambda f: spoil_index(f, classes=None), "lacks classes"),
-    "other format": (lambda f: spoil_index(f, format=1), "has format 1 and this version reads (2, 3)"),
+    "other format": (lambda f: spoil_index(f, format=1), "has format 1 and this version reads (2, 3, 4)"),
     "no images": (lambda f: (f / "train.bin").unlink(), "train.bin is missing"),
     "no statistics": (lambda f: (f / "statistics.safetensors").unlink(), "statistics.safetensors is missing"),
     "cut": (lambda f: os.truncate(f / "val.bin", 10), "val.bin has 10 bytes instead of"),

@@ -216,11 +216,11 @@ def declare(
         ({"stop.epoch": 5}, "there is no field 'stop.epoch', did you mean 'stop.epochs'?"),
         ({"start": {"optm.lr": 0.5}}, "there is no field 'optm.lr', did you mean 'optim.lr'?"),
         # values that they do not take
-        ({"optim.lr": "fast"}, "optim.lr takes float, not 'fast'"),
-        ({"stop.epochs": 0}, "stop.epochs takes a number of at least 1, not 0"),
-        ({"sizes.fc": 1.5}, "sizes.fc takes int, not 1.5"),
-        ({"members": 0}, "run.members takes a number of at least 1, not 0"),
-        ({"members": "five"}, "run.members takes int, not 'five'"),
+        ({"optim.lr": "fast"}, "optim.lr must be a valid number, not 'fast'"),
+        ({"stop.epochs": 0}, "stop.epochs must be greater than 0, not 0"),
+        ({"sizes.fc": 1.5}, "sizes.fc must be a valid integer, not 1.5"),
+        ({"members": 0}, "run.members must be greater than 0, not 0"),
+        ({"members": "five"}, "run.members must be a valid integer, not 'five'"),
         ({"start": True}, "start takes the changes that make the other run, not True"),
         ({"start_rounded": True}, "a run with start_rounded needs a start, "
                                   "the run whose recorded weights it starts from"),

@@ -449,10 +449,7 @@ def test_reproductions_that_report_accuracy_are_turned_into_errors(who: str) -> 
 
 
 def test_later_comparisons() -> None:
-    activations = {each.what: round(100 - each.top1, 1) for each in facts.CAFFENET_BENCHMARK}
-    assert list(activations.values()) == [47.0, 47.1, 40.1, 42.3, 38.9, 49.9, 47.5]
     assert [(each.top1, each.top5) for each in facts.VGG_LRN] == [(29.6, 10.4), (29.7, 10.5)]
     removed = [(each.top1, each.top5) for each in facts.ZEILER_FERGUS]
     assert removed == [(40.5, 18.1), (45.4, 22.1), (40.0, 18.4), (44.8, 22.4), (71.3, 50.1)]
-    assert [each.test_error for each in facts.CUDA_CONVNET_CIFAR] == [26, 18, 14.2, 13, 11]
     assert all(each.source and each.differences for each in facts.REPRODUCTIONS)

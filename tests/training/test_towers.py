@@ -1,7 +1,8 @@
 """Two towers as two processes, and batches shared out among several: number for number the net of one process.
 
-The processes are real ones, on gloo over the loopback interface. All but the checkpoints of a run under torchrun are
-in float64, where another order of summation shows below 1e-10 and a mistake far above it.
+The processes are real ones, on gloo over the loopback interface. All is in float64,
+where another order of summation shows below 1e-10 and a mistake far above it, but for the trainings that die.
+Jobs of torchrun are in tests/whole/test_full.py.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -318,6 +317,7 @@ def without_digests(line: records.Line) -> records.Line:
 
 
 def fit_again(topology: Topology, directory: Path) -> str:
+    assert os.environ["GLOO_SOCKET_IFNAME"].startswith("lo")
     with Doubled():
         return checkpoints.weights_sha256(loop.fit(everything(), DATA, directory, topology=topology).net.state_dict())
 
@@ -360,26 +360,7 @@ def test_a_run_with_a_start_goes_on_in_two_processes(tmp_path: Path) -> None:
         assert max(abs(rank[name] - alone[name].numpy()).max() for name in alone) < 1e-10
 
 
-# ------------------------------------------------------------------------------------------ torchrun and notebooks
-
-
-def train_under_torchrun(directory: Path) -> None:
-    """What each process of the job below does."""
-    torch.set_num_threads(1)
-    with processes.joined(2, timeout=60.0) as topology:
-        assert os.environ["GLOO_SOCKET_IFNAME"].startswith("lo")
-        loop.fit(tiny.everything(epochs=1), DATA, directory, topology=topology)
-
-
-def test_a_job_of_torchrun(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(tmp_path)],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    lines = records.read_record(tmp_path / "record.jsonl")
-    assert lines[0]["id"] == tiny.everything(epochs=1).id
-    assert records.status(lines) == "done"
+# ------------------------------------------------------------------------------------------ notebooks and commands
 
 
 def test_the_demonstration() -> None:
@@ -589,10 +570,6 @@ def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
     with pytest.raises(PaperlibError, match="rank 0 did not meet all 2 processes within 0.3 s"):  # noqa: SIM117
         with processes.joined(2, 0.3, f"file://{tmp_path / 'meeting'}", (0, 2)):
             pass
-
-
-if __name__ == "__main__":
-    train_under_torchrun(Path(sys.argv[1]))
 
 
 def test_what_several_processes_trained_is_no_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`make test-course`: a class of 20 graded in one command, solutions and wrong answers to every exercise.
+"""`make test-course`: a class of 20 graded in one command; solutions, wrong answers and variations of every exercise.
 
 `pytest tests` does not collect this file: it takes minutes. The wrong answers are in wrong_answers/NOTEBOOK.py, each
 below a line ``# %% GRADE-ID: what is wrong``.
@@ -7,6 +7,7 @@ below a line ``# %% GRADE-ID: what is wrong``.
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import pandas as pd
 import pytest
 from nbformat import NotebookNode
 
-from tests.whole.test_course import wrong_answers
+from tests.whole.test_course import NOTEBOOKS, VARIATIONS, alternatives, wrong_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = ["04_local_response_norm", "05_overlapping_pooling"]
@@ -29,7 +30,7 @@ TWO = ["04_local_response_norm", "05_overlapping_pooling"]
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("course")
-    assignments.make(sorted((ROOT / "notebooks").glob("*.ipynb")), folder)
+    assignments.make(NOTEBOOKS, folder)
     return folder
 
 
@@ -54,10 +55,15 @@ def solved(course: Path, assignment: str, answers: dict[str, str] | None = None)
     return nb
 
 
-def graded(course: Path, *options: str) -> tuple[pd.DataFrame, str]:
-    command = [sys.executable, str(ROOT / "tools" / "grade.py"), "--course", str(course), *options]
+def graded(course: Path) -> tuple[pd.DataFrame, str]:
+    """The table and what the command said, with its time as a last line."""
+    command = [sys.executable, str(ROOT / "tools" / "grade.py"), "--course", str(course)]
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(done.stdout, f"{time.monotonic() - start:.0f} s, {computed:.0f} s of computing", sep="\n")
     table = pd.read_csv(course / "grades.csv").fillna({"reason": ""})
     return table.set_index(["student", "assignment", "exercise"]), done.stdout
 
@@ -100,6 +106,52 @@ def test_wrong_answers_lose_exactly_their_points_and_solutions_none(course: Path
             elif name in wrong and len(row.reason.removeprefix("a hidden test fails").split()) < 3:
                 complaints.append(f"{what} is only told {row.reason!r}")
     assert complaints == [], "\n".join(complaints)
+
+
+# ------------------------------------------------------------------------------------------ variations
+
+
+def complaint(exercise: grade.Exercise, answer: str, setup: dict[str, object]) -> str:
+    """What the exercise's test says about an answer; nothing if it passes."""
+    names = dict(setup)
+    try:
+        exec(answer, names)
+        exec(exercise.test, names)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.stem)
+def test_each_variation_has_a_solution_and_refuses_the_public_one(path: Path) -> None:
+    nb = assignments.trimmed(nbformat.read(path, as_version=4))
+    setup: dict[str, object] = {}
+    for cell in grade.setup_of(nb):
+        exec(re.sub(r"^%.*", "", cell, flags=re.MULTILINE), setup)
+    for plain, varied, *_ in alternatives(nb):
+        assert complaint(varied, varied.solution, setup) == "", f"{varied.name}: {varied.solution}"
+        public = plain.solution
+        for name, other in zip(plain.names, varied.names, strict=True):
+            public = re.sub(rf"\b{name}\b", other, public)
+        assert complaint(varied, public, setup), f"{varied.name} gives points for the public solution:\n{varied.text}"
+
+
+def test_a_course_with_a_secret_is_graded_as_drawn(
+    tmp_path: Path, course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Solutions of the drawn variations get all points and public ones none; the secret is in no file."""
+    monkeypatch.setenv(assignments.SECRET, "open-sesame-2012")
+    assert assignments.main([*TWO, "--to", str(tmp_path)]) == 0
+    for assignment in TWO:
+        public = {exercise.name: exercise.solution for exercise in exercises(course, assignment)}
+        hand_in(tmp_path, "solutions", assignment, solved(tmp_path, assignment))
+        hand_in(tmp_path, "public", assignment, solved(tmp_path, assignment, public))
+    table, _ = graded(tmp_path)
+    varied = table[table.index.get_level_values("exercise").isin(VARIATIONS.keys())]
+    assert (varied.loc["solutions"].points == varied.loc["solutions"]["of"]).all() and len(varied) == 2 * 6
+    assert (varied.loc["public"].points == 0).all(), varied.to_string()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(b"open-sesame" in path.read_bytes() for path in files) and len(files) > 10
 
 
 # ------------------------------------------------------------------------------------------ the class of 20
@@ -194,11 +246,8 @@ def of_class(course: Path) -> tuple[pd.DataFrame, str]:
             hand_in(course, student, assignment, nb, "ex (2).ipynb" if student == "16-wrong-name" else "")
     calls = solved(course, TWO[0], CALLS)
     hand_in(course, "22-calls-paperlib", TWO[0], calls)
-    start = time.monotonic()
-    table, told = graded(course)
-    print(told)
-    print(f"{len(CLASS) + 1} students, two notebooks: {time.monotonic() - start:.0f} s")
-    return table, told
+    print(f"{len(CLASS) + 1} students, two notebooks")
+    return graded(course)
 
 
 @pytest.mark.parametrize("student", CLASS)

@@ -94,6 +94,13 @@ def test_the_gpu_script_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert stopped.value.code == 2 and capsys.readouterr().err.count(".") == 1
 
 
+def test_the_gpu_script_feeds_batches_and_counts_no_memory_of_a_cpu() -> None:
+    bench = gpu.Bench("cpu", quick=True)
+    rows = [*gpu.measured("batches", gpu.feed, bench, float("inf")), *gpu.measured("memory", gpu.memory, bench, 1e9)]
+    assert [(row.what, row.error) for row in rows] == [("from packed JPEG", ""), ("from packed uint8", "")]
+    assert all(row.value and row.value > 0 for row in rows)
+
+
 def test_a_part_of_the_gpu_script_survives_the_failure_of_another(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

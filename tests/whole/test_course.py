@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import assignments  # tools/assignments.py
@@ -18,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+VARIATIONS = tomllib.loads(assignments.VARIATIONS.read_text(encoding="utf-8"))
 ANSWER = "def double(x):\n    ### BEGIN SOLUTION\n    return factor * x\n    ### END SOLUTION"
 TEST = (
     'assert double(2) == 4, "2 doubled is 4"\n'
@@ -44,7 +47,7 @@ def cell(source: str, name: str, *, points: int = 0, words: bool = False) -> Not
 
 
 def lesson() -> NotebookNode:
-    """A notebook of the series in short: rooms, a claim, something that trains, and three exercises."""
+    """A notebook of the series in short: sections, a claim, something that trains, and three exercises."""
     table = new_output("display_data", {"text/markdown": "| S1-a | it doubles |"})
     return new_notebook(
         cells=[
@@ -52,19 +55,22 @@ def lesson() -> NotebookNode:
             new_code_cell(
                 "%matplotlib inline\nimport fractions\nimport math\n\nfactor = 2", metadata={"tags": ["setup"]}
             ),
-            new_markdown_cell("## What the paper claims\n\nsee [the table](00_claims.ipynb)"),
+            new_markdown_cell("## The claim and a question\n\nsee [the table](00_claims.ipynb)"),
             new_code_cell("claim_table()", outputs=[table], execution_count=2),
-            new_markdown_cell("## The idea\n\nspoilt"),
-            new_code_cell("train()", outputs=[new_output("stream", text="trained")]),
-            new_markdown_cell("So it was.\n\n## What became of it since\n\nmuch\n\n## Exercises\n\nThree."),
-            new_markdown_cell("**1.** Double."),
+            new_markdown_cell("**What do you expect?**\n\n## The idea\n\nspoilt\n\n**Predict:** what?"),
+            new_code_cell("train()", outputs=[table, new_output("stream", text="trained")]),
+            new_markdown_cell(
+                "So it was.\n\n## What became of it since\n\nmuch\n\n## Exercises\n\n**1. Twice.** Double."
+            ),
             cell(ANSWER, "double"),
             cell(TEST, "double-test", points=2),
             cell("def half(x):\n    ### BEGIN SOLUTION\n    return x / 2\n    ### END SOLUTION", "half"),
             cell(
                 'assert half(2) == 1, "the half of 2"\nassert math.isclose(half(1), 0.5), "of 1"', "half-test", points=1
             ),
+            new_markdown_cell("**2. Why?** Say.\n\n(The stored solution reads records instead.)"),
             cell("It is linear.", "why", points=3, words=True),
+            new_markdown_cell("## Notes\n\nspoilt as well"),
         ]
     )
 
@@ -87,10 +93,12 @@ def copy_in(course: Path, kind: str) -> NotebookNode:
 def test_a_student_copy_is_title_claims_setup_and_blanks(course: Path) -> None:
     nb = copy_in(course, "release")
     text = "\n".join(cell.source for cell in nb.cells)
-    for kept in ("# 01 · Doubling", "| S1-a | it doubles |", "factor = 2", "see the table", "**1.** Double.", "Three."):
+    for kept in ("# 01 · Doubling", "factor = 2", "see the table", "**What do you expect?**", "**1. Twice.** Double."):
         assert kept in text
-    for gone in ("return", "HIDDEN", "any x", "spoilt", "train()", "So it was", "00_claims", "linear", "SOLUTION"):
+    for gone in ("return", "HIDDEN", "any x", "spoilt", "train()", "So it was", "00_claims", "linear", "SOLUTION",
+                 "Predict", "since", "stored solution"):  # fmt: skip
         assert gone not in text
+    assert text.count("| S1-a | it doubles |") == 1
     assert text.count("raise NotImplementedError()") == 2 + 1 and text.count("YOUR ANSWER HERE") == 1
     assert not any(cell.get("outputs") or "jupyter" in cell.metadata for cell in nb.cells)
 
@@ -222,8 +230,62 @@ def test_every_exercise_of_a_notebook_has_two_wrong_answers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_student_copy_needs_no_more_than_setup(path: Path) -> None:
-    """No code but the setup, the answers and their tests, and nothing that was printed when it was executed."""
-    nb = assignments.trimmed(nbformat.read(path, as_version=4))
+    """Every exercise and no code but the setup, the answers and their tests; nothing of the other rooms."""
+    whole = nbformat.read(path, as_version=4)
+    nb = assignments.trimmed(whole)
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     assert all("setup" in cell.metadata.tags or "nbgrader" in cell.metadata for cell in code)
     assert nb.cells[0].source.startswith("# ") and not any(cell.outputs for cell in code)
+    assert [cell.id for cell in nb.cells if "nbgrader" in cell.metadata] == [
+        cell.id for cell in whole.cells if "nbgrader" in cell.metadata
+    ]
+    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^## .*", text, flags=re.MULTILINE)
+    assert headings == (["## The claim and a question", "## Exercises"] if grade.exercises_of(whole) else [])
+    assert "**Predict:**" not in text
+
+
+def alternatives(nb: NotebookNode) -> Iterator[tuple[grade.Exercise, grade.Exercise, str, str]]:
+    """Each exercise as it is and in each of its variations, with the text of its markdown cells before and after."""
+    for grade_ids, cells in assignments.by_exercise(nb):
+        for grade_id in grade_ids & VARIATIONS.keys():
+            for texts in VARIATIONS[grade_id]:
+                other = [NotebookNode(cell) for cell in cells]  # the sources are replaced, the rest is shared
+                assignments.replaced(other, texts)
+                plain, varied = (
+                    next(exercise for exercise in grade.exercises_of(new_notebook(cells=part)) if exercise.test)
+                    for part in (cells, other)
+                )
+                assert plain.name == grade_id
+                yield plain, varied, cells[0].source, other[0].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_variations_change_question_answer_and_visible_test(path: Path) -> None:
+    """Each text that they replace is in the notebook. That solutions fit is tried by `make test-course`."""
+    nb = assignments.trimmed(nbformat.read(path, as_version=4))
+    seen = []
+    for plain, varied, question, other_question in alternatives(nb):
+        seen.append(plain.name)
+        visible = [exercise.test.partition(grade.HIDDEN) for exercise in (plain, varied)]
+        assert question != other_question and plain.solution != varied.solution and visible[0] != visible[1]
+    tested = {exercise.name for exercise in grade.exercises_of(nb) if exercise.test}
+    needed = {name for name in tested if not name.endswith("-experiment")}
+    assert set(seen) == needed and all(seen.count(name) >= 2 for name in needed)
+
+
+def test_every_variation_belongs_to_an_exercise() -> None:
+    sources = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
+    assert VARIATIONS.keys() <= {exercise.name for nb in sources for exercise in grade.exercises_of(nb)}
+
+
+def test_a_secret_draws_one_variation_of_each_exercise_always_the_same() -> None:
+    nb = assignments.trimmed(nbformat.read(NOTEBOOKS[4], as_version=4))
+    drawn = {secret: nbformat.writes(assignments.varied(nb, secret)) for secret in "abcdefgh"}
+    assert drawn == {secret: nbformat.writes(assignments.varied(nb, secret)) for secret in drawn}
+    assert 1 < len(set(drawn.values())) <= 2**3 and nbformat.writes(nb) not in drawn.values()
+
+
+def test_a_variation_of_a_text_that_is_gone_is_an_error() -> None:
+    with pytest.raises(ValueError, match="this text is not in the exercise: three times"):
+        assignments.replaced([new_markdown_cell("Double.")], {"Double": "Treble", "three times": "twice"})

@@ -49,11 +49,12 @@ def days(macs, images, epochs, speed):
     return 3 * macs * images * epochs / speed / 86_400
 
 
-# %% training-run: the best epoch
-def last_error(lines):
-    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+# %% training-run: the first step that is not below
+def first_below(lines, loss):
+    steps = [line["step"] for line in lines if line["kind"] == "window" and line["train_loss"] <= loss]
+    return min(steps, default=math.inf)
 
 
 # %% training-run: lines of other kinds as well
-def last_error(lines):
-    return [line for line in lines if "test_error" in line][-1]["test_error"]
+def first_below(lines, loss):
+    return min((line["step"] for line in lines if line.get("train_loss", math.inf) < loss), default=math.inf)

@@ -39,11 +39,16 @@ def residual(inner, x):
     return x
 
 
-# %% depth-run: the best epoch
-def last_error(lines):
-    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+# %% depth-run: the last epoch of each, though one run is longer
+def behind(lines, others):
+    first, second = ([line for line in run if line["kind"] == "epoch"][-1]["test_error"] for run in (lines, others))
+    return second - first
 
 
 # %% depth-run: lines of other kinds as well
-def last_error(lines):
-    return [line for line in lines if "test_error" in line][-1]["test_error"]
+def behind(lines, others):
+    errors, of_others = (
+        {line["epoch"]: line["test_error"] for line in run if "epoch" in line} for run in (lines, others)
+    )
+    last = min(max(errors), max(of_others))
+    return of_others[last] - errors[last]
