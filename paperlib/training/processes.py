@@ -30,13 +30,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from paperlib.errors import PaperlibError
-from paperlib.machine import whole_number
+from paperlib.machine import lacks_memory, whole_number
 
 T = TypeVar("T")
 
 TIMEOUT = 120.0
 """Seconds that a process waits for another one. Between two exchanges lies at most a checkpoint or a test batch."""
 LONGEST_WAIT = 7 * 24 * 3600.0
+
+LACKS_MEMORY = "too little memory: free some or use fewer processes, then run the same command to resume"
 
 TORCHRUN = "torchrun --standalone --nproc-per-node={} -m paperlib train EXPERIMENT ARM --scale SCALE --towers {}"
 
@@ -345,6 +347,10 @@ def _answer(answer: Connection, job: Callable[..., Any], args: Sequence[Any]) ->
         answer.send((job(*args), None))
     except PaperlibError as error:
         answer.send((None, str(error)))
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        answer.send((None, LACKS_MEMORY))
 
 
 def launch(
