@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -239,6 +240,8 @@ def joined(
         return
     if meeting != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world):  # all on this machine
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+        if meeting == "env://" and not resolves(os.environ["MASTER_ADDR"]):
+            os.environ["MASTER_ADDR"] = "127.0.0.1"
     wait = timedelta(seconds=timeout)
     # with a GPU, tensors there go by NCCL, and agreements, which live on the CPU, by gloo
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -255,6 +258,14 @@ def joined(
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def resolves(host: str) -> bool:
+    """Whether a host name has an address. In some containers this host's own name, which torchrun takes, has none."""
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False
 
 
 def check_counts(towers: int, world: int) -> None:
