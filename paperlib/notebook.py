@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from IPython.display import Markdown, display
@@ -27,9 +27,6 @@ from paperlib.experiments.scales import LARGEST_FIRST, SCALES
 from paperlib.figures import style
 from paperlib.figures.style import markdown_table, scale_name
 from paperlib.training import loop, records
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def setup() -> None:
@@ -265,7 +262,7 @@ def _ratio_table(name: str, scale: str) -> None:
     if not rows:
         say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return
-    heads = ("arms", "of", "question", "estimate (interval)", "seeds", "verdict", "claim")
+    heads = ("arms", "measure", "question", "estimate (interval)", "seeds", "verdict", "claim")
     proxy = declared.get(name, scale).proxy
     fold(
         f"Compared, {scale_name(scale, proxy)}, experiment {name}: {_count(len(rows), 'comparison')}",
@@ -338,19 +335,38 @@ def short_run(
 
     ``stop`` are the fields of the stopping rule that differ (``epochs=2, window=13, train_images=5000``), ``changes``
     dotted fields of the recipe, if any. Returns the net as it ended and its record, which is
-    written nowhere. The seed is 0, so that arms start and go on as their recorded runs do. Raises
-    :class:`PaperlibError` for an arm or a field of the recipe that is not there, TypeError for such a field of the
-    stopping rule.
+    written nowhere. The seed is 0, so that arms start as their recorded runs do. Raises :class:`PaperlibError` for an
+    arm or a field of the recipe that is not there, TypeError for such a field of the stopping rule.
     """
     run = experiment.run(arm, LIVE_SEED, data.fingerprint)
     run = replace(run, recipe=run.recipe.but(**(changes or {})), stop=replace(run.stop, **stop))
     return loop.fit(run, data)
 
 
-def draw_running_error(axes: Axes, trained: loop.Trained, label: str = "", **style: Any) -> None:
-    """Draw the running training error (%) of one run against its updates, a point a window; name the two axes.
+def explore(draw: Callable[..., style.Drawing], caption: str = "", **choices: Sequence[Any]) -> None:
+    """Show ``draw()``, and below it a slider for each of its arguments in ``choices``: a move draws it anew.
 
-    ``style`` goes to :meth:`Axes.plot`. Title and legend are the caller's.
+    The figure with the default values is what a notebook stores, compares and prints. Controls need a live page and
+    the package ipywidgets; ``PAPERLIB_CONTROLS=0`` leaves them away where notebooks are executed by a program.
     """
-    axes.plot(*metrics.running_error(trained.lines), **{"marker": "o", "ms": 3, "label": label, **style})
-    axes.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100))
+    draw().show(caption)
+    if os.environ.get("PAPERLIB_CONTROLS") == "0":
+        return
+    try:
+        import ipywidgets
+    except ImportError:
+        say("The controls of this figure need ipywidgets: `pip install ipywidgets`, then restart the kernel.")
+        return
+    defaults = {name: inspect.signature(draw).parameters[name].default for name in choices}
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=values, value=defaults[name], description=name, continuous_update=False
+        )
+        for name, values in choices.items()
+    }
+
+    def redraw(**chosen: Any) -> None:
+        if chosen != defaults:  # that one is above
+            draw(**chosen).show()
+
+    display(ipywidgets.VBox([*sliders.values(), ipywidgets.interactive_output(redraw, sliders)]))

@@ -13,7 +13,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FIXED = {"PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+FIXED = {
+    "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PAPERLIB_CONTROLS": "0", "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}  # fmt: skip
 USERS = re.compile("PAPERLIB_.*|IPYTHON.*|JUPYTER_.*|MPL.*|MATPLOTLIBRC|PYTHON(STARTUP|WARNINGS|OPTIMIZE|INSPECT)")
 """Variables that change what a kernel computes or prints."""
 PREFIX = "kernels-of-the-edition-"

@@ -8,19 +8,31 @@ import seaborn as sns
 from matplotlib.patches import Patch
 
 from paperlib.evidence import claims
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import Drawing, use_style
 
-STATUS_COLOURS = {
-    "exact": PALETTE[2], "rounding": "#8fd0a8", "implemented": "#d9a9d0", "reproduced": PALETTE[0],
-    "supported (proxy)": "#7fb8dd", "contradicted": PALETTE[3], "contradicted (proxy)": "#eba57f",
-    "erratum": PALETTE[1], "no effect": PALETTE[8], "no effect (proxy)": "#b9d8f2", "mixed": "#c9b8e8",
-    "undecided": "#b0b0b0", "cited": "#ead7c0", "needs ImageNet": "#e4efe4", "no measure": "#f5efb8",
-    "not run yet": "#d5d5d5", "not run": "#f2f2f2",
+# ---------------------------------------------------------------------------------------------------------
+# The table of claims as a picture
+
+GROUPS = {
+    "it holds": {"exact": "#029e73", "rounding": "#5cc0a2", "implemented": "#a5dccb", "reproduced": "#00664a"},
+    "it holds at small scale": {
+        "supported (proxy)": "#56a5d8", "no effect": "#8fc4e6", "no effect (proxy)": "#c0dff2",
+    },
+    "it is wrong, or runs disagree": {
+        "erratum": "#d55e00", "contradicted": "#de8f05", "contradicted (proxy)": "#f0b45c", "mixed": "#f6d8a8",
+    },
+    "it is open": {
+        "undecided": "#a6a6a6", "not run yet": "#bdbdbd", "needs ImageNet": "#cfcfcf", "cited": "#dedede",
+        "no measure": "#e9e9e9", "not run": "#f4f4f4",
+    },
 }  # fmt: skip
+"""What became of a claim, in four groups: the statuses of each with their shade."""
+
+STATUS_COLOURS = {kind: colour for kinds in GROUPS.values() for kind, colour in kinds.items()}
 
 
 def fig_claims() -> Drawing:
-    """The table of claims as a picture: a square per claim, a line per section, coloured by status."""
+    """The table of claims as a picture: a square per claim, a line per section, a hue per group of :data:`GROUPS`."""
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
@@ -33,7 +45,7 @@ def fig_claims() -> Drawing:
     )
     lines = squares["line"].unique()
     grid, labels = (squares.pivot(index="line", columns="place", values=v).reindex(lines) for v in ("word", "label"))
-    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(lines) + 1.1))
+    figure, axes = plt.subplots(figsize=(8.6, 0.34 * len(lines) + 1.9))
     sns.heatmap(
         grid, annot=labels, fmt="", cmap=list(STATUS_COLOURS.values()), vmin=-0.5, vmax=len(words) - 0.5, cbar=False,
         linewidths=1.5, linecolor="white", annot_kws={"fontsize": 8}, ax=axes,
@@ -41,13 +53,15 @@ def fig_claims() -> Drawing:
     axes.set(xlabel="", ylabel="", xticks=[])
     axes.grid(False)
     axes.tick_params(length=0)
-    counts = {word: n for word in STATUS_COLOURS if (n := sum(r.word == word for r in table))}
-    handles = [
-        Patch(facecolor=STATUS_COLOURS[word], edgecolor="#999999", lw=0.4, label=f"{word} ({n})")
-        for word, n in counts.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-    counted = ", ".join(f"{n} {word}" for word, n in counts.items())
+    counts = {word: sum(r.word == word for r in table) for word in STATUS_COLOURS}
+    handles = []
+    for group, shades in GROUPS.items():
+        here = [word for word in shades if counts[word]]
+        handles.append(Patch(alpha=0, label=f"{group}: {sum(counts[word] for word in here)}"))
+        handles += [Patch(fc=shades[word], ec="#999999", lw=0.4, label=f"{word} ({counts[word]})") for word in here]
+        handles += [Patch(alpha=0, label=" ")] * (max(map(len, GROUPS.values())) - len(here))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(GROUPS), fontsize=9, handlelength=1.2)
+    counted = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
     return Drawing(
         figure, frame, f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -42,16 +44,20 @@ def updates_per_epoch(lines: list[records.Line]) -> int:
 
 
 def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
-    """Error against epochs: thin lines for the seeds, one colour and dash a unit, the threshold marked."""
+    """Error against epochs, a thin line a seed; below the threshold a dot where a seed gets there, a row a unit."""
+    rows = {unit: threshold * (1 - (i + 1) / (len(UNIT_NAMES) + 1)) for i, unit in enumerate(UNIT_NAMES)}
     for arm, of_arm in frame.groupby("arm", sort=False):
         unit = relu.ARMS[str(arm)].unit
+        style: dict[str, Any] = {"color": UNIT_COLOURS[unit], "ls": UNIT_DASHES[unit], "lw": 1.1, "alpha": 0.7}
         for i, (_, seed) in enumerate(of_arm.groupby("seed")):
-            axes.plot(
-                seed["epoch"], seed["train_error"], color=UNIT_COLOURS[unit], ls=UNIT_DASHES[unit], lw=1.2, alpha=0.85,
-                label=UNIT_NAMES[unit] if i == 0 else None,
-            )  # fmt: skip
+            axes.plot(seed["epoch"], seed["train_error"], label=UNIT_NAMES[unit] if i == 0 else None, **style)
+            below = int((seed["train_error"] > threshold).cummin().sum())  # windows before the first that is not above
+            if 0 < below < len(seed):
+                ends = seed.iloc[below - 1 : below + 1][::-1]
+                arrival = np.interp(threshold, ends["train_error"], ends["epoch"])
+                axes.scatter(arrival, rows[unit], s=14, color=UNIT_COLOURS[unit])
     axes.axhline(threshold, color="#555555", lw=0.8)
-    axes.annotate(f"{threshold:g} %", (0, threshold), xycoords=("axes fraction", "data"), xytext=(4, -11),
+    axes.annotate(f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-4, 3), ha="right",
                   textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
     axes.set_xlabel("epochs")
     axes.set_ylabel("training error (%)")
@@ -61,11 +67,15 @@ def draw_curves(axes: Axes, frame: pd.DataFrame, threshold: float) -> None:
         axes.legend(loc="upper right")
 
 
-def fig1(scale: str = "cifar10") -> Drawing:
-    """Figure 1 of the paper: training error against epochs, in the setting of 2012 and in that of today."""
+def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
+    """Figure 1 of the paper: training error against epochs, in the setting of 2012 and in that of today.
+
+    ``units`` are those to draw, keys of :data:`UNIT_NAMES` with spaces between.
+    """
     use_style()
     settings = {"2012": "setting of 2012", "today": "setting of today"}
-    frame = curves("relu", scale, relu.FIGURE1_ARMS)
+    wanted = list(UNIT_NAMES) if units == "all" else units.split()
+    frame = curves("relu", scale, [arm for arm in relu.FIGURE1_ARMS if relu.ARMS[arm].unit in wanted])
     if frame.empty:
         return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]} is", list(frame.columns))
     threshold = relu.UNIT_STOPS[scale].threshold or 0.0
@@ -76,8 +86,9 @@ def fig1(scale: str = "cifar10") -> Drawing:
     panels[1].set_ylabel("")
     counts = frame.groupby("arm")["seed"].nunique()
     figure.suptitle(
-        f"Four-layer net on {SCALE_NAMES[scale]}, no regularisation; one line per seed", x=0.01, ha="left", fontsize=11
-    )
+        f"Four-layer net on {SCALE_NAMES[scale]}; one line per seed, a dot where it reaches {threshold:g} %",
+        x=0.01, ha="left", fontsize=11,
+    )  # fmt: skip
     alt = (
         f"Training error against epochs on {SCALE_NAMES[scale]}. "
         + ". ".join(f"{title}: {ratio_text(scale, s)}" for s, title in settings.items())

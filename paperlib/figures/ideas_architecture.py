@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from paperlib.figures.figure2 import CROSSING
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 from paperlib.nets import sizes, table
 from paperlib.paper import arithmetic, facts
 from paperlib.recipe import Recipe
@@ -68,8 +68,7 @@ def draw_edge(axes: Axes, limits: tuple[float, float]) -> None:
 
 def edges(photo: Tensor) -> Drawing:
     """224 pixels and 55 positions: the last windows on a photograph (3, 224, 224), and four ways to place them."""
-    use_style()
-    figure, (corner, left, right) = plt.subplots(1, 3, figsize=(8.8, 3.5), width_ratios=(1.15, 0.62, 1))
+    figure, (corner, left, right) = subplots(1, 3, figsize=(8.8, 3.5), width_ratios=(1.15, 0.62, 1))
     draw_corner(corner, photo)
     draw_edge(left, (-3.5, 12.5))
     draw_edge(right, (200.5, 228.5))
@@ -89,9 +88,6 @@ def edges(photo: Tensor) -> Drawing:
     caption = f"{len(fits)} of {len(rows)} ways give 55 positions; only rounding down loses a pixel."
     return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
 
-
-# ---------------------------------------------------------------------------------------------------------
-# Who reads whom
 
 STEPS = tuple(itertools.pairwise(("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")))
 
@@ -117,9 +113,8 @@ def who_reads_whom(recipes: dict[str, Recipe]) -> Drawing:
 
     The units are tanh, because a ReLU that is silent hides what it is connected to.
     """
-    use_style()
     noise = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    figure, panels = plt.subplots(len(recipes), len(STEPS), figsize=(8.8, 2.2 * len(recipes)), squeeze=False)
+    figure, panels = subplots(len(recipes), len(STEPS), figsize=(8.8, 2.2 * len(recipes)), squeeze=False)
     rows = []
     for line, (reading, recipe) in zip(panels, recipes.items(), strict=True):
         model = recipe.but(**{"model.init": "he", "model.activation": "tanh"}).model
@@ -150,10 +145,6 @@ def who_reads_whom(recipes: dict[str, Recipe]) -> Drawing:
         f"{row['reading']}: {row['layer']} reads {row['other']} maps of the other tower" for row in rows if row["other"]
     )
     return Drawing(figure, frame, f"{alt}.", f"{caption}.")
-
-
-# ---------------------------------------------------------------------------------------------------------
-# What comes out, and where parameters and work are
 
 
 def maps_of_layers(photo: Tensor, outputs: dict[str, Tensor]) -> Drawing:
@@ -188,24 +179,20 @@ def shares(summary: pd.DataFrame) -> Drawing:
 
     ``summary`` is :func:`nets.summary` of the net, with its sum.
     """
-    use_style()
     frame = summary.iloc[:-1]
     convs = frame[frame.index.str.startswith("conv")]
     work = 100 * frame["macs"] / frame["macs"].sum()
     colours = [PALETTE[0] if name.startswith("conv") else PALETTE[1] for name in frame.index]
-    figure, (weights, sums, bound) = plt.subplots(1, 3, figsize=(8.8, 3.3), width_ratios=(1, 1, 0.8))
+    figure, (weights, sums, bound) = subplots(1, 3, figsize=(8.8, 3.3), width_ratios=(1, 1, 0.8))
     y = np.arange(len(frame))
     for axes, values, what in ((weights, frame["share"], "parameters"), (sums, work, "multiplications")):
-        axes.barh(y, values, color=colours)
-        for i, share in enumerate(values):
-            axes.text(share + 1, i, f"{share:.1f}", va="center", ha="left", fontsize=9)
+        axes.bar_label(axes.barh(y, values, color=colours), fmt="%.1f", padding=3, fontsize=9)
         axes.set(xlim=(0, 78), ylim=(len(y) - 0.4, -0.6), xlabel=f"share of the {what} (%)")
         axes.grid(axis="y", visible=False)
         axes.set_yticks(y, frame.index if axes is weights else [])
     high = convs["share"] > facts.CONV_SHARE_BOUND
-    bound.bar(range(len(convs)), convs["share"], color=[CROSSING if above else PALETTE[0] for above in high])
-    for i, share in enumerate(convs["share"]):
-        bound.text(i, share + 0.02, f"{share:.2f}", ha="center", fontsize=9)
+    drawn = bound.bar(range(len(convs)), convs["share"], color=[CROSSING if above else PALETTE[0] for above in high])
+    bound.bar_label(drawn, fmt="%.2f", padding=2, fontsize=9)
     bound.axhline(facts.CONV_SHARE_BOUND, color="#555555", lw=1)
     bound.text(-0.45, facts.CONV_SHARE_BOUND + 0.02, "“no more\nthan 1 %”", va="bottom", fontsize=9, color="#555555")
     bound.set(ylim=(0, 1.7), xlabel="convolutional layer", ylabel="share of the parameters (%)")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paperlib.data import augment
 from paperlib.data.images import Dataset
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 from paperlib.training import evaluate
 
 COLOURS = (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[3])
@@ -33,9 +33,8 @@ def outline(axes: Axes, top: int, left: int, size: int, colour: str) -> None:
 
 def crops(picture: Tensor, offsets: Sequence[tuple[int, int]], size: int = 224) -> Drawing:
     """Three crops of a photograph (C, h, w), and a map of all: the share of the crops in which each pixel is seen."""
-    use_style()
     side = picture.shape[-1]
-    figure, panels = plt.subplots(1, 5, figsize=(9.2, 2.5), width_ratios=(1, 1, 1, 1, 1.25))
+    figure, panels = subplots(1, 5, figsize=(9.2, 2.5), width_ratios=(1, 1, 1, 1, 1.25))
     draw_photo(panels[0], picture, f"{side} × {side}")
     for (top, left), axes, colour in zip(offsets, panels[1:4], COLOURS, strict=False):
         outline(panels[0], top, left, size, colour)
@@ -66,28 +65,31 @@ def share_seen(side: int, size: int) -> Tensor:
     return 100 * along[:, None] * along[None]
 
 
-def ten_views(picture: Tensor, size: int = 224) -> Drawing:
-    """The ten views of the test: five windows of a photograph (C, h, w), and below them their mirror images."""
-    use_style()
+def ten_views(picture: Tensor, size: int = 224, view: int = 0) -> Drawing:
+    """The ten views of the test: five windows of a photograph (C, h, w), and below them their mirror images.
+
+    With a ``view`` from 1 to 10 only this one is in full strength.
+    """
     side = picture.shape[-1]
     last, middle = side - size, (side - size) // 2
-    names = {"top left": (0, 0), "top right": (0, last), "centre": (middle, middle), "bottom left": (last, 0),
-             "bottom right": (last, last)}  # fmt: skip
-    views = augment.ten_views(picture[None], size)[:, 0]
-    figure, panels = plt.subplots(2, 6, figsize=(9.2, 3.3))
+    places = {"top left": (0, 0), "top right": (0, last), "centre": (middle, middle), "bottom left": (last, 0),
+              "bottom right": (last, last)}  # fmt: skip
+    names = [*places, *(f"{name}, mirrored" for name in places)]
+    figure, panels = subplots(2, 6, figsize=(9.2, 3.3))
     draw_photo(panels[0, 0], picture, f"{side} × {side}")
     panels[1, 0].axis("off")
     panels[1, 0].text(1.0, 0.5, "mirrored →", ha="right", va="center", fontsize=9, transform=panels[1, 0].transAxes)
-    for column, ((name, (top, left)), colour) in enumerate(zip(names.items(), COLOURS, strict=True), start=1):
-        outline(panels[0, 0], top, left, size, colour)
-        draw_photo(panels[0, column], views[column - 1])
-        panels[0, column].set_title(name, fontsize=9, color=colour)
-        draw_photo(panels[1, column], views[column + 4])
-    frame = pd.DataFrame([{"view": name, "top": top, "left": left} for name, (top, left) in names.items()])
+    for i, pixels in enumerate(augment.ten_views(picture[None], size)[:, 0]):
+        axes, place, colour = panels[i // 5, 1 + i % 5], list(places)[i % 5], COLOURS[i % 5]
+        draw_photo(axes, pixels)
+        axes.set_title(place if i < 5 else "", fontsize=9, color=colour)
+        axes.images[0].set_alpha(1.0 if view in (0, i + 1) else 0.15)
+        if view == i + 1 or (view == 0 and i < 5):
+            outline(panels[0, 0], *places[place], size, colour)
+    frame = pd.DataFrame([{"view": name, "top": top, "left": left} for name, (top, left) in places.items()])
     alt = f"Five windows of {size} × {size} pixels of a photograph, the four corners and the centre, and their mirrors."
-    return Drawing(
-        figure, frame, alt, "Ten views of one image: four corners, the centre, and the mirror image of each."
-    )
+    caption = "Ten views of one image: four corners, the centre, and the mirror image of each."
+    return Drawing(figure, frame, alt, f"View {view} of 10: {names[view - 1]}." if view else caption)
 
 
 STRENGTHS = (-3.0, -1.0, 0.0, 1.0, 3.0)
@@ -95,15 +97,14 @@ STRENGTHS = (-3.0, -1.0, 0.0, 1.0, 3.0)
 
 def colour_components(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     """A photograph (3, h, w) shifted along each of three principal components by five strengths, in 2012's units."""
-    use_style()
-    figure, panels = plt.subplots(3, len(STRENGTHS), figsize=(9.2, 5.7))
+    figure, panels = subplots(3, len(STRENGTHS), figsize=(9.2, 5.7))
     share, rows = 100 * pca[0] / pca[0].sum(), []
     for component, line in enumerate(panels):
         for axes, strength in zip(line, STRENGTHS, strict=True):
             alphas = torch.zeros(1, 3)
             alphas[0, component] = 0.1 * strength * sign_of(pca[1][:, component])
             shift = augment.colour_shift(alphas, pca, "std")[0]
-            levels = ", ".join(f"{value:+.0f}" for value in shift.tolist())
+            levels = ", ".join(f"{round(value):+d}" for value in shift.tolist())
             draw_photo(axes, picture + shift[:, None, None], f"{strength:+g} sd" if strength else "as it is")
             axes.text(0.5, -0.04, levels, ha="center", va="top", fontsize=8, transform=axes.transAxes)
             rows.append({"component": component + 1, "strength": strength, "levels": levels})
@@ -142,8 +143,7 @@ def largest_shifts(pca: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
 
 def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     """One standard deviation of colour noise along the first component, in three readings of its units."""
-    use_style()
-    figure, panels = plt.subplots(1, 4, figsize=(9.2, 2.7))
+    figure, panels = subplots(1, 4, figsize=(9.2, 2.7))
     draw_photo(panels[0], picture, "as it is")
     shifts = largest_shifts(pca)
     for axes, (name, shift) in zip(panels[1:], shifts.items(), strict=True):
@@ -160,9 +160,6 @@ def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     caption = f"Taken literally on pixels from 0 to 255, the formula adds {literal:.0f} of 255 levels: nothing is left."
     return Drawing(figure, frame.round(4), f"{alt}.", caption)
 
-
-# ---------------------------------------------------------------------------------------------------------
-# What more images are worth, without a net: nearest neighbours
 
 KINDS = ("centre only", "mirrors", "upside down", "crops", "crops and mirrors")
 
@@ -193,20 +190,18 @@ def nearest_error(dataset: Dataset, kind: str, images: int = 300, size: int = 24
 
 def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
     """Test errors of a nearest neighbour by pixels, with every augmentation, on each of some data sets."""
-    use_style()
     rows = [
         {"data": name, "kind": kind, "error": nearest_error(dataset, kind, images)}
         for name, dataset in sets.items()
         for kind in KINDS
     ]
     frame = pd.DataFrame(rows)
-    figure, panels = plt.subplots(1, len(sets), figsize=(8.6, 2.7), sharex=True, sharey=True, squeeze=False)
+    figure, panels = subplots(1, len(sets), figsize=(8.6, 2.7), sharex=True, sharey=True, squeeze=False)
     for axes, (name, of_set) in zip(panels[0], frame.groupby("data", sort=False), strict=True):
         colours = [PALETTE[7] if kind == "centre only" else PALETTE[0] for kind in of_set["kind"]]
-        axes.barh(of_set["kind"], of_set["error"], color=colours)
+        drawn = axes.barh(of_set["kind"], of_set["error"], color=colours)
         axes.axvline(of_set["error"].iloc[0], color="#555555", lw=0.8, ls="--")
-        for y, error in enumerate(of_set["error"]):
-            axes.text(error - 0.7, y, f"{error:.1f}", va="center", ha="right", fontsize=8.5, color="white")
+        axes.bar_label(drawn, fmt="%.1f", padding=-25, fontsize=8.5, color="white")
         axes.set(title=str(name), xlabel="error of the nearest neighbour (%)", xlim=(0, 45))
     panels[0][0].invert_yaxis()
     alt = f"Error of the nearest neighbour by pixels among {images} training images and their views: " + "; ".join(
@@ -243,9 +238,8 @@ def mirrors(dataset: Dataset, names: Sequence[str], pick: Sequence[int]) -> Draw
     for panel, i in zip(panels[0], pick, strict=True):
         panel.set_title(names[int(dataset.test_labels[i])], fontsize=8, loc="center")
     axes = right.subplots()
-    axes.barh(list(far), list(far.values()), color=[PALETTE[7], PALETTE[0], PALETTE[3]])
-    for y, distance in enumerate(far.values()):
-        axes.text(distance + 0.5, y, f"{distance:.1f}", va="center", fontsize=9)
+    drawn = axes.barh(list(far), list(far.values()), color=[PALETTE[7], PALETTE[0], PALETTE[3]])
+    axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=9)
     axes.set(xlabel="distance to the nearest training image\n(grey levels a pixel)", xlim=(0, 1.18 * max(far.values())))
     axes.invert_yaxis()
     alt = (

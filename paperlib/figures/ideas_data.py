@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -17,16 +18,15 @@ from torch import Tensor
 from paperlib.data import images
 from paperlib.evidence import metrics
 from paperlib.experiments import declared
-from paperlib.figures.style import PALETTE, Drawing, nothing_yet, use_style
+from paperlib.figures.style import PALETTE, Drawing, nothing_yet, subplots, use_style
 
 NET_STYLES = {"convolutional": ("-", PALETTE[0]), "fully connected": ("--", PALETTE[1])}
 
 
 def set_sizes(counts: Mapping[str, int]) -> Drawing:
     """Numbers of images on a logarithmic axis, the smallest set at the bottom."""
-    use_style()
     ordered = sorted(counts, key=lambda name: counts[name])
-    figure, axes = plt.subplots(figsize=(7.2, 3))
+    figure, axes = subplots(figsize=(7.2, 3))
     axes.plot([counts[name] for name in ordered], ordered, "o", color=PALETTE[0])
     axes.set(xscale="log", xlabel="images (logarithmic scale)", xlim=(5e3, 1e8))
     for place, name in enumerate(ordered):
@@ -37,12 +37,11 @@ def set_sizes(counts: Mapping[str, int]) -> Drawing:
 
 def preparation(photo: Image.Image, size: int = 256) -> Drawing:
     """A photograph, the same with a shorter side of ``size`` and the square marked, the square, and all squashed."""
-    use_style()
     shorter = min(photo.size)
     scaled = photo.resize([round(side * size / shorter) for side in photo.size], Image.Resampling.BILINEAR)
     square = images.prepare(photo, size).permute(1, 2, 0).numpy()
     corner = [(side - size) // 2 for side in scaled.size]
-    figure, panels = plt.subplots(1, 4, figsize=(9.4, 2.5), width_ratios=(1.5, 1.5, 1, 1))
+    figure, panels = subplots(1, 4, figsize=(9.4, 2.5), width_ratios=(1.5, 1.5, 1, 1))
     shown = {
         f"as it comes, {photo.width} × {photo.height}": photo, f"shorter side {size}": scaled,
         "central square": square, "not so: squashed": photo.resize((size, size), Image.Resampling.BILINEAR),
@@ -53,7 +52,9 @@ def preparation(photo: Image.Image, size: int = 256) -> Drawing:
         f"A photograph; the same scaled to a shorter side of {size} pixels with the central square marked; that "
         "square; and, for comparison, the whole photograph squashed into a square."
     )
-    return Drawing(figure, pd.DataFrame({"picture": list(shown)}), alt)
+    lost = 100 * (1 - shorter / max(photo.size))
+    caption = f"{lost:.0f} % of this photograph is cut off and never seen, in training or at test."
+    return Drawing(figure, pd.DataFrame({"picture": list(shown)}), alt, caption)
 
 
 def pictures(panels: Iterable[Axes], shown: Iterable[Any], titles: Iterable[str], **style: Any) -> None:
@@ -66,8 +67,7 @@ def pictures(panels: Iterable[Axes], shown: Iterable[Any], titles: Iterable[str]
 
 def mean_subtracted(image: Tensor, mean: Tensor) -> Drawing:
     """A grey image (H, W), the mean image, and their difference, which has both signs."""
-    use_style()
-    figure, panels = plt.subplots(1, 3, figsize=(7.6, 2.7))
+    figure, panels = subplots(1, 3, figsize=(7.6, 2.7))
     difference = image.float() - mean
     for axes, picture, title in zip(
         panels, (image, mean, difference), ("an image", "the mean image", "their difference"), strict=True
@@ -78,11 +78,8 @@ def mean_subtracted(image: Tensor, mean: Tensor) -> Drawing:
         axes.axis("off")
         figure.colorbar(drawn, ax=axes, shrink=0.8, label="grey levels")
     alt = "A grey image, the mean of the training images, and their difference, which has both signs."
-    return Drawing(figure, pd.DataFrame({"difference": difference.flatten().numpy()}), alt)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The two experiments
+    caption = f"What the net sees has both signs: {difference.min():.0f} to {difference.max():+.0f} grey levels."
+    return Drawing(figure, pd.DataFrame({"difference": difference.flatten().numpy()}), alt, caption)
 
 
 def moved(pictures_: Tensor, pixels: int) -> Tensor:
@@ -127,9 +124,8 @@ def against_images(points: Sequence[Mapping[str, float]]) -> Drawing:
 
     Each point has images, train_error, test_error (per cent).
     """
-    use_style()
     errors = pd.DataFrame(points)
-    figure, axes = plt.subplots(figsize=(6.6, 3.6))
+    figure, axes = subplots(figsize=(6.6, 3.6))
     axes.fill_between(errors["images"], errors["train_error"], errors["test_error"], color="#e2e2e2", label="the gap")
     axes.plot(errors["images"], errors["test_error"], "s--", color=PALETTE[3], label="on 2,000 test images")
     axes.plot(errors["images"], errors["train_error"], "o-", color=PALETTE[0], label="on the training images")
@@ -152,8 +148,7 @@ def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
 
 
 def recorded_sizes() -> Drawing:
-    """Recorded test error of two nets against the number of training images, a point a seed."""
-    use_style()
+    """Recorded test error of two nets against the number of training images: mean and range of the seeds."""
     frame = metrics.results("size", "sample")
     frame = frame[frame["status"] == "done"] if len(frame) else frame
     if frame.empty:
@@ -162,21 +157,24 @@ def recorded_sizes() -> Drawing:
         net=frame["arm"].str.split().str[0].map({"conv": "convolutional", "mlp": "fully connected"}),
         images=frame["arm"].str.split().str[1].astype(int),
     )
-    figure, axes = plt.subplots(figsize=(6.6, 3.6))
+    figure, axes = subplots(figsize=(6.6, 3.6))
     described = []
     for net, of_net in frame.groupby("net"):
         dashes, colour = NET_STYLES[str(net)]
+        sns.lineplot(of_net, x="images", y="test_error", errorbar=("pi", 100), color=colour, ls=dashes, label=net)
         means = of_net.groupby("images")["test_error"].mean()
-        axes.plot(of_net["images"], of_net["test_error"], "o", ms=3, alpha=0.5, mew=0, color=colour)
-        axes.plot(means.index, means, dashes, color=colour, label=net)
         described += [f"{net}, {n:,} images: {error:.1f} %" for n, error in means.items()]
     number_axis(axes, list(declared.EPOCHS_OF))
-    axes.set(ylabel="test error (%)", ylim=(0, None))
-    axes.set_title(f"Recorded, {frame['seed'].nunique()} seeds, sample (proxy); about 470 updates each")
+    axes.set(ylabel="test error (%)", ylim=(15, 30))
+    axes.set_title(f"Recorded, mean and range of {frame['seed'].nunique()} seeds, sample (proxy); 470 updates each")
     axes.legend()
     both = frame.groupby(["net", "images"])["test_error"].mean().unstack("net")
     lower = int((both["convolutional"] < both["fully connected"]).sum()) if both.shape[1] == 2 else 0
-    alt = "Test error against the number of training images, a point a seed. Means: " + "; ".join(described) + "."
+    alt = (
+        "Test error against the number of training images, mean and range of the seeds. Means: "
+        + "; ".join(described)
+        + "."
+    )
     caption = f"The convolutional net has the lower mean error at {lower} of {len(both)} sizes of the training set."
     return Drawing(figure, frame[["net", "images", "seed", "test_error"]], alt, caption)
 

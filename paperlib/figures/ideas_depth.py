@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
-import numpy as np
+from typing import Any
+
 import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from paperlib.evidence import metrics
 from paperlib.experiments import declared
-from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
+from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
@@ -46,11 +47,10 @@ def nets_without(models: dict[str, ModelRecipe]) -> Drawing:
 
     The first of ``models`` is the whole net.
     """
-    use_style()
     whole = next(iter(models.values()))
     everything = int(table.summary(whole, sizes.FULL_SIZES)["parameters"]["sum"])
     lines = -(-len(models) // 2)
-    figure, panels = plt.subplots(lines, 2, figsize=(8.8, 1.35 * lines))
+    figure, panels = subplots(lines, 2, figsize=(8.8, 1.35 * lines))
     rows, totals = [], {}
     for axes, (name, model) in zip(panels.flat, models.items(), strict=False):
         totals[name] = int(table.summary(model, sizes.FULL_SIZES)["parameters"]["sum"])
@@ -72,24 +72,15 @@ def nets_without(models: dict[str, ModelRecipe]) -> Drawing:
 
 def costs(models: dict[str, ModelRecipe]) -> Drawing:
     """Change of parameters and of multiplications in each net, in per cent of the first, the whole net."""
-    use_style()
     sums = {name: table.summary(model, sizes.FULL_SIZES).loc["sum"] for name, model in models.items()}
     whole = next(iter(sums.values()))
     frame = pd.DataFrame({
         words: {name: 100 * (each[column] / whole[column] - 1) for name, each in list(sums.items())[1:]}
         for column, words in (("parameters", "parameters"), ("macs", "multiplications"))
     })  # fmt: skip
-    figure, axes = plt.subplots(figsize=(7.6, 3.2))
-    places = np.arange(len(frame))
-    for shift, column, colour, hatch in (
-        (-0.2, "parameters", PALETTE[0], ""),
-        (0.2, "multiplications", PALETTE[1], "//"),
-    ):
-        axes.bar(places + shift, frame[column], 0.38, color=colour, hatch=hatch, edgecolor="white", label=column)
+    figure, axes = subplots(figsize=(7.6, 3.2))
+    bars(axes, frame, xlabel="", ylabel="change (% of the whole net)")
     axes.axhline(0, color="#555555", lw=0.8)
-    axes.set_xticks(places, frame.index)
-    axes.set(ylabel="change (% of the whole net)")
-    axes.legend()
     alt = "Change against the whole net in parameters and multiplications: " + "; ".join(
         f"{row.Index} {row.parameters:+.1f} % and {row.multiplications:+.1f} %" for row in frame.itertuples()
     )
@@ -100,20 +91,19 @@ def costs(models: dict[str, ModelRecipe]) -> Drawing:
 
 def errors_by_arm(name: str, scale: str) -> Drawing:
     """Test error of each recorded arm of an experiment: a point a seed, a short line for the mean."""
-    use_style()
     frame = metrics.results(name, scale, "test_error").dropna(subset="test_error")
     if frame.empty:
         return nothing_yet(f"run of experiment {name} at scale {scale} is", ["arm", "seed", "test_error"])
     by_arm = {arm: frame.loc[frame["arm"] == arm, "test_error"] for arm in declared.get(name, scale).arms}
     by_arm = {arm: values for arm, values in by_arm.items() if len(values)}
-    figure, axes = plt.subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))
-    for y, values in enumerate(by_arm.values()):
-        axes.plot(values, [y] * len(values), "o", ms=5, alpha=0.6, color=PALETTE[0])
-        axes.plot([values.mean()] * 2, [y - 0.3, y + 0.3], lw=2.5, color=PALETTE[3])
+    figure, axes = subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))
+    what: dict[str, Any] = {"x": "test_error", "y": "arm", "order": list(by_arm), "ax": axes}
+    sns.stripplot(frame, **what, jitter=False, size=6, alpha=0.6, color=PALETTE[0])
+    sns.pointplot(frame, **what, errorbar=None, linestyle="none", marker="|", ms=20, mew=2.5, color=PALETTE[3])
     if "baseline" in by_arm:
         axes.axvline(by_arm["baseline"].mean(), color="#555555", lw=0.9, ls="--")
     axes.set_yticks(range(len(by_arm)), [f"{arm}, n = {len(values)}" for arm, values in by_arm.items()])
-    axes.set(xlabel="test error (%)", ylim=(len(by_arm) - 0.5, -0.5), title=f"Recorded, {scale_name(scale)}")
+    axes.set(xlabel="test error (%); bar: mean", ylabel="", title=f"Recorded, {scale_name(scale)}")
     means = {arm: float(values.mean()) for arm, values in by_arm.items()}
     best, worst = min(means, key=lambda a: means[a]), max(means, key=lambda a: means[a])
     alt = "Test error of each arm, mean and range of its seeds: " + "; ".join(
@@ -121,10 +111,6 @@ def errors_by_arm(name: str, scale: str) -> Drawing:
     )
     caption = f"Lowest mean error: {best} ({means[best]:.1f} %); highest: {worst} ({means[worst]:.1f} %)."
     return Drawing(figure, frame[["arm", "seed", "test_error"]], f"{alt}.", caption)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# What one unit of the last maps sees
 
 
 def seen_by_one_unit(model: ModelRecipe) -> int:
@@ -143,8 +129,7 @@ def seen_by_one_unit(model: ModelRecipe) -> int:
 
 def fields(photo: Tensor, models: dict[str, ModelRecipe]) -> Drawing:
     """What one unit of the last convolution sees of a photograph (3, 224, 224), in each net; the first is the whole."""
-    use_style()
-    figure, panels = plt.subplots(1, len(models), figsize=(9.2, 2.0))
+    figure, panels = subplots(1, len(models), figsize=(9.2, 2.0))
     sides = {name: seen_by_one_unit(model) for name, model in models.items()}
     for axes, (name, side) in zip(panels, sides.items(), strict=True):
         axes.imshow(photo.permute(1, 2, 0).numpy())

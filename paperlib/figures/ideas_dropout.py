@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.training import loop, records
 
 WIDTHS = (4, 6, 6, 3)
@@ -35,11 +34,10 @@ def draw_net(axes: Axes, kept: tuple[Tensor, Tensor]) -> None:
 
 def thinned_nets(count: int = 7) -> Drawing:
     """A small net whole, and as many thinned nets as dropout could draw of it: one for each training image."""
-    use_style()
     draw = torch.Generator().manual_seed(1)
     whole = (torch.ones(WIDTHS[1], dtype=torch.bool), torch.ones(WIDTHS[2], dtype=torch.bool))
     kept = [whole, *(tuple(torch.rand(n, generator=draw) >= 0.5 for n in WIDTHS[1:3]) for _ in range(count))]
-    figure, panels = plt.subplots(2, (count + 1) // 2, figsize=(8.8, 4.2))
+    figure, panels = subplots(2, (count + 1) // 2, figsize=(8.8, 4.2))
     rows = []
     for number, (axes, masks) in enumerate(zip(panels.flat, kept, strict=True)):
         draw_net(axes, (masks[0], masks[1]))
@@ -72,9 +70,8 @@ def one_net(scale: float, draw: torch.Generator, masks: int = 4000, width: int =
 
 def halved_against_mean(scales: tuple[float, ...] = (1.0, 6.0), nets: int = 50) -> Drawing:
     """Class probabilities of halved random nets against the geometric mean over masks, for two scales of weights."""
-    use_style()
     draw = torch.Generator().manual_seed(3)
-    figure, panels = plt.subplots(1, len(scales), figsize=(7.6, 3.8), sharex=True, sharey=True)
+    figure, panels = subplots(1, len(scales), figsize=(7.6, 3.8), sharex=True, sharey=True)
     rows = []
     for axes, scale, colour in zip(panels, scales, PALETTE, strict=False):
         pairs = [one_net(scale, draw) for _ in range(nets)]
@@ -99,8 +96,7 @@ def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing
 
     ``runs`` must have tested their finished nets on the images they were trained on.
     """
-    use_style()
-    figure, panels = plt.subplots(1, len(runs), figsize=(8.6, 3.5), sharex=True, sharey=True)
+    figure, panels = subplots(1, len(runs), figsize=(8.6, 3.5), sharex=True, sharey=True)
     rows = []
     for axes, (name, run) in zip(panels, runs.items(), strict=True):
         epochs = records.of_kind(run.lines, "epoch")
@@ -113,7 +109,7 @@ def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing
         axes.plot(at[-1], fit, "o", ms=7, color=PALETTE[1], label="training images, finished net")
         axes.annotate("", (at[-1] + 1, test), (at[-1] + 1, fit), arrowprops={"arrowstyle": "<->", "color": "#333333"})
         axes.axhline(guessing, color="#999999", lw=0.8)
-        axes.set(title=name, xlabel="epoch", ylim=(-2, 100))
+        axes.set(title=name, xlabel="epoch", xlim=(0, at[-1] + 2), ylim=(-2, 100))
         rows.append({"net": name, "fit_error": fit, "test_error": test})
     panels[0].set_ylabel("top-1 error (%)")
     panels[0].legend(fontsize=8.5, loc="upper right")

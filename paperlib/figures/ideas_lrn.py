@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.lrn import local_response_norm
 
 NO_COMPETITION = 2**-0.75
@@ -21,8 +20,7 @@ NO_COMPETITION = 2**-0.75
 
 def strong_channel(strengths: Sequence[float] = (20.0, 100.0, 300.0)) -> Drawing:
     """Output over input of 21 channels at one place, all at 20 but channel 10."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.6, 3.2))
+    figure, axes = subplots(figsize=(7.6, 3.2))
     table = {"channel": np.arange(21)}
     for strength, style in zip(strengths, ("o-", "s--", "^:"), strict=False):
         a = torch.full((1, 21, 1, 1), 20.0)
@@ -36,30 +34,38 @@ def strong_channel(strengths: Sequence[float] = (20.0, 100.0, 300.0)) -> Drawing
         "Output over input of 21 channels for three strengths of channel 10: the stronger it is, the lower the factor "
         "of its two neighbours on either side and its own; all others stay."
     )
-    return Drawing(figure, pd.DataFrame(table), alt)
+    frame = pd.DataFrame(table)
+    strongest = frame[f"{max(strengths):g}"]
+    down = frame["channel"][strongest < 0.9 * strongest.median()]
+    caption = (
+        f"Channel 10 at {max(strengths):g} brings channels {down.min()} to {down.max()} to "
+        f"{strongest.min():.2f} of their input; all others stay near {strongest.median():.2f}."
+    )
+    return Drawing(figure, frame, alt, caption)
+
+
+def plain(alpha: float) -> str:
+    """0.00002, not 2e-05."""
+    return f"{alpha:.6f}".rstrip("0").rstrip(".")
 
 
 def unit_alone(alphas: Sequence[float] = (1e-4, 2e-5), most: float = 1000.0) -> Drawing:
     """Output against input of a unit whose neighbours are silent; the maximum marked."""
-    use_style()
     a = np.linspace(0, most, 401)
-    figure, axes = plt.subplots(figsize=(6.8, 3.4))
+    figure, axes = subplots(figsize=(6.8, 3.4))
     table, peaks = {"input": a}, []
     for alpha, dashes, colour in zip(alphas, ("-", "--"), PALETTE, strict=False):
         b = local_response_norm(torch.tensor(a)[:, None, None, None], alpha=alpha).flatten().numpy()
         table[f"{alpha:g}"] = b
-        axes.plot(a, b, dashes, color=colour, label=f"α = {alpha:g}")
+        axes.plot(a, b, dashes, color=colour, label=f"α = {plain(alpha)}")
         axes.plot(a[b.argmax()], b.max(), "o", color=colour)
-        peaks.append(f"with alpha {alpha:g} at an input of about {a[b.argmax()]:.0f}")
+        peaks.append(f"with α = {plain(alpha)} at an input of about {a[b.argmax()]:.0f}")
     axes.plot(a, NO_COMPETITION * a, ":", color="#555555", label="no competition, α = 0")
     axes.set(xlabel="input of the unit", ylabel="output", ylim=(0, 180))
     axes.legend()
     alt = f"Output of a lone unit against its input. It rises, then falls: largest {' and '.join(peaks)}."
-    return Drawing(figure, pd.DataFrame(table), alt)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# A photograph
+    caption = f"Yes: the output is largest {' and '.join(peaks)}, and falls beyond."
+    return Drawing(figure, pd.DataFrame(table), alt, caption)
 
 
 def oriented_kernels(orientations: int = 12, size: int = 11, wave: float = 6.0, deviation: float = 3.0) -> Tensor:
@@ -80,43 +86,46 @@ def responses(photo: Tensor) -> Tensor:
     return torch.relu(F.conv2d(grey, 2 * oriented_kernels(), padding=5))
 
 
-def before_and_after(maps: Tensor, channel: int, alpha: float = 1e-4) -> Drawing:
+def before_and_after(
+    maps: Tensor, channel: int, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75
+) -> Drawing:
     """One map before and after, their quotient where it is active (5 or more), and the quotient without competition."""
-    use_style()
-    after = {alpha: local_response_norm(maps, alpha=alpha), 0.0: local_response_norm(maps, alpha=0.0)}
-    quotients = {a: (b / maps.clamp(min=1e-6))[0, channel] for a, b in after.items()}
-    weak = maps[0, channel] < 5
+    one, after = maps[0, channel], local_response_norm(maps, n, k, alpha, beta)[0, channel]
+    silent, most = one < 5, k**-beta
+    factor = (after / one.clamp(min=1e-6)).masked_fill(silent, math.nan)
+    alone = torch.full_like(one, most).masked_fill(silent, math.nan)
     shown = {
-        "before": maps[0, channel], "after": after[alpha][0, channel],
-        f"after / before, α = {alpha:g}": quotients[alpha].masked_fill(weak, math.nan),
-        "after / before, α = 0": quotients[0.0].masked_fill(weak, math.nan),
+        "before": one, "after": after, f"after / before, α = {plain(alpha)}": factor, "after / before, α = 0": alone,
     }  # fmt: skip
-    figure, panels = plt.subplots(2, 2, figsize=(8.0, 6.6))
+    figure, panels = subplots(2, 2, figsize=(8.0, 6.2))
     for axes, (title, picture) in zip(panels.flat, shown.items(), strict=True):
-        quotient = "/" in title
-        drawn = axes.imshow(picture.numpy(), cmap="viridis" if quotient else "Greys", vmin=0.25 if quotient else 0,
-                            vmax=0.6 if quotient else None)  # fmt: skip
+        look = {"cmap": "viridis", "vmin": 0.4 * most, "vmax": most} if "/" in title else {"cmap": "Greys", "vmin": 0}
+        drawn = axes.imshow(picture.numpy(), **look)
         axes.set_title(title)
         axes.axis("off")
-        figure.colorbar(drawn, ax=axes, shrink=0.8, label="factor" if quotient else "activation")
+        figure.colorbar(drawn, ax=axes, shrink=0.8, label="factor" if "/" in title else "activation")
     alt = (
         "Four maps of a photograph: edges of one orientation before and after normalisation, and the factor between "
         "them. The factor is lowest at strong edges; without competition it is the same everywhere."
     )
-    found = pd.DataFrame({"before": maps[0, channel].flatten(), "factor": quotients[alpha].flatten()})
-    return Drawing(figure, found, alt)
+    felt = 100 * float((factor[~silent] < 0.9 * most).double().mean())
+    caption = (
+        f"Competition turns down {felt:.0f} % of the active places, the strong edges, by more than a tenth. "
+        f"With α = 0 the factor is {most:.2f} everywhere."
+    )
+    frame = pd.DataFrame({"before": one.flatten(), "factor": factor.flatten()})
+    return Drawing(figure, frame, alt, caption)
 
 
 def factors(maps: Tensor, alphas: Sequence[float] = (1e-4, 2e-5, 0.0)) -> Drawing:
     """How far the active units of all maps are turned down: histogram of output over input for each alpha."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(6.8, 3.2))
+    figure, axes = subplots(figsize=(6.8, 3.2))
     active, bins, table = maps > 1, np.linspace(0.25, 0.61, 73).tolist(), {}
     for alpha, colour, dashes in zip(alphas, PALETTE, ("-", "--", ":"), strict=False):
         factor = (local_response_norm(maps, alpha=alpha) / maps.clamp(min=1e-6))[active].numpy()
         table[f"{alpha:g}"] = factor
         axes.hist(factor, bins, weights=np.full(len(factor), 100 / len(factor)), histtype="step", color=colour,
-                  ls=dashes, label=f"α = {alpha:g}")  # fmt: skip
+                  ls=dashes, label=f"α = {plain(alpha)}")  # fmt: skip
     axes.axvline(NO_COMPETITION, color="#555555", lw=0.8)
     axes.set(xlabel="output / input", ylabel="active units (%)", yscale="log", ylim=(1e-3, 200))
     axes.legend()
@@ -124,4 +133,7 @@ def factors(maps: Tensor, alphas: Sequence[float] = (1e-4, 2e-5, 0.0)) -> Drawin
         "Histograms of output over input of all active units. With the alpha of the paper they reach from a quarter to "
         "0.59, with the alpha that was run they stay closer to 0.59, without alpha all are at 0.59."
     )
-    return Drawing(figure, pd.DataFrame(table), alt)
+    felt = {alpha: 100 * float((np.array(table[f"{alpha:g}"]) < 0.55).mean()) for alpha in alphas}
+    told = ", ".join(f"{share:.1f} % with α = {plain(alpha)}" for alpha, share in felt.items())
+    caption = f"Few units feel the competition: below a factor of 0.55 are {told}."
+    return Drawing(figure, pd.DataFrame(table), alt, caption)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.layers import MaxPool
 
 POOLS = {2: "z = 2, s = 2", 3: "z = 3, s = 2"}
@@ -31,23 +32,19 @@ def write_numbers(axes: Axes, grid: Tensor, counts: Tensor | None = None) -> Non
     for r in range(rows):
         for c in range(columns):
             wins = int(counts[r, c]) if counts is not None else 0
-            axes.add_patch(Rectangle((c, r), 1, 1, facecolor=(*_rgb(PALETTE[1]), 0.22 * wins), edgecolor="#bbbbbb"))
+            axes.add_patch(Rectangle((c, r), 1, 1, facecolor=to_rgba(PALETTE[1], 0.22 * wins), edgecolor="#bbbbbb"))
             axes.text(c + 0.5, r + 0.5, f"{int(grid[r, c])}", ha="center", va="center", fontsize=11)
     axes.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1), aspect="equal")
     axes.axis("off")
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
-    return int(colour[1:3], 16) / 255, int(colour[3:5], 16) / 255, int(colour[5:7], 16) / 255
-
-
 def grid_pooled(grid: Tensor) -> Drawing:
     """A map of integers (H, W) with the windows of both pools, and what they pass on."""
-    use_style()
-    figure, panels = plt.subplots(1, 4, figsize=(9.0, 2.9), width_ratios=(5, 2, 5, 2))
-    rows, told = [], []
+    figure, panels = subplots(1, 4, figsize=(9.0, 2.9), width_ratios=(5, 2, 5, 2))
+    rows, told, most = [], [], []
     for z, (left, right) in zip(POOLS, (panels[:2], panels[2:]), strict=True):
         pooled = MaxPool(z, 2)(grid.double()[None, None])[0, 0]
+        most.append(int(winners(grid, z).max()))
         write_numbers(left, grid, winners(grid, z))
         for i, top in enumerate(range(0, grid.shape[0] - z + 1, 2)):
             for j, start in enumerate(range(0, grid.shape[1] - z + 1, 2)):
@@ -58,18 +55,11 @@ def grid_pooled(grid: Tensor) -> Drawing:
         left.set_title(POOLS[z])
         write_numbers(right, pooled)
         right.set_title("passed on", fontsize=9)
-        rows += [{"z": z, "row": r, "column": c, "value": int(v)} for (r, c), v in _entries(pooled)]
+        rows += [{"z": z, "row": r, "column": c, "value": int(v)} for (r, c), v in np.ndenumerate(pooled.numpy())]
         told.append(f"{POOLS[z]} passes on {pooled.int().tolist()}")
     alt = f"A map of integers {grid.tolist()} with the windows of both pools: {'; '.join(told)}."
-    return Drawing(figure, pd.DataFrame(rows), alt)
-
-
-def _entries(map_: Tensor) -> list[tuple[tuple[int, int], float]]:
-    return [((r, c), float(map_[r, c])) for r in range(map_.shape[0]) for c in range(map_.shape[1])]
-
-
-# ---------------------------------------------------------------------------------------------------------
-# A photograph moved by a pixel
+    caption = f"Without overlap one number wins {most[0]} window at most; with overlap one number wins {most[1]}."
+    return Drawing(figure, pd.DataFrame(rows), alt, caption)
 
 
 def change(photo: Tensor, z: int, pixels: int = 1) -> tuple[Tensor, Tensor, float]:
@@ -86,8 +76,7 @@ def change(photo: Tensor, z: int, pixels: int = 1) -> tuple[Tensor, Tensor, floa
 
 def moved_by_a_pixel(photo: Tensor) -> Drawing:
     """The change of both pooled maps when a photograph moves by one pixel, on one scale."""
-    use_style()
-    figure, panels = plt.subplots(2, 2, figsize=(8.6, 5.2))
+    figure, panels = subplots(2, 2, figsize=(8.6, 5.2))
     rows = []
     for (left, right), z in zip(panels, POOLS, strict=True):
         here, difference, size = change(photo, z)
@@ -103,15 +92,19 @@ def moved_by_a_pixel(photo: Tensor) -> Drawing:
         "A photograph pooled both ways, and how each pooled map changes when the photograph moves by one pixel. Both "
         "change along edges; the pool without overlap changes more."
     )
-    return Drawing(figure, pd.DataFrame(rows), alt)
+    without, with_overlap = (row["change"] for row in rows)
+    caption = (
+        "Both pooled maps change along edges: "
+        f"by {without:.1f} % of their standard deviation without overlap, by {with_overlap:.1f} % with it."
+    )
+    return Drawing(figure, pd.DataFrame(rows), alt, caption)
 
 
 def changes(photos: Mapping[str, Tensor]) -> Drawing:
     """Relative change of both pooled maps by one pixel's move, a line a photograph."""
-    use_style()
     sizes = {name: [change(photo, z)[2] for z in POOLS] for name, photo in photos.items()}
     ordered = sorted(sizes, key=lambda name: sizes[name][0])
-    figure, axes = plt.subplots(figsize=(7.0, 3.2))
+    figure, axes = subplots(figsize=(7.0, 3.2))
     for place, name in enumerate(ordered):
         axes.plot(sizes[name], [place, place], color="#bbbbbb", lw=2, zorder=1)
     for k, (label, mark) in enumerate(zip(POOLS.values(), ("s", "o"), strict=True)):

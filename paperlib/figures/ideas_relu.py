@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ from paperlib.data.images import Dataset
 from paperlib.evidence import metrics
 from paperlib.experiments import relu
 from paperlib.figures.figure1 import UNIT_COLOURS, UNIT_DASHES, UNIT_NAMES, updates_per_epoch
-from paperlib.figures.style import SCALE_NAMES, Drawing, use_style
+from paperlib.figures.style import SCALE_NAMES, Drawing, bars, subplots
 from paperlib.nets.layers import ACTIVATIONS, learned_layers
 from paperlib.nets.table import build
 from paperlib.training.loop import Trained
@@ -31,9 +32,8 @@ SETTING_NAMES = {
 
 def slopes() -> Drawing:
     """The four units of section 3.1, and their slopes."""
-    use_style()
     x = torch.linspace(-5, 5, 401, requires_grad=True)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2))
+    figure, (left, right) = subplots(1, 2, figsize=(8.6, 3.2))
     table = {"x": x.detach().numpy()}
     for name, unit in UNIT_NAMES.items():
         y = ACTIVATIONS[relu.UNITS[name]]()(x)
@@ -48,26 +48,31 @@ def slopes() -> Drawing:
         "Left: ReLU, tanh, scaled tanh and logistic sigmoid. Right: their slopes; those of the last three go to zero "
         "on both sides, that of ReLU is 1 for all positive inputs."
     )
-    return Drawing(figure, pd.DataFrame(table), alt)
+    most = {UNIT_NAMES[unit]: table[f"{unit} slope"].max() for unit in UNIT_NAMES}
+    told = ", ".join(f"{name} {slope:.2f}" for name, slope in most.items())
+    caption = f"Largest slopes: {told}. Only ReLU's does not fall for large inputs."
+    return Drawing(figure, pd.DataFrame(table), alt, caption)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Signals at the start
+def outputs_of(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Learned layer -> its output for the images, before what follows it."""
+    seen: dict[str, Tensor] = {}
+    handles = [
+        layer.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: output}))
+        for name, layer in learned_layers(net).items()
+    ]
+    net(images)
+    for handle in handles:
+        handle.remove()
+    return seen
 
 
 def signals_of(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Layer -> its pre-activations for the images, and the gradient of the loss with respect to its weights."""
-    seen: dict[str, Tensor] = {}
-    layers = learned_layers(net)
-    handles = [
-        layer.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: output.detach()}))
-        for name, layer in layers.items()
-    ]
-    weights = [layer.weight for layer in layers.values()]
-    gradients = torch.autograd.grad(F.cross_entropy(net(images), labels), weights)
-    for handle in handles:
-        handle.remove()
-    return {name: (seen[name], gradient) for name, gradient in zip(layers, gradients, strict=True)}
+    seen = outputs_of(net, images)
+    weights = [layer.weight for layer in learned_layers(net).values()]
+    gradients = torch.autograd.grad(F.cross_entropy([*seen.values()][-1], labels), weights)
+    return {name: (seen[name].detach(), gradient) for name, gradient in zip(seen, gradients, strict=True)}
 
 
 def first_signals(images: Dataset, settings: Sequence[str] = tuple(SETTING_NAMES), n: int = 256) -> pd.DataFrame:
@@ -95,9 +100,8 @@ def first_signals(images: Dataset, settings: Sequence[str] = tuple(SETTING_NAMES
 
 def signals(frame: pd.DataFrame) -> Drawing:
     """Histograms of the sizes of pre-activations, a row a layer, a column a setting; where tanh saturates is shaded."""
-    use_style()
     settings, layers = frame["setting"].unique(), frame["layer"].unique()[:-1]
-    figure, panels = plt.subplots(len(layers), len(settings), figsize=(8.6, 5.2), sharex=True, squeeze=False)
+    figure, panels = subplots(len(layers), len(settings), figsize=(8.6, 5.2), sharex=True, squeeze=False)
     bins = np.linspace(-7, 4, 56)
     row: Any
     for row in frame[frame["layer"].isin(layers)].itertuples():
@@ -130,9 +134,8 @@ def signals(frame: pd.DataFrame) -> Drawing:
 
 def gradients(frame: pd.DataFrame) -> Drawing:
     """Size of the first gradient of each layer's weights, a panel a setting, on one axis."""
-    use_style()
     settings = frame["setting"].unique()
-    figure, panels = plt.subplots(1, len(settings), figsize=(8.6, 2.9), sharey=True)
+    figure, panels = subplots(1, len(settings), figsize=(8.6, 2.9), sharey=True)
     for axes, setting in zip(panels, settings, strict=True):
         for unit, of_unit in frame[frame["setting"] == setting].groupby("unit", sort=False):
             axes.plot(of_unit["layer"], of_unit["gradient"], UNIT_DASHES[str(unit)], marker="o", ms=4,
@@ -153,40 +156,29 @@ def gradients(frame: pd.DataFrame) -> Drawing:
 def silent(net: nn.Module, images: Tensor) -> dict[str, float]:
     """Hidden layer -> share (per cent) of its maps or units whose input is below zero for every image and place."""
     with torch.no_grad():
-        seen: dict[str, Tensor] = {}
-        handles = [
-            layer.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: output}))
-            for name, layer in learned_layers(net).items()
-        ]
-        net(images)
-    for handle in handles:
-        handle.remove()
-    return {
-        name: 100 * float((z.transpose(0, 1).flatten(1) <= 0).all(1).double().mean())
-        for name, z in [*seen.items()][:-1]
-    }
+        *hidden, _ = outputs_of(net, images).items()
+    return {name: 100 * float((z.transpose(0, 1).flatten(1) <= 0).all(1).double().mean()) for name, z in hidden}
 
 
 def silent_units(shares: Mapping[str, Mapping[str, float]]) -> Drawing:
     """Bars of :func:`silent`: setting -> layer -> per cent."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.2, 3.0))
-    layers = list(next(iter(shares.values())))
-    for k, (setting, of_setting) in enumerate(shares.items()):
-        places = np.arange(len(layers)) + 0.2 * (k - (len(shares) - 1) / 2)
-        axes.bar(places, [of_setting[layer] for layer in layers], 0.18, label=SETTING_NAMES[setting])
-    axes.set_xticks(range(len(layers)), layers)
-    axes.set(xlabel="layer", ylabel="silent maps or units (%)", ylim=(0, 105))
+    figure, axes = subplots(figsize=(7.2, 3.0))
+    frame = pd.DataFrame(shares)
+    bars(axes, frame.rename(columns=SETTING_NAMES), ylabel="silent maps or units (%)", ylim=(0, 105), legend="small")
     axes.set_title("Live, ReLU, after 26 updates, sample (proxy)")
-    axes.legend(fontsize=8)
     alt = "Share of maps or units that are silent for all images, by layer and setting, after 26 updates."
-    return Drawing(figure, pd.DataFrame(shares).rename_axis("layer").reset_index(), alt)
+    return Drawing(figure, frame.rename_axis("layer").reset_index(), alt)
+
+
+def half_the_side(images: Dataset) -> Dataset:
+    """Grey images with half the side, each pixel the mean of four: a quarter of the work."""
+    train, test = (F.avg_pool2d(every.float(), 2).round().byte() for every in (images.train_images, images.test_images))
+    return replace(images, train_images=train, test_images=test)
 
 
 def race(live: Mapping[str, Trained], threshold: float, scale: str) -> Drawing:
     """Training error of ReLU and tanh, just trained; the ratio of their times to the threshold in the title."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.2, 3.6))
+    figure, axes = subplots(figsize=(7.2, 3.6))
     rows, times = [], {}
     for unit, trained in live.items():
         per_epoch = updates_per_epoch(trained.lines)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from paperlib.evidence import conv1
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.figures.tables import AUTHORS, table2
 from paperlib.paper import facts
 
@@ -18,7 +17,7 @@ IMAGES = {facts.VAL12: 50_000, "ILSVRC-2012 test": 100_000}
 
 
 def standard_error(percent: float, images: int) -> float:
-    """Of an error rate (%) measured on so many independent images: in points."""
+    """Of an error rate (%) measured on that number of independent images: in points."""
     share = percent / 100
     return 100 * (share * (1 - share) / images) ** 0.5
 
@@ -47,12 +46,11 @@ def gains() -> dict[str, float]:
 
 def published_errors() -> Drawing:
     """The paper's top-5 errors on ILSVRC-2012, and those of later trainings of its net: two panels, one scale."""
-    use_style()
     frame = published()
     parts = {"the paper": frame[frame["whose"] == AUTHORS], "the same net, later": frame[frame["whose"] != AUTHORS]}
     parts = {name: part.head(12).reset_index(drop=True) for name, part in parts.items()}
     heights = [len(part) for part in parts.values()]
-    figure, panels = plt.subplots(2, 1, figsize=(8.6, 0.3 * sum(heights) + 1.6), sharex=True, height_ratios=heights)
+    figure, panels = subplots(2, 1, figsize=(8.6, 0.3 * sum(heights) + 1.6), sharex=True, height_ratios=heights)
     marks = {"ten": ("o", PALETTE[0], "ten views"), "centre": ("s", PALETTE[1], "centre view")}
     for axes, (name, part) in zip(panels, parts.items(), strict=True):
         for y, row in enumerate(part.to_dict("records")):
@@ -82,8 +80,7 @@ def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, ti
 
     The bands are two standard errors over the Q test images.
     """
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.2, 3.4))
+    figure, axes = subplots(figsize=(7.2, 3.4))
     rows = []
     for (name, indices), style in zip(curves.items(), ("k:", "-.", "-", "--"), strict=False):
         right = 100 * (bank_labels[indices] == labels[:, None]).double()
@@ -109,8 +106,7 @@ def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, ti
 
 def selectivity(kernels: Tensor, chance: Tensor, title: str) -> Drawing:
     """Each kernel's selectivity for orientation and its bandwidth, and those of kernels with shuffled pixels."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(6.4, 4.0))
+    figure, axes = subplots(figsize=(6.4, 4.0))
     rows = []
     for some, style, name in ((chance, {"ms": 2, "color": "#bbbbbb"}, "shuffled"), (kernels, {"ms": 5}, "trained")):
         oriented, wide = conv1.orientation_selectivity(some), conv1.bandwidth(some)

@@ -6,15 +6,14 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from paperlib.evidence import metrics
 from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS
-from paperlib.figures.style import PALETTE, Drawing, use_style
-from paperlib.nets.layers import learned_layers
+from paperlib.figures.ideas_relu import outputs_of
+from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.table import build
 from paperlib.recipe import ModelRecipe, Sizes
 from paperlib.training.loop import Trained
@@ -24,8 +23,7 @@ HATCHES = ("", "//", "..", "\\\\", "xx")
 
 def memory(parts: Mapping[str, float], card: float) -> Drawing:
     """Stacked bars of what a training keeps, in 10⁹ bytes: the whole net on one card, and one of two towers (half)."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.6, 3.0))
+    figure, axes = subplots(figsize=(7.6, 3.0))
     bars = {"one of two towers": 0.5, "whole net": 1.0}
     left = dict.fromkeys(bars, 0.0)
     for (part, size), colour, hatch in zip(parts.items(), PALETTE, HATCHES, strict=False):
@@ -50,9 +48,6 @@ def memory(parts: Mapping[str, float], card: float) -> Drawing:
     return Drawing(figure, pd.DataFrame(parts.items(), columns=["part", "gigabytes"]).round(4), alt, caption)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Who reads whom
-
 Reads = list[list[bool]]
 """[tower of the layer above][tower of the layer below]: does a gradient arrive?"""
 
@@ -62,10 +57,8 @@ def wiring(model: ModelRecipe, sizes: Sizes) -> dict[tuple[str, str], Reads]:
 
     A unit's gradient with respect to something that it does not read is exactly zero.
     """
-    net, seen = build(replace(model, init="he"), sizes, seed=0).eval(), dict[str, Tensor]()
-    for name, layer in learned_layers(net).items():
-        layer.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: output}))
-    net(torch.randn(4, sizes.channels, sizes.crop, sizes.crop, generator=torch.Generator().manual_seed(0)))
+    noise = torch.randn(4, sizes.channels, sizes.crop, sizes.crop, generator=torch.Generator().manual_seed(0))
+    seen = outputs_of(build(replace(model, init="he"), sizes, seed=0).eval(), noise)
     found: dict[tuple[str, str], Reads] = {}
     for below, above in itertools.pairwise([name for name in seen if name != "fc8"]):
         found[below, above] = []
@@ -82,8 +75,7 @@ def crossings(wires: Mapping[tuple[str, str], Reads]) -> list[str]:
 
 def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Drawing:
     """A panel a wiring, by where its towers meet: a line wherever a gradient arrives, orange where it crosses."""
-    use_style()
-    figure, panels = plt.subplots(1, len(wirings), figsize=(8.8, 2.7), squeeze=False)
+    figure, panels = subplots(1, len(wirings), figsize=(8.8, 2.7), squeeze=False)
     for axes, (where, wires) in zip(panels[0], wirings.items(), strict=True):
         names = [next(iter(wires))[0], *(above for _, above in wires)]
         for x, reads in enumerate(wires.values()):
@@ -100,11 +92,9 @@ def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Dr
         axes.grid(False)
     both = {where: ", ".join(crossings(wires)) or "no layer" for where, wires in wirings.items()}
     alt = "Who reads whom, from gradients. " + "; ".join(f"{w}: both towers are read by {b}" for w, b in both.items())
-    return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.")
-
-
-# ---------------------------------------------------------------------------------------------------------
-# One tower against two
+    where, met = next(iter(both.items()))
+    caption = f"With towers that meet in {where}, gradients show both of them read by {met}."
+    return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.", caption)
 
 
 def error_without(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | None) -> float:
@@ -122,10 +112,10 @@ def error_without(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | No
 
 
 def one_against_two(live: Mapping[str, Trained], errors: Mapping[str, float]) -> Drawing:
-    """Training error of nets just trained, and test errors of what is made of them."""
-    use_style()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.3))
-    for (name, trained), dashes, colour in zip(live.items(), ("-", "--"), (PALETTE[0], PALETTE[1]), strict=True):
+    """Training error of a net of two towers and one of one, just trained; test errors of what is made of them."""
+    figure, (left, right) = subplots(1, 2, figsize=(8.8, 3.3))
+    names = ("two towers", "one tower")
+    for name, trained, dashes, colour in zip(names, live.values(), ("-", "--"), PALETTE, strict=False):
         left.plot(*metrics.running_error(trained.lines), dashes, marker="o", ms=3, color=colour, label=name)
     left.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100), title="Live, one seed, sample (proxy)")
     left.legend()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from paperlib.evidence import metrics
-from paperlib.figures.style import PALETTE, Drawing, use_style
+from paperlib.figures.style import PALETTE, Drawing, bars, subplots
 from paperlib.paper import arithmetic, facts
 from paperlib.training import loop, records
 
@@ -34,9 +33,8 @@ def valley_height(path: np.ndarray) -> np.ndarray:
 
 def momentum_path(rate: float = 0.01, updates: int = 80) -> Drawing:
     """Plain descent and momentum of 0.9 in the same long valley at the same rate: their paths, and their losses."""
-    use_style()
     paths = {"plain descent": descend(0.0, rate, updates), "momentum 0.9": descend(0.9, rate, updates)}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.4), width_ratios=(1.5, 1))
+    figure, (left, right) = subplots(1, 2, figsize=(8.8, 3.4), width_ratios=(1.5, 1))
     x, y = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-2, 2, 100))
     height = 0.5 * (STEEP[0] * x**2 + STEEP[1] * y**2)
     left.contour(x, y, height, levels=[0.5, 2, 5, 12, 25, 50], colors="#cccccc", linewidths=0.8)
@@ -63,7 +61,6 @@ def momentum_path(rate: float = 0.01, updates: int = 80) -> Drawing:
 
 def after_drop(rate: float = 0.01, before: int = 200, after: int = 40) -> Drawing:
     """Steps of the paper's rule and of PyTorch's around a drop of the rate by 10, at a constant gradient of 1."""
-    use_style()
     v = u = 0.0
     rows = []
     for i in range(before + after):
@@ -73,7 +70,7 @@ def after_drop(rate: float = 0.01, before: int = 200, after: int = 40) -> Drawin
     frame = pd.DataFrame(rows)
     frame["further"] = (frame["paper"] - frame["torch"]).cumsum()
     shown = frame[frame["update"] > -10]
-    figure, (steps, further) = plt.subplots(1, 2, figsize=(8.8, 3.2))
+    figure, (steps, further) = subplots(1, 2, figsize=(8.8, 3.2))
     steps.plot(shown["update"], shown["paper"], ".-", color=PALETTE[0], label="the paper's rule")
     steps.plot(shown["update"], shown["torch"], "x-", ms=4, color=PALETTE[1], label="torch.optim.SGD")
     steps.set(ylabel="length of the step", title="one step", ylim=(0, None))
@@ -98,9 +95,8 @@ def after_drop(rate: float = 0.01, before: int = 200, after: int = 40) -> Drawin
 
 def staircase(errors: list[float], rates: list[float]) -> Drawing:
     """Validation errors of each epoch (%), and the rate of each epoch, on a logarithmic scale."""
-    use_style()
     epochs = np.arange(1, len(errors) + 1)
-    figure, (upper, lower) = plt.subplots(2, 1, figsize=(7.2, 4.2), sharex=True, height_ratios=(1.3, 1))
+    figure, (upper, lower) = subplots(2, 1, figsize=(7.2, 4.2), sharex=True, height_ratios=(1.3, 1))
     upper.plot(epochs, errors, "o-", ms=4, color=PALETTE[0], label="error of the epoch")
     upper.plot(epochs, np.minimum.accumulate(errors), ":", color="#555555", label="best so far")
     upper.set(ylabel="validation error (%)")
@@ -120,8 +116,7 @@ def staircase(errors: list[float], rates: list[float]) -> Drawing:
 
 def signals(varies: dict[str, dict[str, float]]) -> Drawing:
     """How much the weighted inputs of a fresh net vary from image to image, by layer, a line a way to start."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.6, 3.6))
+    figure, axes = subplots(figsize=(7.6, 3.6))
     for (start, sizes), marker, colour in zip(varies.items(), "os^", PALETTE, strict=False):
         axes.plot(list(sizes), list(sizes.values()), marker=marker, color=colour, label=start)
     axes.set(yscale="log", xlabel="layer", ylabel="std from image to image")
@@ -139,17 +134,10 @@ def signals(varies: dict[str, dict[str, float]]) -> Drawing:
 
 def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
     """Share of ReLUs with a positive input in a fresh net (%), by layer, for some choices of biases."""
-    use_style()
-    layers = list(next(iter(shares.values())))
-    figure, axes = plt.subplots(figsize=(7.6, 3.0))
-    places = np.arange(len(layers))
-    for offset, (label, values), colour in zip((-0.2, 0.2), shares.items(), PALETTE, strict=False):
-        axes.bar(places + offset, list(values.values()), width=0.38, color=colour, label=label)
-    axes.set_xticks(places, layers)
-    axes.set(xlabel="layer", ylabel="positive inputs of ReLUs (%)", ylim=(0, 119))
-    axes.legend(ncols=2, loc="upper center")
+    figure, axes = subplots(figsize=(7.6, 3.0))
+    bars(axes, pd.DataFrame(shares), ylabel="positive inputs of ReLUs (%)", ylim=(0, 119))
     one, zero = shares.values()
-    higher = [layer for layer in layers if one[layer] > zero[layer] + 1]
+    higher = [layer for layer in one if one[layer] > zero[layer] + 1]
     alt = f"Share of ReLUs with a positive input, layer by layer, for {' and '.join(shares)}. Higher with the first in "
     alt += ", ".join(higher)
     caption = f"Biases of 1 give more ReLUs a slope from the start, in {', '.join(higher)}."
@@ -158,15 +146,15 @@ def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
 
 def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
     """The training loss of some runs against their updates, and the loss of guessing."""
-    use_style()
-    figure, axes = plt.subplots(figsize=(7.2, 3.4))
+    figure, axes = subplots(figsize=(7.2, 3.4))
     rows = []
     for (name, run), marker, colour in zip(runs.items(), "o^s", PALETTE, strict=False):
         losses = [window["train_loss"] for window in records.of_kind(run.lines, "window")]
         axes.plot(metrics.running_error(run.lines)[0], losses, marker=marker, ms=4, color=colour, label=name)
         rows.append({"start": name, "last_loss": losses[-1]})
     axes.axhline(math.log(classes), color="#555555", lw=0.8)
-    axes.text(0, math.log(classes) + 0.03, "guessing", fontsize=9, color="#555555")
+    axes.text(1, math.log(classes) - 0.05, "guessing", va="top", ha="right", fontsize=9, color="#555555",
+              transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set(xlabel="updates", ylabel="training loss (nats)", ylim=(0, None))
     axes.legend(fontsize=9, loc="lower left")
     alt = f"Training loss against updates for {' and '.join(runs)}; a line marks the loss of guessing, ln {classes}."
@@ -176,11 +164,10 @@ def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
 
 def use_of_peak() -> Drawing:
     """Share of the peak of two GTX 580 that the paper's training needs, against its length: a calculation."""
-    use_style()
     days = np.linspace(2, 9, 60)
     shares = [arithmetic.share_of_peak(float(d)) for d in days]
     least, most = facts.TRAINING_DAYS
-    figure, axes = plt.subplots(figsize=(6.6, 3.0))
+    figure, axes = subplots(figsize=(6.6, 3.0))
     axes.plot(days, shares, color=PALETTE[0])
     axes.axvspan(least, most, color=PALETTE[1], alpha=0.25, lw=0)
     axes.set(xlabel="length of the training (days)", ylabel="use of two cards' peak (%)", ylim=(0, None))

@@ -16,6 +16,7 @@ from paperlib.experiments.scales import SCALES
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PALETTE = (
@@ -44,6 +45,14 @@ def use_style() -> None:
     from cycler import cycler
 
     mpl.rcParams.update({**STYLE, "axes.prop_cycle": cycler(color=PALETTE)})
+
+
+def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
+    """Pyplot's, in this style."""
+    import matplotlib.pyplot as plt
+
+    use_style()
+    return plt.subplots(*shape, **options)
 
 
 def show(figure: Figure, alt: str, caption: str = "") -> None:
@@ -98,6 +107,14 @@ class Drawing:
         show(self.figure, self.alt, (len(self.data) and caption) or self.caption)
 
 
+def bars(axes: Axes, frame: pd.DataFrame, legend: str = "medium", **labels: Any) -> None:
+    """Bars of a frame: a group a row, a colour a column."""
+    frame.plot.bar(ax=axes, rot=0, width=0.8, edgecolor="white")
+    axes.set(**{"xlabel": "layer", **labels})
+    axes.grid(axis="x", visible=False)
+    axes.legend(fontsize=legend)
+
+
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown; cells are turned into text, bars escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
@@ -109,7 +126,7 @@ def nothing_yet(what: str, columns: list[str]) -> Drawing:
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    figure, axes = plt.subplots(figsize=(8.6, 2.0))
+    figure, axes = plt.subplots(figsize=(8.6, 0.5))
     alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
     axes.axis("off")

@@ -100,7 +100,7 @@ def table1() -> Table:
             f"{store.schedule(epochs)}"
         )
         rows += recorded_errors("full", arm, what, views, scale="tinyimagenet")
-    return table_of(rows, "Table 1, and what stands beside it")
+    return table_of(rows, "Table 1, and what compares with it")
 
 
 def table2() -> Table:
@@ -131,4 +131,4 @@ def table2() -> Table:
         rows += recorded_errors("ensemble", "five nets", five, "ensemble", scale=scale)
     for arm in declared.PRETRAIN.arms:
         rows += recorded_errors("pretrain", arm, f"sixth convolution, five classes, {arm}", "ten")
-    return table_of(rows, "Table 2, and what stands beside it")
+    return table_of(rows, "Table 2, and what compares with it")

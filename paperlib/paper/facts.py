@@ -417,7 +417,7 @@ READINGS = (
             "no: within the 48 (layer 1) or 128 (layer 2) maps of a GPU", "layers-145.cfg", value=False),
     Reading("4", "model.spatial_norm", "a third normalisation, after LRN of layer 2", "no",
             "5x5 within a map, scale 1e-3 / 25, power 0.75, constant 1", "layers-145.cfg", value=True),
-    Reading("5", "model.init_std", "standard deviation of the first weights of conv3, conv4 and conv5",
+    Reading("5", "model.init_std", "standard deviation of the initial weights of conv3, conv4 and conv5",
             "0.01, as in every layer", "0.03", "layer-params-145.cfg", value=0.03),
     Reading("6", "optim.bias_lr_factor", "learning rate of biases relative to weights", "1: equal for all layers", "2",
             "layer-params-*.cfg", value=2.0),

@@ -93,7 +93,7 @@ def test_redrawn_from_the_records_it_has_the_numbers_of_the_committed_one(
     for path in (picture, draw.FIGURES / picture.name):
         assert path.read_bytes().startswith(PNG)
         with Image.open(path) as image:
-            assert min(image.size) > 200 and not {"Software", "Creation Time"} & set(image.info)
+            assert min(image.size) > 50 and not {"Software", "Creation Time"} & set(image.info)
 
 
 def test_nothing_else_is_committed_and_nothing_is_missing() -> None:
@@ -283,6 +283,9 @@ def test_curves_by_hand(recorded: Path) -> None:
     left, right = drawing.figure.axes
     assert [len(axes.get_lines()) for axes in (left, right)] == [3, 2]  # curves, and the threshold
     assert "n = 1" in drawing.alt and "tanh takes 1.00" in drawing.alt
+    dots = [tuple(dot.get_offsets()[0]) for dot in left.collections]  # 20 % in the middle of the third window
+    assert dots == [(pytest.approx(65 / 78), height) for height in (16, 12)] and len(right.collections) == 1
+    assert [len(axes.get_lines()) for axes in figure1.fig1("sample", "relu").figure.axes] == [2, 2]
 
 
 def test_updates_an_epoch_of_what_ended_in_the_first() -> None:

@@ -27,6 +27,10 @@ def test_ten_views_are_drawn_where_the_test_takes_them() -> None:
     views = data.ten_views(image[None], 8)[:5, 0]
     for view, top, left in zip(views, drawn["top"], drawn["left"], strict=True):
         assert torch.equal(view, image[:, top : top + 8, left : left + 8])
+    one = ideas_augment.ten_views(image, 8, view=7)
+    assert one.caption == "View 7 of 10: top right, mirrored."
+    alphas = [drawn.get_alpha() for axes in one.figure.axes for drawn in axes.images]
+    assert alphas == [None, *[0.15] * 6, 1.0, *[0.15] * 3]
 
 
 def test_the_shifts_of_the_readings_differ_by_their_units() -> None:

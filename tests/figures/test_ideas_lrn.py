@@ -49,6 +49,18 @@ def test_the_quotient_is_pytorchs_where_the_map_is_active() -> None:
     assert np.allclose(shown[3][active], ideas_lrn.NO_COMPETITION)
 
 
+def test_other_constants_give_pytorchs_map() -> None:
+    maps = 60 * torch.rand(1, 12, 8, 9, generator=torch.Generator().manual_seed(0))
+    drawing = ideas_lrn.before_and_after(maps, 4, k=1.0, n=3, alpha=1e-3, beta=0.5)
+    expected = nn.LocalResponseNorm(3, 3e-3, 0.5, 1.0)(maps)[0, 4]
+    assert np.allclose(drawing.figure.axes[1].images[0].get_array(), expected, atol=1e-4)
+    felt = (expected / maps[0, 4])[maps[0, 4] >= 5] < 0.9
+    assert (
+        f"{100 * felt.double().mean():.0f} % of the active places" in drawing.caption
+        and "1.00 every" in drawing.caption
+    )
+
+
 def test_factors_without_competition_are_all_the_same() -> None:
     maps = 60 * torch.rand(1, 12, 8, 9, generator=torch.Generator().manual_seed(0))
     table = ideas_lrn.factors(maps).data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,15 @@ def test_silent_units_are_below_zero_for_all_images() -> None:
     assert shares == {"0": 50.0} and not net[0]._forward_hooks
     drawing = ideas_relu.silent_units({"2012": shares, "today": {"0": 0.0}})
     assert [bar.get_height() for bar in drawing.figure.axes[0].patches] == [50, 0]
+
+
+def test_half_the_side_has_means_of_four_pixels() -> None:
+    images = sets.load("sample")
+    few = replace(images, train_images=images.train_images[:3], test_images=images.test_images[:2])
+    small = ideas_relu.half_the_side(few)
+    assert small.train_images.shape == (3, 1, 14, 14) and small.train_images.dtype == torch.uint8
+    expected = few.test_images[1, 0, 4:6, 10:12].float().mean()
+    assert abs(float(small.test_images[1, 0, 2, 5]) - expected) <= 0.5
 
 
 def test_the_race_has_its_ratio_in_the_title() -> None:

@@ -22,13 +22,13 @@ def last_error(lines):
 
 
 # %% augment-colour: rows in place of columns
-def shift(alphas, vectors, spreads):
-    return (alphas * spreads) @ vectors
+def shift(alphas, vectors, eigenvalues):
+    return (alphas * eigenvalues.sqrt()) @ vectors
 
 
-# %% augment-colour: without the spreads
-def shift(alphas, vectors, spreads):
-    return vectors @ alphas
+# %% augment-colour: variances, not standard deviations
+def shift(alphas, vectors, eigenvalues):
+    return vectors @ (alphas * eigenvalues)
 
 
 # %% augment-average: the mean of the logits first
