@@ -96,18 +96,9 @@ def place_of(first: Line, folder: Path | None = None) -> Path:
     return (folder or current().folder) / first["experiment"] / first["scale"] / name
 
 
-def write_checksums(folder: Path) -> None:
-    """List the checksums of all records below ``folder``; `sha256sum -c` reads the list."""
-    kept = sorted([*folder.glob("*/*/*.jsonl"), *folder.glob("*/*/*.safetensors")])
-    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept]
-    files.write_whole(folder / CHECKSUMS, "".join(lines).encode())
-
-
-def commits_of(folder: Path) -> str:
-    """The commits of the code that made the records below ``folder``: one line each, after the number of records."""
-    firsts = map(first_line, sorted(folder.glob("*/*/*.jsonl")))
-    counts = Counter(first["code"].get("commit", "unknown") for first in firsts)
-    return "".join(f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts))
+def weights_of(first: Line, folder: Path | None = None) -> Path:
+    """Where the recorded weights of this run belong."""
+    return place_of(first, folder).with_suffix(".safetensors")
 
 
 def first_line(path: Path) -> Line:
@@ -118,9 +109,14 @@ def first_line(path: Path) -> Line:
 
 
 def write_lists(folder: Path) -> None:
-    """Bring the lists beside the records, of checksums and of commits, up to date."""
-    write_checksums(folder)
-    files.write_whole(folder / COMMITS, commits_of(folder).encode())
+    """List the checksums of all files below ``folder``, as `sha256sum` does, and the commits with their records."""
+    lists = sorted(folder.glob("*/*/*.jsonl"))
+    kept = sorted([*lists, *folder.glob("*/*/*.safetensors")])
+    sums = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept]
+    counts = Counter(first_line(path)["code"].get("commit", "unknown") for path in lists)
+    commits = [f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts)]
+    for name, lines in ((CHECKSUMS, sums), (COMMITS, commits)):
+        files.write_whole(folder / name, "".join(lines).encode())
 
 
 # ---------------------------------------------------------------------------------------------------------

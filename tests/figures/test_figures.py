@@ -174,9 +174,9 @@ def test_figure_3_counts_the_updates_of_the_whole_training() -> None:
 
 
 def test_figure_3_of_grey_kernels_or_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PaperlibError, match="no net of two towers that sees colour"):
+    with pytest.raises(PaperlibError, match="needs a net of two towers trained on colour"):
         figures3_4.fig3_of(weights.checkpoint(store.RECORDED / "net" / "sample" / "baseline-seed0.safetensors"))
-    with pytest.raises(PaperlibError, match="no folder of a run"):
+    with pytest.raises(PaperlibError, match="not the folder of a run"):
         draw.draw_of(tmp_path)
 
 
