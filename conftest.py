@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import kernels
@@ -11,13 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent
 
 kernels.clean()  # for the kernels of nbval, and before any test imports what it is about
+# jsonschema's check of IRIs, of which a notebook has none, compiles a grammar when it is imported: three CPU seconds
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 try:  # readers of the notebooks need not have installed the extra `dev`
     from hypothesis import settings
 except ImportError:
     pass
 else:
-    settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+    settings.register_profile("repeatable", derandomize=True, deadline=None, database=None, max_examples=40)
     settings.register_profile("search", deadline=None)  # HYPOTHESIS_PROFILE=search looks for new examples
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from benchmarks.timing import Result, compare, copy_rate
 from paperlib.data.augment import Augmenter
@@ -30,6 +29,8 @@ class PerImageColour:
 
 def run() -> Iterator[Result]:
     """A training batch with and without colour noise, the noise alone, and the ten views; decoding is in neither."""
+    from torchvision.transforms import v2  # here: torchvision imports torch's compiler
+
     images = torch.randint(0, 256, (BATCH, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     recipe, rows = Recipe.paper(), torch.arange(BATCH)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms import v2
 
 from benchmarks.net import stock_modules
 from benchmarks.timing import Result, compare
@@ -50,6 +49,8 @@ class Idiomatic(TorchDataset[tuple[Tensor, Tensor]]):
     """One image at a time through torchvision's transforms."""
 
     def __init__(self, data: Dataset) -> None:
+        from torchvision.transforms import v2  # here: torchvision imports torch's compiler
+
         self.data, self.mean = data, data.train_images.float().mean(0)
         self.change = v2.Compose([v2.RandomCrop(24), v2.RandomHorizontalFlip()])
 

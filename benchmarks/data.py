@@ -12,8 +12,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from benchmarks.augment import PerImageColour
 from benchmarks.timing import ROUNDS, Result, compare, seconds
@@ -45,6 +43,9 @@ def made_up(folder: Path, n: int, split: str = "train") -> None:
 
 def loader_of(folder: Path, batch: int, mean: Tensor, pca: tuple[Tensor, Tensor]) -> DataLoader[tuple[Tensor, Tensor]]:
     """What ports have: an image at a time through torchvision's transforms, in WORKERS processes that stay."""
+    from torchvision.datasets import ImageFolder  # here: torchvision imports torch's compiler
+    from torchvision.transforms import v2
+
     steps = [
         v2.RandomCrop(224), v2.RandomHorizontalFlip(), v2.PILToTensor(), v2.ToDtype(torch.float32),
         v2.Normalize(mean.tolist(), [1.0, 1.0, 1.0]), PerImageColour(pca[0].float() / 255, pca[1].float()),

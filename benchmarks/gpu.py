@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from benchmarks import cifar
@@ -193,6 +192,7 @@ def resume(bench: Bench) -> Numbers:
 
 def speed(bench: Bench) -> Numbers:
     """Whole updates on a batch that is on the device already."""
+    import torchvision  # here: torchvision imports torch's compiler
 
     def ours(precision: Precision = "fp32", form: Any = torch.channels_last, compiled: bool = False) -> float:
         training = bench.training(bench.device, precision)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 
 from benchmarks.timing import Result, compare, matmul_rate
@@ -60,6 +59,8 @@ def least_time(model: ModelRecipe, sizes: Sizes, batch: int, rate: float) -> flo
 
 def run() -> Iterator[Result]:
     """float32, since bfloat16 needs a processor that multiplies it."""
+    import torchvision  # here: torchvision imports torch's compiler
+
     model = Recipe.paper().model
     least = least_time(model, sizes.FULL_SIZES, BATCH, matmul_rate())
     what = f"training step of the full net, batch {BATCH}"

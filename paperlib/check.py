@@ -143,17 +143,14 @@ def data_sets() -> list[Check]:
     for name in EMBEDDED:
         try:
             loaded = sets.load(name)
-            checks.append(
-                Check(True, name, f"{len(loaded.train_images):,} + {len(loaded.test_images):,} images, embedded")
-            )
+            images = f"{len(loaded.train_images):,} + {len(loaded.test_images):,} images, embedded"
+            checks.append(Check(True, name, images))
         except (PaperlibError, OSError) as error:
             checks.append(Check(False, name, str(error)))
-    for name in sets.KNOWN:
-        if name not in EMBEDDED:
-            here, where = found(name)
-            checks.append(
-                Check(here or None, name, where if here else f"not here, and only its own scale needs it; {where}")
-            )
+    for name in [each for each in sets.KNOWN if each not in EMBEDDED]:
+        here, where = found(name)
+        detail = where if here else f"not here, and only its own scale needs it; {where}"
+        checks.append(Check(here or None, name, detail))
     return checks
 
 
@@ -178,20 +175,18 @@ def run_all(runs_dir: Path | None = None) -> list[Check]:
     from paperlib.training import runs
 
     folder = runs_dir or runs.default_runs_dir()
-    checks: list[Check] = []
-    one: list[tuple[str, Callable[[], Check]]] = [
-        ("Python", python_version), ("packages", package_versions), ("torch", torch_device),
-        ("torchvision", torchvision_fits), ("cores", cores), ("memory", memory),
-        ("disk", lambda: disk(folder)), ("write access", lambda: writable(folder)),
-    ]  # fmt: skip
-    for name, check in one:
-        checks += _guarded(name, lambda check=check: [check()])  # type: ignore[misc]
-    return checks + _guarded("data sets", data_sets) + _guarded("records", lambda: [evidence()])
+    checks: dict[str, Callable[[], Check | list[Check]]] = {
+        "Python": python_version, "packages": package_versions, "torch": torch_device,
+        "torchvision": torchvision_fits, "cores": cores, "memory": memory, "disk": lambda: disk(folder),
+        "write access": lambda: writable(folder), "data sets": data_sets, "records": evidence,
+    }  # fmt: skip
+    return [one for name, check in checks.items() for one in _guarded(name, check)]
 
 
-def _guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:
+def _guarded(name: str, check: Callable[[], Check | list[Check]]) -> list[Check]:
     try:
-        return check()
+        found = check()
+        return found if isinstance(found, list) else [found]
     except PaperlibError as error:
         return [Check(False, name, str(error))]
     except Exception as error:  # a broken installation raises anything, from ImportError to RuntimeError

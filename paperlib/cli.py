@@ -12,13 +12,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 
 from paperlib.errors import PaperlibError
-from paperlib.files import user_path
-from paperlib.machine import usable_streams
+from paperlib.files import needs_checkout, user_path
+from paperlib.machine import lacks_memory, usable_streams
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]  # Typer exports no more of Click's errors than this child
 PLAIN = {
@@ -38,7 +38,6 @@ def path(metavar: str, help: str) -> Any:
 
 ScaleName = Literal["sample", "photos", "cifar10", "tinyimagenet", "ilsvrc2012"]
 Scale = Annotated[ScaleName, typer.Option(help="Which data, and how large a net.")]
-SCALES: tuple[ScaleName, ...] = get_args(ScaleName)
 FOLDER = typer.Option("--data", metavar="DIR", parser=user_path, help="Prepared images, or what is above another set.")
 OF = typer.Option("--of", metavar="CHECKPOINT", parser=user_path, help="Figures 3 and 4 of one net.")
 TIMEOUT = typer.Option(metavar="SECONDS", min=1, help="How long a process waits for another.")
@@ -95,14 +94,13 @@ def list_(
     from paperlib.experiments import declared
     from paperlib.training import records
 
-    _needs_checkout()
-    scales = (
-        [scale] if scale else [one for one in SCALES if experiment is None or (experiment, one) in declared.EXPERIMENTS]
-    )
-    if experiment:
-        declared.get(experiment, (scales or SCALES)[0])  # raises for an unknown one
-    table: list[tuple[str, ...]] = []
-    for one in [e for e in declared.DECLARED if e.scale in scales and experiment in (None, e.name)]:
+    needs_checkout()
+    if experiment and (scale or experiment not in declared.names()):
+        declared.get(experiment, scale or "sample")  # raises for an unknown one
+    heads = ("scale", "arm") if experiment else ("experiment", "scale", "arms")
+    table: list[tuple[str, ...]] = [(*heads, "runs", "recorded", "hours", "changes" if experiment else "what")]
+    shown = [e for e in declared.DECLARED if scale in (None, e.scale) and experiment in (None, e.name)]
+    for one in shown:
         runs = [(arm, lines) for arm, _, lines in store.records_of(one.name, one.scale)]
         for arms in [[arm] for arm in one.arms] if experiment else [list(one.arms)]:
             planned = sum(len(one.planned_seeds(arm)) for arm in arms)
@@ -111,14 +109,12 @@ def list_(
             named = (one.scale, arms[0]) if experiment else (one.name, one.scale, str(len(arms)))
             last = ", ".join(f"{k} = {v}" for k, v in one.arms[arms[0]].items()) if experiment else one.title
             table.append((*named, str(planned), str(len(here)), f"{hours:.1f}", last))
-    heads = ("scale", "arm") if experiment else ("experiment", "scale", "arms")
-    table = [(*heads, "runs", "recorded", "hours", "changes" if experiment else "what"), *table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         typer.echo("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
-    for name in scales if experiment else ():
-        for line in records.in_parts(lines for _, _, lines in store.records_of(str(experiment), name)):
-            typer.echo(f"{name}: {line}")
+    for one in shown if experiment else ():
+        for line in records.in_parts(lines for _, _, lines in store.records_of(one.name, one.scale)):
+            typer.echo(f"{one.scale}: {line}")
 
 
 @data_app.command("show")
@@ -262,7 +258,7 @@ def record(
     """Promote finished runs to data/recorded/ (for maintainers)."""
     from paperlib import promote as promoting
 
-    _needs_checkout()
+    needs_checkout()
     written = promoting.record(experiment, scale)
     for path in written:
         typer.echo(os.path.relpath(path))
@@ -272,7 +268,7 @@ def record(
 
 @app.command()
 def promote(
-    pending: Annotated[Path, path("DIR", "Finished records that are no evidence yet")],
+    pending: Annotated[Path, path("DIR", "Finished records that are not evidence yet")],
 ) -> None:
     """Promote complete pending experiments (for maintainers).
 
@@ -280,7 +276,7 @@ def promote(
     """
     from paperlib import promote as promoting
 
-    _needs_checkout()
+    needs_checkout()
     moved = promoting.promote(pending)
     typer.echo("\n".join(moved) if moved else f"{os.path.relpath(pending)}: no experiment is complete")
 
@@ -294,7 +290,7 @@ def claims(
     from paperlib.evidence import cache
     from paperlib.evidence import rows as table
 
-    _needs_checkout()
+    needs_checkout()
     rows = cache.rows(section)
     typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
 
@@ -312,7 +308,7 @@ def figures(
         raise typer.BadParameter("goes without names of figures", param_hint="--of")
     from paperlib.figures import draw
 
-    _needs_checkout()
+    needs_checkout()
     for path in draw.draw_of(of) if of else draw.draw(names or None):
         typer.echo(os.path.relpath(path))
 
@@ -322,14 +318,8 @@ def agree(scale: Scale = "sample") -> None:
     """Show how far the runs in runs/ agree with the recorded ones."""
     from paperlib.evidence import agreement
 
-    _needs_checkout()
-    typer.echo(agreement.agreement(scale))
-
-
-def _needs_checkout() -> None:
-    from paperlib.files import needs_checkout
-
     needs_checkout()
+    typer.echo(agreement.agreement(scale))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -354,6 +344,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _drop_output(_fail(f"{place}{error.strerror or error}.", 2))
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        return _fail("Too little memory: free some, then run the same command to resume.", 2)
     except KeyboardInterrupt:
         code = 130
     if code == 130:

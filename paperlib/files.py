@@ -36,11 +36,11 @@ ROOT = find_root()  # Where records, embedded data, figures and runs are: the ch
 
 
 def needs_checkout() -> None:
-    """Raise :class:`PaperlibError` where the root is no checkout: an installed wheel has no records and no images."""
+    """Raise :class:`PaperlibError` where the root is not a checkout: a wheel has neither records nor images."""
     if not is_checkout(ROOT):
         raise PaperlibError(
-            f"this needs the records and embedded images of the checkout, and {ROOT} is none: "
-            f"go to the checkout's folder, or name it in {HOME}"
+            f"{ROOT} is not a checkout with records and embedded images: "
+            f"run this in the checkout's folder, or name that folder in {HOME}"
         )
 
 

@@ -247,7 +247,7 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
         lines.append("*bound*: the weakest of the seeds' bounds; it decides a direction, never a size.")
     lines.append(
         "All intervals of one experiment hold together with 95 % confidence, and the interval decides. "
-        "They cover seeds, not test images."
+        "They cover seeds, not test images. [Notebook 00](00_claims.ipynb) works out one verdict."
     )
     return lines
 

@@ -93,7 +93,7 @@ def record(
             files.write_whole(target, "".join(map(records.as_text, lines)).encode())
         if written and into == store.current().folder:
             store.write_lists(into)
-    except BaseException:  # a full disk, say: files that the list of checksums lacks would be refused ever after
+    except BaseException:  # a full disk, say; files that the list of checksums lacks are refused
         for path in written:
             path.unlink(missing_ok=True)
         raise

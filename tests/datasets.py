@@ -7,11 +7,14 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from paperlib.data.images import DataError
 from paperlib.data.readers import CIFAR_CLASSES, Layout
 
 CIFAR = Layout(CIFAR_CLASSES, train_per_class=5, test_per_class=2, side=32)
@@ -19,10 +22,30 @@ TINY = Layout(3, train_per_class=4, test_per_class=2, side=64)
 WNIDS = ("n01443537", "n01629819", "n02085620")
 
 
+def message(action: Callable[[], object], kind: type[Exception] = DataError) -> str:
+    """The message of the error that ``action`` must raise: one sentence, on one line."""
+    with pytest.raises(kind) as caught:
+        action()
+    text = str(caught.value)
+    assert "\n" not in text and 20 < len(text) < 700
+    return text
+
+
 def pixels(key: str, *shape: int) -> np.ndarray:
     """Random bytes of that shape, the same for the same key."""
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def jpeg(key: str, width: int = 24, height: int = 20, mode: str = "RGB", turned: int = 0) -> bytes:
+    """A smooth random picture, so that its JPEG is near it."""
+    small = Image.fromarray(pixels(key, 4, 4, 3)).resize((width, height), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112] = turned
+    stored = io.BytesIO()
+    small.convert(mode).save(stored, "JPEG", quality=95, exif=exif)
+    return stored.getvalue()
 
 
 def png(array: np.ndarray) -> bytes:

@@ -78,6 +78,8 @@ def test_torch_and_torchvision() -> None:
 
 
 def test_a_torchvision_that_does_not_fit_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.ops  # noqa: F401
+
     monkeypatch.setitem(sys.modules, "torchvision.ops", None)
     monkeypatch.delattr("torchvision.ops")
     found = {c.name: c for c in check.run_all()}["torchvision"]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -215,7 +215,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_scales_are_all_there() -> None:
-    assert tuple(scales.SCALES) == cli.SCALES
+    assert tuple(scales.SCALES) == get_args(cli.ScaleName)
 
 
 @pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
@@ -328,12 +328,6 @@ def test_check_fails_only_where_something_needed_is_missing(
 
 # ------------------------------------------------------------------------------------------ the table of claims
 
-KEYS = [
-    "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
-    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
-    "notebook",
-]  # fmt: skip
-
 
 def shown(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     assert cli.main(["claims", *options]) == 0
@@ -344,9 +338,7 @@ def shown(capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 def test_claims_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(shown(capsys, "--json"))
-    assert len(rows) >= 87 and all(list(row) == KEYS for row in rows)
-    assert all(type(row["seeds"]) is int and row["seeds"] >= 0 for row in rows)
-    assert {row["scale"] for row in rows} <= {None, *scales.SCALES}
+    assert len(rows) >= 87
     assert [row["id"] for row in rows] == [row.id for row in claims.rows()]
     assert rows == json.loads(json.dumps([dataclasses.asdict(row) for row in claims.rows()]))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +114,12 @@ def fit_in_child(run: Run, directory: Path, sabotage: Callable[[], None] | None 
     loop.fit(run, dataset(), directory, checkpoint_seconds=0.0)
 
 
+def slow_imports(module: str) -> list[str]:
+    """Which of the large libraries a module imports; for a process of its own."""
+    importlib.import_module(module)
+    return sorted({"matplotlib", "pandas", "scipy", "seaborn", "torchvision"} & sys.modules.keys())
+
+
 def lines_written(path: Path) -> int:
     """Whole lines of a file, 0 where there is none yet."""
     return path.read_bytes().count(b"\n") if path.exists() else 0
@@ -185,6 +193,12 @@ def store(folder: Path, experiment: Experiment, arm: str, lines: list[Line]) -> 
     """Put a record where evidence looks for it."""
     name = f"{arm.replace('/', '-').replace(' ', '_')}-seed{lines[0]['seed']}.jsonl"
     return write(folder / experiment.name / experiment.scale / name, lines)
+
+
+def images(n: int, side: int, channels: int = 3, seed: int = 0) -> Tensor:
+    """Random pixels: uint8 (n, channels, side, side)."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, side, side), generator=g, dtype=torch.uint8)
 
 
 def maps(*shape: int, scale: float = 40.0, seed: int = 0) -> Tensor:

@@ -26,8 +26,6 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
-from nbgrader.converters import GenerateAssignment
-from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 
 from notebooks import ROOT, find
@@ -153,6 +151,9 @@ def make(paths: list[Path], course: Path, secret: str = "") -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(content, target)
         names.append(path.stem)
+    from nbgrader.converters import GenerateAssignment  # here: it takes seconds
+    from nbgrader.coursedir import CourseDirectory
+
     # nbgrader calls `alembic` by its name for a new gradebook, also where the environment is not activated
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     for name in names:

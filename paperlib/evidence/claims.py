@@ -69,12 +69,8 @@ def row_of(entry: dict[str, Any]) -> Row:
     match entry["fate"]:
         case "arithmetic":
             outcome = getattr(arithmetic, entry["function"])()
-            decided |= {
-                "status": outcome.status,
-                "result": outcome.value,
-                "reason": outcome.detail,
-                "setting": "arithmetic",
-            }
+            decided |= {"status": outcome.status, "result": outcome.value, "reason": outcome.detail}
+            decided["setting"] = "arithmetic"
         case "implemented":
             names = [test.rpartition("::test_")[2].replace("_", " ") for test in entry["test"]]
             decided |= {
@@ -104,7 +100,8 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     ids = ids_of(entry)
     found = list({(v.experiment, v.scale, replace(v.comparison, claim="")): v for v in decide.verdicts(*ids)}.values())
     if not found:
-        return {"status": "not run yet", "reason": not_yet(entry)}
+        waiting = f"No run of experiment {', '.join(entry['experiments'])} is recorded yet."
+        return {"status": "not run yet", "reason": f"{entry['note']} {waiting}".strip()}
     at = {scale: [v for v in found if v.scale == scale] for scale in dict.fromkeys(v.scale for v in found)}
     missing = {scale: decide.planned(scale, *ids) > len(here) for scale, here in at.items()}
     outcomes = {scale: outcome_at(here, missing[scale]) for scale, here in at.items()}
@@ -136,11 +133,6 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
         "declared": ", ".join(dict.fromkeys(v.declared for v in counted if v.declared)),
         "first_run": min((v.first_run for v in counted if v.first_run), default=""),
     }
-
-
-def not_yet(entry: dict[str, Any]) -> str:
-    """The reason of a claim whose experiments have no records."""
-    return f"{entry['note']} No run of experiment {', '.join(entry['experiments'])} is recorded yet.".strip()
 
 
 def outcome_at(here: Sequence[Verdict], missing: bool) -> Outcome:

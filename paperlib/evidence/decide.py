@@ -131,13 +131,9 @@ def _bounded(verdict: Verdict, a: Sample, b: Sample) -> Verdict:
 # From the records
 
 
-def verdicts_of(name: str, scale: str) -> list[Verdict]:
-    """The verdicts on all comparisons of an experiment whose arms have records, in the order of declaration."""
-    return list(_verdicts_of(name, scale))
-
-
 @cached
-def _verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
+def verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
+    """The verdicts on all comparisons of an experiment whose arms have records, in the order of declaration."""
     experiment = declared.get(name, scale)
 
     def spread(arm: str, metric: str) -> Spread:
@@ -159,9 +155,6 @@ def declarations() -> dict[str, str]:
     """ "experiment/scale" -> the commit that declared it, as ``DECLARED.toml`` beside the records lists them."""
     path = store.current().folder / "DECLARED.toml"
     return dict(tomllib.loads(path.read_text(encoding="utf-8"))["declared"]) if path.exists() else {}
-
-
-Bears = Callable[[str, Comparison], bool]
 
 
 def verdicts(*claims: str) -> list[Verdict]:
@@ -193,7 +186,7 @@ def verdicts_beside(name: str, arms: str) -> list[Verdict]:
     return _where(beside)
 
 
-def _where(bears: Bears) -> list[Verdict]:
+def _where(bears: Callable[[str, Comparison], bool]) -> list[Verdict]:
     """The verdicts on those comparisons for which ``bears(experiment's name, comparison)``, largest scale first."""
     found = [
         v for e in declared.DECLARED if any(bears(e.name, c) for c in e.comparisons)

@@ -23,11 +23,6 @@ class Interval:
     low: float = math.nan
     high: float = math.nan
 
-    @property
-    def half(self) -> float:
-        """Half the width."""
-        return (self.high - self.low) / 2
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -50,10 +45,6 @@ def critical_t(share: float, df: float) -> float:
     from scipy import stats
 
     return float(stats.t.isf(share / 2, df)) if df > 0 else math.nan
-
-
-def _around(estimate: float, critical: float, error: float) -> Interval:
-    return Interval(estimate, estimate - critical * error, estimate + critical * error)
 
 
 def of_mean(values: Sequence[float], share: float) -> Interval:
@@ -82,7 +73,8 @@ def of_difference(
     if math.isnan(critical):
         df = spread_a.df if spread_a == spread_b else _satterthwaite(parts, (spread_a.df, spread_b.df))
         critical = critical_t(share, df)
-    return _around(estimate, critical, math.sqrt(sum(parts)))
+    half = critical * math.sqrt(sum(parts))
+    return Interval(estimate, estimate - half, estimate + half)
 
 
 def of_log_ratio(a: Sequence[float], b: Sequence[float], share: float) -> Interval:

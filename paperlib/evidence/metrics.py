@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 from torch import Tensor
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import conv1, store
-from paperlib.evidence.store import Record, cached, place_of, run_of
+from paperlib.evidence.store import Record, cached, run_of
 from paperlib.files import sha256
 from paperlib.recipe import Sizes
 from paperlib.seeding import generator
@@ -31,20 +31,16 @@ def results(name: str, scale: str, *wanted: str) -> pd.DataFrame:
     """
     import pandas as pd  # here: it takes half a second
 
-    columns = ("arm", "seed", "status", *(wanted or METRICS))
-    return pd.DataFrame({column: _column(name, scale, column) for column in columns})
+    runs = store.records_of(name, scale)
+    rows = [(arm, seed, records.status(lines)) for arm, seed, lines in runs]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "status"])
+    return frame.assign(**{metric: measured(name, scale, metric) for metric in wanted or METRICS})
 
 
 @cached
-def _column(name: str, scale: str, column: str) -> tuple[Any, ...]:
-    """One column of :func:`results`, worked out once a process."""
-    measures: dict[str, Callable[[str, int, Record], Any]] = {
-        "arm": lambda arm, seed, lines: arm,
-        "seed": lambda arm, seed, lines: seed,
-        "status": lambda arm, seed, lines: records.status(lines),
-    }
-    measure = measures.get(column) or (lambda arm, seed, lines: METRICS[column](lines))
-    return tuple(measure(*run) for run in store.records_of(name, scale))
+def measured(name: str, scale: str, metric: str) -> list[float]:
+    """A metric of all recorded runs of an experiment."""
+    return [METRICS[metric](lines) for *_, lines in store.records_of(name, scale)]
 
 
 def running_error(lines: Record) -> tuple[list[float], list[float]]:
@@ -108,11 +104,10 @@ def _of_kernels(measure: Callable[[Tensor], Tensor]) -> Callable[[Record], float
         return float(measure(found).mean() - measure(chance).mean())
 
     def read(lines: Record) -> float:
-        kept = [line["weights"] for line in records.of_kind(lines, "look") if "weights" in line]
-        return (
-            above_chance(place_of(lines[0]).with_suffix(".safetensors"), kept[0], lines[0]["seed"])
-            if kept else math.nan
-        )  # fmt: skip
+        for line in records.of_kind(lines, "look"):
+            if "weights" in line:
+                return above_chance(store.weights_of(lines[0]), line["weights"], lines[0]["seed"])
+        return math.nan
 
     return read
 
@@ -126,12 +121,8 @@ def stalled(lines: Record) -> bool:
     Judged by its lowest test or validation error; without those by the last running training error. A record without
     any of them (an average of nets) is not stalled.
     """
-    unseen = [
-        line[key]
-        for line in records.of_kind(lines, "epoch")
-        for key in ("test_error", "validation_error")
-        if key in line
-    ]
+    keys = ("test_error", "validation_error")
+    unseen = [line[key] for line in records.of_kind(lines, "epoch") for key in keys if key in line]
     seen = [line["train_error"] for line in records.of_kind(lines, "window")][-1:]
     if not unseen and not seen:
         return False

@@ -11,7 +11,7 @@ from paperlib.training import records
 
 
 def choose_rate(scores: dict[float, float]) -> float | None:
-    """The rule of the sweeps: the rate with the lowest score (:func:`swept`; NaN: diverged, or never got there).
+    """The rule of the sweeps: the rate with the lowest score (:func:`swept`).
 
     Equal scores: the lower rate. None while the sweep cannot tell: the best rate must have a worse or
     diverged neighbour on both sides.
@@ -28,7 +28,7 @@ def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]
     """Arm -> rate -> score of a recorded sweep, Figure 1's by default; the lower the better.
 
     The score is the last running training error (%), or, of an arm that is tried until it reaches a threshold, the
-    updates to it; NaN where the run diverged or did not get there.
+    updates to it; NaN where the run diverged or did not reach the threshold.
     """
     scores: dict[str, dict[float, float]] = {}
     experiment = declared.get(name, scale)

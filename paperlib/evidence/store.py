@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def read_checksums(folder: Path) -> dict[str, str] | None:
     """Record (path below ``folder``) -> checksum; None where the folder has no list."""
     if not (folder / CHECKSUMS).exists():
         return None
-    lines = (folder / CHECKSUMS).read_text().splitlines()
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
@@ -95,18 +96,9 @@ def place_of(first: Line, folder: Path | None = None) -> Path:
     return (folder or current().folder) / first["experiment"] / first["scale"] / name
 
 
-def write_checksums(folder: Path) -> None:
-    """List the checksums of all records below ``folder``; `sha256sum -c` reads the list."""
-    kept = sorted([*folder.glob("*/*/*.jsonl"), *folder.glob("*/*/*.safetensors")])
-    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept]
-    files.write_whole(folder / CHECKSUMS, "".join(lines).encode())
-
-
-def commits_of(folder: Path) -> str:
-    """The commits of the code that made the records below ``folder``: one line each, after the number of records."""
-    firsts = map(first_line, sorted(folder.glob("*/*/*.jsonl")))
-    counts = Counter(first["code"].get("commit", "unknown") for first in firsts)
-    return "".join(f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts))
+def weights_of(first: Line, folder: Path | None = None) -> Path:
+    """Where the recorded weights of this run belong."""
+    return place_of(first, folder).with_suffix(".safetensors")
 
 
 def first_line(path: Path) -> Line:
@@ -117,9 +109,14 @@ def first_line(path: Path) -> Line:
 
 
 def write_lists(folder: Path) -> None:
-    """Bring the lists beside the records, of checksums and of commits, up to date."""
-    write_checksums(folder)
-    files.write_whole(folder / COMMITS, commits_of(folder).encode())
+    """List the checksums of all files below ``folder``, as `sha256sum` does, and the commits with their records."""
+    lists = sorted(folder.glob("*/*/*.jsonl"))
+    kept = sorted([*lists, *folder.glob("*/*/*.safetensors")])
+    sums = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in kept]
+    counts = Counter(first_line(path)["code"].get("commit", "unknown") for path in lists)
+    commits = [f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts)]
+    for name, lines in ((CHECKSUMS, sums), (COMMITS, commits)):
+        files.write_whole(folder / name, "".join(lines).encode())
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -151,7 +148,7 @@ def refuse_missing(folder: Path, sums: dict[str, str] | None) -> None:
         if folder == RECORDED:
             raise PaperlibError(f"{folder / CHECKSUMS} is missing: use a complete checkout, with all of data/recorded")
         return
-    missing = sorted(name for name in sums if not (folder / name).exists())
+    missing = sorted(name for name in sums if not os.path.exists(folder / name))  # False for a name that can be none
     if missing:
         more = f" and {len(missing) - 1} more" * (len(missing) > 1)
         raise PaperlibError(

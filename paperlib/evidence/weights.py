@@ -43,12 +43,12 @@ def looked(net: nn.Module, run: Run, dataset: Dataset, path: Path | None) -> Lin
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, save(half, metadata={"run": run.id}))
         kept = {"weights": files.sha256(path)}
-    return {"kind": "look", **kept, **look(*usable(half, run, dataset), run, dataset)}
+    return {"kind": "look", **kept, **look(net_of(run, half), augmenter_of(run, dataset), run, dataset)}
 
 
-def usable(tensors: dict[str, Tensor], run: Run, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
-    """The net of a run with these weights, and its augmenter."""
-    return net_of(run, tensors), Parts.of(dataset, run.sizes, run.stop).augmenter(run.recipe.augment)
+def augmenter_of(run: Run, dataset: Dataset) -> Augmenter:
+    """What prepares images for the net of a run."""
+    return Parts.of(dataset, run.sizes, run.stop).augmenter(run.recipe.augment)
 
 
 def recorded(experiment: Experiment, arm: str, seed: int, dataset: Dataset) -> tuple[nn.Module, Augmenter]:
@@ -64,7 +64,7 @@ def kept(run: Run) -> Checkpoint | None:
     lines = store.recorded().get(run.id, [])
     if not any("weights" in line for line in records.of_kind(lines, "look")):
         return None
-    path = store.place_of(lines[0]).with_suffix(".safetensors")
+    path = store.weights_of(lines[0])
     if not path.exists():
         raise PaperlibError(f"{path} is missing: restore it from git")
     return checkpoint(path)
@@ -122,7 +122,7 @@ class Checkpoint:
             raise PaperlibError(
                 f"{dataset.title} is another copy than the one this net was trained on; name that with --data"
             )
-        return *usable(self.tensors, self.run, dataset), dataset.only(self.run.stop.classes)
+        return self.net(), augmenter_of(self.run, dataset), dataset.only(self.run.stop.classes)
 
 
 def checkpoint(path: Path) -> Checkpoint:
@@ -154,7 +154,7 @@ def _of_folder(folder: Path) -> Checkpoint:
     """The newest checkpoint in a folder of runs/."""
     path = folder / "record.jsonl"
     if not records.begun(path):
-        raise PaperlibError(f"{folder} holds no record.jsonl, so it is no folder of a run")
+        raise PaperlibError(f"{folder} is not the folder of a run: it holds no record.jsonl")
     first = records.read_record(path)[0]
     found = checkpoints.load_checkpoint(folder, first["id"])
     if found is None:

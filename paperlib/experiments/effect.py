@@ -39,16 +39,13 @@ IDLE = (
     Idle("the net has no conv1", lambda r: r.model.net == "mlp" or "conv1" in r.model.removed,
          ("optim.freeze_conv1",)),
 )  # fmt: skip
-"""What an arm changes in vain. A recipe may have it, inherited: an arm may not change it."""
+"""An arm may not change these fields then. A recipe may have inherited them."""
 
 SWITCHES = ("optim.freeze_conv1", "optim.drops", "augment.colour_off_epoch")  # Fields that are epochs, counted from 0
 
 
 def check_felt(run: Run, base: Recipe, sizes: Sizes) -> None:
-    """Raise :class:`RecipeError` for a field in which ``run`` differs to no effect from its experiment's base.
-
-    What the base has, a run inherits, and need not read.
-    """
+    """Raise :class:`RecipeError` where ``run`` differs from its experiment's base in a field that has no effect."""
     model = run.recipe.model
     reads = family_of(model).reads
     for f in fields(Sizes):

@@ -133,7 +133,7 @@ class Experiment:
 
     @property
     def sweep(self) -> bool:
-        """Whether it chooses a learning rate for other experiments, and is no evidence by itself."""
+        """Whether it only chooses a learning rate for other experiments."""
         return bool(self.tried)
 
     def planned_seeds(self, arm: str) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ def fig3() -> Drawing:
     if not (found := store.longest(experiment.name, experiment.scale)):
         use_style()
         return nothing_yet(f"net of experiment {experiment.name} is", ["tower", "kernel", "colour_index"])
-    return fig3_of(weights.checkpoint(store.place_of(found[2][0]).with_suffix(".safetensors")))
+    return fig3_of(weights.checkpoint(store.weights_of(found[2][0])))
 
 
 def kernels_by_seed() -> Drawing:
@@ -125,7 +125,7 @@ def fig3_of(found: weights.Checkpoint) -> Drawing:
     """Figure 3 of the paper for one net. Raises :class:`PaperlibError` where it has no towers, or sees no colour."""
     use_style()
     if not has_towers_of_colour(found):
-        raise PaperlibError("this is no net of two towers that sees colour, as Figure 3 shows one")
+        raise PaperlibError("Figure 3 needs a net of two towers trained on colour images; name another checkpoint")
     kernels = found.tensors["conv1.weight"].float()
     half = len(kernels) // 2
     lines, rows = -(-half // ACROSS), []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,11 +96,12 @@ def lines(*sections: str, ratios: bool = False) -> pd.DataFrame:
     blocks, tests = {("", ""): 0}, dict[Any, int]()
     rows: dict[tuple[int, ...], tuple[Any, ...]] = {}
     for experiment in declared.DECLARED:
+        verdicts = {v.comparison: v for v in decide.verdicts_of(experiment.name, experiment.scale)}
         for test, asked in comparisons_of(experiment, ratios).items():
             places = sections_of(experiment.name, asked)
             section = next((place for place in places if not sections or place in sections), "")
-            v = verdict_on(experiment, asked[0]) if section else None
-            if v is not None:
+            v = verdicts.get(asked[0]) if section else None
+            if v and (v.has_value or v.bound or v.outside):
                 block = SETTINGS.get(v.experiment, ""), ERRORS.get(v.comparison.metric, "")
                 place = (
                     list(SECTIONS).index(section), blocks.setdefault(block, len(blocks)),
@@ -109,14 +109,6 @@ def lines(*sections: str, ratios: bool = False) -> pd.DataFrame:
                 )  # fmt: skip
                 rows[place] = (section, ", ".join(filter(None, block)), *row_of(v, asked))
     return pd.DataFrame([rows[place] for place in sorted(rows)], columns=COLUMNS)
-
-
-def verdict_on(experiment: Experiment, c: Comparison) -> Verdict | None:
-    """The verdict on one comparison; None where its arms have no records, or none with the metric."""
-    for v in decide.verdicts_of(experiment.name, experiment.scale):
-        if v.comparison == c and (v.has_value or v.bound or v.outside):
-            return v
-    return None
 
 
 def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
@@ -293,7 +285,7 @@ def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, fl
     axes.annotate(row.outcome, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
                   color=OUTCOME_COLOURS[row.outcome], annotation_clip=False)  # fmt: skip
     if math.isnan(row.estimate):
-        text = "no bound: neither got there" if row.bound else "no value: no run counts"
+        text = "no bound: neither reached it" if row.bound else "no value: no run counts"
         axes.annotate(text, (kind.null, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
         return
     least, most = kind.zone(row.smallest_effect)
@@ -307,22 +299,19 @@ def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, fl
     if shown[0] <= row.estimate <= shown[1]:
         axes.plot(row.estimate, y, mark, color=colour, ms=4.5, mfc=colour if row.enough else "white", zorder=3)
     else:
-        write_at_the_edge(axes, y, row, right=row.estimate > shown[1])
-
-
-def write_at_the_edge(axes: Axes, y: float, row: Any, right: bool) -> None:
-    """An estimate that the picture has no room for, in numbers."""
-    text = f"{row.estimate:.1f}" + ("" if math.isnan(row.low) else f" ({row.low:.1f} to {row.high:.1f})")
-    axes.annotate(text, (float(right), y), xycoords=("axes fraction", "data"), xytext=(-6 if right else 6, 0),
-                  textcoords="offset points", ha="right" if right else "left", va="center", fontsize=8,
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
+        right = row.estimate > shown[1]  # beyond the axis: in numbers, at its edge
+        text = f"{row.estimate:.1f}" + ("" if math.isnan(row.low) else f" ({row.low:.1f} to {row.high:.1f})")
+        axes.annotate(text, (float(right), y), xycoords=("axes fraction", "data"), xytext=(-6 if right else 6, 0),
+                      textcoords="offset points", ha="right" if right else "left", va="center", fontsize=8,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
 
 
 def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
     """Scales with their seeds, and what else is drawn."""
     handles: list[Artist] = []
-    for scale, of_scale in in_scales(frame):
-        colour, mark = MARKS[scale]
+    for scale, (colour, mark) in MARKS.items():
+        if (of_scale := frame[frame["scale"] == scale]).empty:
+            continue
         few, many = of_scale["n"].min(), of_scale["n"].max()
         seeds = f"n = {few}" if few == many else f"n = {few} to {many}"
         name = f"{scale_name(scale, bool(of_scale['proxy'].any()))}, {seeds}"
@@ -331,15 +320,8 @@ def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
     if not frame["enough"].all():
         handles.append(Line2D([], [], color="#555555", lw=0.8, marker="o", ms=4.5, mfc="white", label="too few seeds"))
     if (frame["bound"] != "").any():
-        handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="at least (or at most) so much"))
+        handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="lower (or upper) bound"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5)
-
-
-def in_scales(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each scale that has some."""
-    for scale in MARKS:
-        if len(of_scale := frame[frame["scale"] == scale]):
-            yield scale, of_scale
 
 
 # ---------------------------------------------------------------------------------------------------------

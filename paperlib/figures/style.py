@@ -122,7 +122,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> st
 
 
 def nothing_yet(what: str, columns: list[str]) -> Drawing:
-    """What stands for a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
+    """A sentence in place of a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
     import matplotlib.pyplot as plt
     import pandas as pd
 

@@ -29,12 +29,12 @@ def agreement(computed: float, stated: float, step: float) -> Status:
     "exact" if rounding (half up) gives the stated number, "rounding" if only cutting digits off does,
     "erratum" otherwise.
     """
-    # a hair is added because 0.3 / 0.1 is a little less than 3 in binary
-    hair = 1e-9 * max(1.0, abs(computed / step))
+    # 0.3 / 0.1 is a little less than 3 in binary
+    dust = 1e-9 * max(1.0, abs(computed / step))
     target = round(stated / step)
-    if math.floor(computed / step + 0.5 + hair) == target:
+    if math.floor(computed / step + 0.5 + dust) == target:
         return "exact"
-    return "rounding" if math.floor(computed / step + hair) == target else "erratum"
+    return "rounding" if math.floor(computed / step + dust) == target else "erratum"
 
 
 def holds(condition: bool) -> Status:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -26,6 +26,7 @@ from paperlib.data import images as data_images
 from paperlib.data.images import DataChecksumError, DataError, DataMissingError
 from paperlib.files import ROOT
 from tests import datasets
+from tests.datasets import message
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +49,6 @@ def publish(monkeypatch: pytest.MonkeyPatch, name: str, archive: Path, url: str 
     first = readers.Copy(archive.name, readers.COPIES[name][0].read, url, sha256)
     monkeypatch.setattr(readers, "COPIES", readers.COPIES | {name: (first, *readers.COPIES[name][1:])})
     return sha256
-
-
-def message(action: Callable[[], object], kind: type[Exception] = DataError) -> str:
-    """The message of the error that ``action`` must raise: one sentence, on one line."""
-    with pytest.raises(kind) as caught:
-        action()
-    text = str(caught.value)
-    assert "\n" not in text and "Traceback" not in text and 20 < len(text) < 700
-    return text
 
 
 def sha256sum_fingerprint(rule: str, files: dict[str, bytes]) -> str:
@@ -349,10 +341,7 @@ def check_tiny(loaded: images.Dataset) -> None:
 
 def test_tiny_imagenet_from_a_folder(root: Path) -> None:
     datasets.tiny_folder(root)
-    loaded = sets.load("tinyimagenet", root)
-    check_tiny(loaded)
-    counted = {n: c for n, c in datasets.tiny_files().items() if n.endswith(".JPEG") or n.endswith("annotations.txt")}
-    assert loaded.fingerprint == sha256sum_fingerprint("tinyimagenet files 1", counted)
+    check_tiny(sets.load("tinyimagenet", root))
 
 
 def test_classes_of_tiny_imagenet_are_shown_by_their_first_word(root: Path) -> None:
@@ -449,7 +438,6 @@ def test_bad_tiny_imagenet_folders(root: Path, case: str) -> None:
 
 
 @given(st.binary(max_size=40), st.integers(0, 10**6), st.booleans())
-@settings(max_examples=150)
 def test_damaged_images_give_pixels_or_a_data_error(noise: bytes, at: int, jpeg: bool) -> None:
     stored = io.BytesIO()
     Image.fromarray(datasets.pixels("fuzz", 32, 32, 3)).save(stored, "JPEG" if jpeg else "PNG")

@@ -90,26 +90,6 @@ def test_what_needs_imagenet_says_how(table: list[Row]) -> None:
         assert row.command in text
 
 
-@pytest.mark.parametrize(
-    ("claim_id", "status"),
-    [
-        ("S1-d.1", "erratum"),
-        ("S2-a.2", "erratum"),
-        ("S3.5-h", "erratum"),
-        ("S4.1-b", "erratum"),
-        ("S0-d", "rounding"),
-        ("S0-b", "needs ImageNet"),
-        ("S3.2-d.2", "not run"),
-        ("S6.1-e", "no measure"),
-        ("S3-a", "exact"),
-    ],
-)
-def test_rows_whose_fate_is_known(claim_id: str, status: str, table: list[Row]) -> None:
-    """Errata of the paper, a rounding, and what nobody can run here."""
-    (row,) = (row for row in table if row.id == claim_id)
-    assert row.status == status == claims.row(claim_id).status
-
-
 def test_status_follows_fate(table: list[Row]) -> None:
     for entry, row in zip(claims.entries(), table, strict=True):
         match entry["fate"]:

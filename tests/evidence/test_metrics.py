@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -241,7 +243,9 @@ def test_agreement_looks_into_the_users_folder(folder: Path, tmp_path: Path, mon
 def test_the_commits_of_all_records_are_listed() -> None:
     """`paperlib record` and `paperlib promote` keep the list."""
     listed = (store.RECORDED / store.COMMITS).read_text()
-    assert listed == store.commits_of(store.RECORDED) and "unknown" not in listed
+    firsts = [json.loads(path.open().readline()) for path in store.RECORDED.glob("*/*/*.jsonl")]
+    counts = Counter(first["code"]["commit"] for first in firsts)
+    assert listed == "".join(f"{counts[commit]:4d} {commit}\n" for commit in sorted(counts))
 
 
 # ------------------------------------------------------------------------------------------ altered or missing evidence
@@ -259,7 +263,7 @@ def copied(folder: Path, *names: str) -> list[Path]:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(store.RECORDED / path.relative_to(folder), path)
-    store.write_checksums(folder)
+    store.write_lists(folder)
     return paths
 
 

@@ -83,7 +83,7 @@ def test_no_image_is_tested_twice_by_several_processes() -> None:
         ("no file", "holds no weights"),
         ("no record", "the record that says which net these weights are of, is missing"),
         ("altered", "does not hold the weights that"),
-        ("empty folder", "no folder of a run"),
+        ("empty folder", "not the folder of a run"),
         ("no checkpoint", "holds no checkpoint yet"),
         ("damaged checkpoint", "damaged checkpoints only"),
         ("average", "is the average of 5 nets and holds no weights; name the folder of one of them, "),

@@ -17,13 +17,13 @@ from paperlib.data.augment import Augmenter
 from paperlib.errors import PaperlibError
 from paperlib.recipe import Recipe, Sizes
 from paperlib.training import evaluate
+from tests import tiny
 
 PLAIN = Recipe.paper().but(**{"augment.colour": 0.0}).augment
 
 
 def random_images(n: int, side: int = 8, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, 3, side, side), generator=g, dtype=torch.uint8)
+    return tiny.images(n, side, seed=seed)
 
 
 def augmenter(images: Tensor, size: int = 6) -> Augmenter:
@@ -287,10 +287,3 @@ def test_pixel_ranks_are_those_of_a_loop():
         distance = dict((i, d) for d, i in sorted_by_distance(q, bank.numpy()))
         assert ranks == [1 + sum(d < distance[i] for d in distance.values()) for i in row]
     assert got[0, 0] == got[0, 1]
-
-
-def test_neighbours_in_pixels_have_the_first_pixel_ranks():
-    query, bank = random_images(5, 4, seed=1), random_images(50, 4, seed=2)
-    _, indices = evaluate.neighbours(query, bank, 4)
-    ranks = evaluate.pixel_rank_of_feature_neighbours(indices, query, bank)
-    assert ranks.tolist() == [[1, 2, 3, 4]] * 5

@@ -16,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +38,7 @@ from paperlib.nets.table import build
 from paperlib.recipe import Recipe, Stop
 from paperlib.training import checkpoints, loop, processes, records, towers
 from paperlib.training import records as training_records
-from paperlib.training.processes import ALONE, Topology, launch
+from paperlib.training.processes import ALONE, Child, Topology, launch
 from paperlib.training.runs import Run
 from tests import tiny
 
@@ -478,10 +479,10 @@ def test_processes_that_would_not_train_the_same_are_refused(what: str) -> None:
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) would train another run, or on")
 
 
-def evaluated_elsewhere(topology: Topology, path: Path) -> str:
-    """What a rank says of a test where the second one finds another checkpoint than the first."""
+def evaluated(topology: Topology, path: Path, other: bool) -> str:
+    """What a rank says of a test, where the second one may find another checkpoint than the first."""
     found = weights.checkpoint(path)
-    if topology.rank == 1:
+    if other and topology.rank == 1:
         found = replace(found, tensors={name: tensor + 1 for name, tensor in found.tensors.items()})
     campaign.joined = lambda *_: contextlib.nullcontext(topology)  # type: ignore[assignment, return-value]
     weights.checkpoint = lambda _: found
@@ -491,10 +492,17 @@ def evaluated_elsewhere(topology: Topology, path: Path) -> str:
         return str(error)
 
 
+PHOTOS = store.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
+
+
+def test_several_processes_test_a_net_and_the_first_speaks_for_all() -> None:
+    alone = "; ".join(campaign.evaluate_checkpoint(PHOTOS, timeout=5))
+    assert started(evaluated, PHOTOS, False, topology=(1, 2)) == [alone, ""]
+
+
 def test_processes_that_found_other_weights_are_refused() -> None:
     """As where a training writes them meanwhile, or hosts share no folder: errors of two nets would be mixed."""
-    path = store.RECORDED / "colour" / "photos" / "baseline-seed0.safetensors"
-    said = started(evaluated_elsewhere, path, topology=(1, 2))
+    said = started(evaluated, PHOTOS, True, topology=(1, 2))
     assert said[0] == said[1] and said[0].startswith("rank 1 of 2 (tower 0, data 1) found other weights than rank 0")
 
 
@@ -564,6 +572,23 @@ def test_two_processes_killed_at_random_end_with_the_same_bits(tmp_path: Path) -
         assert torch.equal(killed[1][name], tensor), name
     records = [training_records.read_record(path / "record.jsonl") for path in (tmp_path / "whole", folder)]
     assert training_records.comparable(records[0]) == training_records.comparable(records[1])
+
+
+def meets_at(rank: int, host: str, port: int) -> float:
+    """What torchrun gives a process on its only host."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": host}
+    os.environ["MASTER_PORT"] = str(port)
+    with processes.joined(2, 60.0) as topology:
+        return topology.total(1.0)[0]
+
+
+@pytest.mark.parametrize("host", ["nobody-knows-this.invalid", "no such name"])
+def test_on_one_host_nobody_need_resolve_its_name(host: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [Child("x", meets_at, rank, host, port, context=tiny.processes()) for rank in range(2)]
+    assert [rank.result() for rank in ranks] == [2.0, 2.0]
 
 
 def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:

@@ -326,15 +326,12 @@ def test_what_the_records_say_of_a_net_is_found_again_in_its_weights() -> None:
         assert value == pytest.approx(line[key], abs=0.1, rel=0.02), key
 
 
-@pytest.mark.parametrize("damage", ["cut", "other", "missing"])
-def test_altered_weights_are_refused_in_one_sentence(here: Path, damage: str) -> None:
+def test_altered_weights_are_refused_in_one_sentence(here: Path) -> None:
     campaign.run("upon", "sample", progress=False, arms=["scratch"])
     promote.record("upon", "sample")
     folder = here / "recorded" / "upon" / "sample"
     path, other = (folder / f"scratch-seed{seed}.safetensors" for seed in (0, 1))
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(other.read_bytes() if damage == "other" else path.read_bytes()[:-100])
-    with pytest.raises(PaperlibError, match=r"scratch-seed0.safetensors .* restore (it|them) from git"):
-        weights.recorded(EXPERIMENT, "scratch", 0, DATA)
+    for damaged in (path.read_bytes()[:-100], other.read_bytes(), None):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        with pytest.raises(PaperlibError, match=r"scratch-seed0.safetensors .* restore (it|them) from git"):
+            weights.recorded(EXPERIMENT, "scratch", 0, DATA)

@@ -25,23 +25,18 @@ from paperlib.nets.layers import ACTIVATIONS, Dropout, learned_layers, set_step
 from paperlib.nets.lrn import LocalResponseNorm, SpatialResponseNorm
 from paperlib.nets.sizes import EVIDENCE_SIZES
 from paperlib.nets.table import build, make
-from paperlib.recipe import Recipe, Sizes, Stop
+from paperlib.recipe import Recipe, Stop
 from paperlib.training import evaluate, loop
 from paperlib.training.optim import PaperSGD
 from paperlib.training.processes import Topology
 from paperlib.training.runs import Run
 from tests import tiny
 
-SMALL = Sizes(
-    side=10, crop=8, classes=6, kernels=(4, 4, 4, 4, 4), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1),
-    pads=(1, 1, 1, 1, 1), pool_pads=(1, 1, 1), fc=8,
-)  # fmt: skip
-"""The two-tower net with two kernels a tower, on 8×8 of 10×10 colour pixels."""
+SMALL = tiny.TOWERS
 
 
 def noise_images(n: int, channels: int = 3, side: int = 10) -> Tensor:
-    g = torch.Generator().manual_seed(n)
-    return torch.randint(0, 256, (n, channels, side, side), generator=g, dtype=torch.uint8)
+    return tiny.images(n, side, channels, seed=n)
 
 
 def dataset(n: int) -> Dataset:
@@ -350,7 +345,7 @@ def test_halving_is_near_the_geometric_mean_for_two_hidden_layers() -> None:
     """An approximation: within a tenth for nets that are unsure, and it does not hold without the halving."""
     torch.manual_seed(0)
     far, farther = [], []
-    for _ in range(10):
+    for _ in range(5):
         net = nn.Sequential(
             nn.Linear(20, 40), nn.ReLU(), Dropout(0.5), nn.Linear(40, 40), nn.ReLU(), Dropout(0.5), nn.Linear(40, 5)
         )

@@ -149,6 +149,12 @@ def handed_in(course: Path, student: str) -> NotebookNode:
     return nb
 
 
+def graded(course: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """By the command: a fork of this large process would copy most of it."""
+    command = [sys.executable, str(Path(grade.__file__)), "--course", str(course), *options]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def table(course: Path) -> pd.DataFrame:
     """The class graded once by the command."""
@@ -164,8 +170,7 @@ def table(course: Path) -> pd.DataFrame:
         (course / "submitted" / student / "01_doubling").mkdir(parents=True)
         (course / "submitted" / student / "01_doubling" / name).write_text(text)
     (course / "submitted" / "absent").mkdir()
-    command = [sys.executable, str(Path(grade.__file__)), "--course", str(course), "--timeout", "3"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = graded(course, "--timeout", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     return pd.read_csv(course / "grades.csv").fillna({"reason": ""}).set_index(["student", "exercise"])
 
@@ -202,7 +207,7 @@ def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_pa
     nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") != "double"]
     nbformat.write(nb, tmp_path / "source" / "01_doubling" / "01_doubling.ipynb")
     (tmp_path / "submitted" / "one" / "01_doubling").mkdir(parents=True)
-    assert grade.main(["--course", str(tmp_path)]) == 1 and not (tmp_path / "grades.csv").exists()
+    assert graded(tmp_path).returncode == 1 and not (tmp_path / "grades.csv").exists()
 
 
 def test_marks_of_the_teacher_count(table: pd.DataFrame, tmp_path: Path) -> None:

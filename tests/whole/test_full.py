@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from paperlib import cli
 from paperlib.data import pack, packed
@@ -23,18 +21,11 @@ from paperlib.data.images import DataError, Statistics
 from paperlib.experiments import declared
 from paperlib.training import loop, records
 from paperlib.training.processes import Topology, launch
-from tests import datasets, tiny
+from tests import tiny
+from tests.datasets import jpeg
 
 WNIDS = ("n01440764", "n01443537", "n02085620", "n03000247")
 EACH, VALIDATION = 66, 13  # 264 training images: two batches of 128 and a rest
-
-
-def jpeg(key: str, width: int, height: int) -> bytes:
-    """A smooth random picture."""
-    picture = Image.fromarray(datasets.pixels(key, 8, 8, 3)).resize((width, height), Image.Resampling.BICUBIC)
-    stored = io.BytesIO()
-    picture.save(stored, "JPEG", quality=90)
-    return stored.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +39,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 content = jpeg(f"{split} {k} {j % 5}", 280 + 4 * j % 40, 300)
                 (source / split / wnid / f"{wnid}_{j}.JPEG").write_bytes(content)
     folder = tmp_path_factory.mktemp("prepared") / "ilsvrc2012"
-    assert cli.main(["data", "prepare", str(source), str(folder), "--jobs", "2"]) == 0
+    assert cli.main(["data", "prepare", str(source), str(folder), "--jobs", "1"]) == 0
     return folder
 
 
@@ -101,20 +92,16 @@ def test_one_process_trains_from_packed_images(
 def test_several_processes_train_the_same(
     prepared: Path, alone: tuple[Path, list[records.Line]], tmp_path: Path
 ) -> None:
-    """Each reads its own rows of each batch. In single precision, so equal to rounding; test_towers has it exact."""
-    said = by_torchrun(4, command(prepared, "--towers", "2"), tmp_path / "runs")
+    """In single precision, so equal to rounding; test_towers has it exact."""
+    said = by_torchrun(2, command(prepared, "--towers", "2"), tmp_path / "runs")
     assert said.count("full, ilsvrc2012, eighth, seed 0: done") == 1
-    folder, lines = record_in(tmp_path / "runs")
+    _, lines = record_in(tmp_path / "runs")
     theirs = records.of_kind(alone[1], "epoch")[0]
     mine = records.of_kind(lines, "epoch")[0]
     assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-3)
     assert mine["train_error"] == pytest.approx(theirs["train_error"], abs=1.0)
     for one, other in zip(records.of_kind(lines, "test"), records.of_kind(alone[1], "test"), strict=True):
         assert one["top1_error"] == pytest.approx(other["top1_error"], abs=100 / (4 * VALIDATION) + 0.01)
-    said = by_torchrun(2, ["evaluate", str(folder), "--data", str(prepared)], tmp_path / "runs")
-    for line in records.of_kind(lines, "test"):
-        assert said.count(f"top-1 error {line['top1_error']:.2f} %") >= 1
-    assert said.count("test images") == 1  # rank 0 alone speaks
 
 
 def test_the_statistics_are_those_of_the_images(prepared: Path) -> None:

@@ -132,7 +132,7 @@ def test_the_tensors_of_a_copy_are_kept_in_no_folder_called_tilde(monkeypatch: p
     place = Path("/data/cifar-10-batches-bin")
     monkeypatch.setattr("pooch.os_cache", lambda _: "~/.cache/paperlib")
     assert cache.cache_files(place) == [Path("/data/.paperlib-cache/cifar-10-batches-bin.safetensors")]
-    monkeypatch.setattr("pooch.os_cache", lambda _: "/home/me/.cache/paperlib")
+    monkeypatch.setattr("pooch.os_cache", lambda _: "/var/cache/paperlib")
     assert len(cache.cache_files(place)) == 2
 
 
