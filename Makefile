@@ -9,7 +9,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
 BOOK := $(if $(STAMP),.venv/.book)
 
-.PHONY: env lab reproduce reproduce-all test test-course test-browser figures notebooks assignments readme book ids bench clean
+.PHONY: env lab reproduce reproduce-all test test-course test-browser figures notebooks assignments readme book ids bench fuzz faults licences clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -85,6 +85,18 @@ ids: env
 # figure, which `python -m benchmarks --draw` draws again
 bench: env
 	$(BIN)/python -m benchmarks --keep
+
+# a million damaged files for everything that reads files; hours: `python -m tools.fuzz --help` has shorter runs
+fuzz: env
+	$(BIN)/python -m tools.fuzz
+
+# for maintainers: kills, full disks and dead processes, tried for real; writes book/faults.md
+faults: env
+	$(BIN)/python -m tools.faults
+
+# for maintainers, after the lock files changed: writes book/licences.md
+licences: env $(BOOK)
+	$(BIN)/python -m tools.licences
 
 # what can be made again; runs/, data/cache/ and .venv/ stay
 clean:

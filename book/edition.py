@@ -21,13 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "Read": ["book/claims", "book/results", "book/limits"],
     "Notebooks": ["book/notebooks", *(f"notebooks/{path.stem}" for path in sorted(ROOT.glob("notebooks/*.ipynb")))],
-    "Run": ["book/installing", "book/running", "book/experiments", "book/training", "data/README"],
+    "Run": ["book/installing", "book/running", "book/experiments", "book/training", "book/faults", "data/README"],
     "Teach and contribute": [
         "book/teaching",
         "book/students",
         "CONTRIBUTING",
         "CODE_OF_CONDUCT",
         "book/api",
+        "book/licences",
         "CHANGELOG",
     ],
 }

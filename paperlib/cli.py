@@ -18,7 +18,7 @@ import typer
 
 from paperlib.errors import PaperlibError
 from paperlib.files import needs_checkout, user_path
-from paperlib.machine import usable_streams
+from paperlib.machine import lacks_memory, usable_streams
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]  # Typer exports no more of Click's errors than this child
 PLAIN = {
@@ -344,6 +344,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _drop_output(_fail(f"{place}{error.strerror or error}.", 2))
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        return _fail("Too little memory: free some, then run the same command to resume.", 2)
     except KeyboardInterrupt:
         code = 130
     if code == 130:

@@ -29,6 +29,12 @@ def whole_number(variable: str, at_least: int = 0) -> int | None:
     return int(text)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error is a lack of memory: Python's own, or torch's, which is a RuntimeError."""
+    torchs = isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error))
+    return isinstance(error, MemoryError) or torchs
+
+
 def usable_streams() -> None:
     """Open closed standard streams on the null device, and write characters that an encoding lacks as escapes.
 

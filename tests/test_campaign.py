@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import random
@@ -249,6 +250,20 @@ def test_where_a_run_fails_the_others_are_trained(
         campaign.train_many([small(seed, tmp_path) for seed in seeds], 2, progress=False)
     assert said in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == [str(seed) for seed in sorted(seeds) if seed in (0, 3)]
+
+
+def test_several_runs_need_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /dev/shm cannot be written there are no semaphores."""
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", read_only)
+    monkeypatch.setattr(campaign, "train_in_child", fails_by_seed)
+    with pytest.raises(OSError):
+        multiprocessing.Lock()
+    campaign.train_many([small(seed, tmp_path) for seed in (0, 3)], 2, progress=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "3"]
 
 
 def commands_of(processes: list[psutil.Process]) -> Iterator[str]:

@@ -28,8 +28,11 @@ from paperlib.data.readers import is_junk, printable, scan
 
 IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE | re.DOTALL)
 """Files with these endings count as images unopened; any other file does if Pillow can read it."""
-ARCHIVE = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf")
-"""First bytes of gzip, bzip2, xz, zstd, zip, rar and 7z."""
+ARCHIVE = re.compile(
+    rb"\x1f[\x8b\x9d]|BZh|\xfd7zXZ|\x5d\0\0|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|PK[\x03\x05]|Rar!|7z\xbc\xaf|.{257}ustar",
+    re.DOTALL,
+)
+"""Beginnings of gzip, compress, bzip2, xz, lzma, zstd, lz4, zip, rar, 7z and tar."""
 LARGEST = 1 << 28
 """Bytes of a file that may be an image; longer ones are not opened to find out."""
 DEVKIT = "ILSVRC2012_devkit_t12"
@@ -185,19 +188,18 @@ def contents(place: Path) -> tuple[list[Part], list[tuple[str, str]], list[str]]
     for part in parts:
         if is_image(part):
             images.append(part)
-        elif "/" not in part.name and _starts(part, ARCHIVE):
-            raise DataError(
-                f"{place / printable(part.name)} is a compressed archive: unpack it, or make it a plain .tar"
-            )
+        elif "/" not in part.name and ARCHIVE.match(_beginning(part)):
+            archive = place / printable(part.name)
+            raise DataError(f"{archive} is an archive that is not read in place: unpack it, or make it a plain .tar")
         else:
             unused.append((part.name, "not an image that Pillow can read"))
     return images, unused, classes
 
 
-def _starts(part: Part, marks: tuple[bytes, ...]) -> bool:
+def _beginning(part: Part) -> bytes:
     with part.file.open("rb") as stream:
         stream.seek(part.start)
-        return stream.read(8).startswith(marks)
+        return stream.read(min(part.size, tarfile.BLOCKSIZE))
 
 
 # ------------------------------------------------------------------- the classes of ILSVRC's validation images
@@ -226,7 +228,8 @@ def _devkit(places: Sequence[Path], name: str) -> bytes | None:
                         inside = tar.extractfile(member)
                         return inside.read() if inside else None
         except Exception as error:  # as in members()
-            raise DataError(f"{archive} cannot be read ({printable(str(error))}): fetch the devkit again") from None
+            reason = printable(str(error).partition("\n")[0])
+            raise DataError(f"{archive} cannot be read ({reason}): fetch the devkit again") from None
     return None
 
 

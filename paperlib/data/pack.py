@@ -41,6 +41,7 @@ from paperlib.data.images import DataError, DataMissingError, formats, orientati
 from paperlib.data.packed import (
     FILES,
     FORMAT,
+    LARGEST,
     QUALITY,
     SPLITS,
     Store,
@@ -53,7 +54,7 @@ from paperlib.data.packed import (
 from paperlib.data.readers import fingerprint, interleaved, printable
 from paperlib.errors import PaperlibError
 from paperlib.files import locked, write_whole
-from paperlib.machine import allowed_cpus
+from paperlib.machine import allowed_cpus, lacks_memory
 from paperlib.paper import facts
 from paperlib.recipe import Sizes
 
@@ -63,8 +64,6 @@ SHARD = 1000
 """The most images that a killed process loses. The sums of up to 33,000 fit into 32 bits."""
 RULE = 2
 """Version of what is done to the images, which their fingerprint names."""
-LARGEST = 4096
-"""Pixels: a larger side would need gigabytes for the sums."""
 MOST_CLASSES = Sizes().classes
 GREY = ("1", "L", "LA")
 
@@ -194,7 +193,7 @@ def pack(rows: list[tuple[int, Item]], stem: Path, store: Store, size: int, qual
             flat = pixels.reshape(3, -1).double()
             colours += flat @ flat.T
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # torch's lack of memory is one of these
+        if not lacks_memory(error):
             raise
         raise PaperlibError(f"too little memory to prepare {item.name}: use fewer --jobs or a smaller --size") from None
     about = {"checksums": checksums, "left_out": left_out, "unusual": unusual}

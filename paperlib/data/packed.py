@@ -45,6 +45,8 @@ FORMATS = (2, 3, 4)  # 2 had no checksums of single images and of index.json; 2 
 SPLITS = ("train", "val")
 QUALITY = 95
 """Default of the JPEGs."""
+LARGEST = 4096
+"""Pixels: a larger side would need gigabytes for the sums."""
 FILES = (*(f"{split}.{kind}" for split in SPLITS for kind in ("bin", "safetensors")), "statistics.safetensors")
 ENTRIES = {"key", "store", "quality", "size", "classes", "counts", "unusual", "left_out", "fingerprint", "files"}
 
@@ -257,7 +259,7 @@ def _open(folder: Path, index: dict[str, Any], check: bool, threads: int) -> Pac
             raise DataError(f"{file} is altered (its SHA-256 is not that of index.json): {again}")
     tensors = {name: load_file(folder / f"{name}.safetensors") for name in (*SPLITS, "statistics")}
     classes = tuple(index["classes"])
-    if index["store"] not in ("jpeg", "raw") or not isinstance(index["size"], int) or index["size"] < 1:
+    if index["store"] not in ("jpeg", "raw") or index["size"] not in range(1, LARGEST + 1):
         raise ValueError("its store or size is none")
     images, planes = {}, index["format"] < 4
     for split in SPLITS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def read_checksums(folder: Path) -> dict[str, str] | None:
     """Record (path below ``folder``) -> checksum; None where the folder has no list."""
     if not (folder / CHECKSUMS).exists():
         return None
-    lines = (folder / CHECKSUMS).read_text().splitlines()
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
@@ -147,7 +148,7 @@ def refuse_missing(folder: Path, sums: dict[str, str] | None) -> None:
         if folder == RECORDED:
             raise PaperlibError(f"{folder / CHECKSUMS} is missing: use a complete checkout, with all of data/recorded")
         return
-    missing = sorted(name for name in sums if not (folder / name).exists())
+    missing = sorted(name for name in sums if not os.path.exists(folder / name))  # False for a name that can be none
     if missing:
         more = f" and {len(missing) - 1} more" * (len(missing) > 1)
         raise PaperlibError(

@@ -6,7 +6,8 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +76,11 @@ class State:
         try:
             sums = {name: Sums(**data[name]) for name in ("epoch_sums", "window_sums")}
             state = cls(**{**given, **sums})
-            if any(not isinstance(getattr(state, name), (type(of), int)) for name, of in vars(cls()).items()):
+            for part, plain in ((state, cls()), (state.epoch_sums, Sums()), (state.window_sums, Sums())):
+                for name, value in vars(plain).items():
+                    if not isinstance(getattr(part, name), (float, int) if isinstance(value, float) else type(value)):
+                        raise TypeError
+            if not records.are_stretches(state.stretches) or not all(isinstance(e, float) for e in state.test_errors):
                 raise TypeError
             if not state.stretches and state.step:
                 env = first["env"] | data.get("means", {})
@@ -193,9 +198,14 @@ class Journal:
             self.lines = records.sealed(self.lines)
         if self.directory is None:
             return
+        with self.writing(), self.path.open("a") as file:
+            file.write(records.as_text(self.lines[-1]))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn an error of the disk into a sentence."""
         try:
-            with self.path.open("a") as file:
-                file.write(records.as_text(self.lines[-1]))
+            yield
         except OSError as error:
             raise PaperlibError(
                 f"cannot write {self.path}: {error.strerror or error}; make room and run again, "
@@ -211,7 +221,7 @@ class Journal:
         """Write a checkpoint: all that the next update depends on, as the one-process net has it."""
         self.state.seconds = self.seconds
         if self.directory is not None:
-            with self.path.open("rb") as file:
+            with self.writing(), self.path.open("rb") as file:
                 os.fsync(file.fileno())  # or the checkpoint could outlive the lines that it knows of
                 content = file.read()
             self.state.record_bytes, self.state.record_sha256 = len(content), hashlib.sha256(content).hexdigest()

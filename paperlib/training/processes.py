@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -30,13 +31,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from paperlib.errors import PaperlibError
-from paperlib.machine import whole_number
+from paperlib.machine import lacks_memory, whole_number
 
 T = TypeVar("T")
 
 TIMEOUT = 120.0
 """Seconds that a process waits for another one. Between two exchanges lies at most a checkpoint or a test batch."""
 LONGEST_WAIT = 7 * 24 * 3600.0
+
+LACKS_MEMORY = "too little memory: free some or use fewer processes, then run the same command to resume"
 
 TORCHRUN = "torchrun --standalone --nproc-per-node={} -m paperlib train EXPERIMENT ARM --scale SCALE --towers {}"
 
@@ -237,6 +240,8 @@ def joined(
         return
     if meeting != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world):  # all on this machine
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+        if meeting == "env://" and not resolves(os.environ["MASTER_ADDR"]):
+            os.environ["MASTER_ADDR"] = "127.0.0.1"
     wait = timedelta(seconds=timeout)
     # with a GPU, tensors there go by NCCL, and agreements, which live on the CPU, by gloo
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -253,6 +258,14 @@ def joined(
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def resolves(host: str) -> bool:
+    """Whether a host name has an address. In some containers this host's own name, which torchrun takes, has none."""
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False
 
 
 def check_counts(towers: int, world: int) -> None:
@@ -345,6 +358,10 @@ def _answer(answer: Connection, job: Callable[..., Any], args: Sequence[Any]) ->
         answer.send((job(*args), None))
     except PaperlibError as error:
         answer.send((None, str(error)))
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        answer.send((None, LACKS_MEMORY))
 
 
 def launch(

@@ -96,6 +96,15 @@ def stretches(lines: list[Line]) -> list[Line]:
     return found
 
 
+def are_stretches(value: Any) -> bool:
+    """Whether a JSON value is a list of stretches."""
+    kinds = {"step": int, "code": dict, "env": dict}
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and all(isinstance(each.get(name), kind) for name, kind in kinds.items())
+        for each in value
+    )
+
+
 def in_parts(runs: Iterable[list[Line]]) -> list[str]:
     """A line for each run that was computed in parts: from which update on, and what differed from the part before."""
     told = []
@@ -161,6 +170,10 @@ def read_record(path: Path) -> list[Line]:
         for key, kind in NEEDED[line["kind"]].items():
             if not isinstance(line.get(key), kind):
                 raise damaged(f"line {number} lacks {key!r}" + (" of the right type" if key in line else ""))
+        if not are_stretches(line.get("stretches", [])):
+            raise damaged(f"line {number} does not say where the run was computed")
+    if not all(isinstance(lines[0].get(key, {}), dict) for key in ("code", "env", "data")):
+        raise damaged("line 1 does not say where the run was computed")
     try:
         if id_of(lines[0]["config"]) != lines[0]["id"]:
             raise damaged("its id is not that of its configuration")

@@ -22,7 +22,7 @@ from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, store, weights
 from paperlib.experiments import declared
 from paperlib.training import checkpoints, loop, records, runs
-from paperlib.training.processes import Topology, joined
+from paperlib.training.processes import Child, Topology, joined
 from paperlib.training.records import Line
 from tests import tiny
 
@@ -462,3 +462,25 @@ def test_no_more_processors_than_are_allowed() -> None:
     finally:
         os.sched_setaffinity(0, allowed)
     assert machine.allowed_cpus() == len(allowed)
+
+
+LACKS = [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")]  # fmt: skip
+
+
+def lacks(number: int) -> None:
+    raise LACKS[number]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_too_little_memory_is_one_sentence(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the command itself and in a process of `run --jobs`; another error keeps its traceback."""
+    monkeypatch.setattr(agreement, "agreement", lambda scale: lacks(number))
+    assert cli.main(["agree"]) == 2 and capsys.readouterr().err.startswith("paperlib: Too little memory")
+    with pytest.raises(PaperlibError, match="^too little memory: free some or use fewer processes"):
+        Child("x", lacks, number, context=tiny.processes()).result()
+    monkeypatch.setattr(agreement, "agreement", lambda scale: [][0])
+    with pytest.raises(IndexError):
+        cli.main(["agree"])

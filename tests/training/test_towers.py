@@ -16,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +38,7 @@ from paperlib.nets.table import build
 from paperlib.recipe import Recipe, Stop
 from paperlib.training import checkpoints, loop, processes, records, towers
 from paperlib.training import records as training_records
-from paperlib.training.processes import ALONE, Topology, launch
+from paperlib.training.processes import ALONE, Child, Topology, launch
 from paperlib.training.runs import Run
 from tests import tiny
 
@@ -571,6 +572,23 @@ def test_two_processes_killed_at_random_end_with_the_same_bits(tmp_path: Path) -
         assert torch.equal(killed[1][name], tensor), name
     records = [training_records.read_record(path / "record.jsonl") for path in (tmp_path / "whole", folder)]
     assert training_records.comparable(records[0]) == training_records.comparable(records[1])
+
+
+def meets_at(rank: int, host: str, port: int) -> float:
+    """What torchrun gives a process on its only host."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": host}
+    os.environ["MASTER_PORT"] = str(port)
+    with processes.joined(2, 60.0) as topology:
+        return topology.total(1.0)[0]
+
+
+@pytest.mark.parametrize("host", ["nobody-knows-this.invalid", "no such name"])
+def test_on_one_host_nobody_need_resolve_its_name(host: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [Child("x", meets_at, rank, host, port, context=tiny.processes()) for rank in range(2)]
+    assert [rank.result() for rank in ranks] == [2.0, 2.0]
 
 
 def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:

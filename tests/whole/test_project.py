@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+import licences
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -232,6 +233,22 @@ def test_ci_runs_make_test() -> None:
     assert run.read_text().splitlines()[-1] == "exec make test"
 
 
+def test_ci_audits_what_the_lock_files_pin() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]
+    (audit,) = [step["run"] for job in jobs.values() for step in job["steps"] if "pip_audit" in step.get("run", "")]
+    assert all(f"--requirement {name}" in audit for name in ("requirements.lock", "requirements-book.lock"))
+
+
+def test_the_licence_of_every_pinned_package_is_listed() -> None:
+    """Also of all direct dependencies; each was read from an installed package."""
+    rows = re.findall(r"^\| (\S+) \| (.*) \| (.*) \|$", licences.PAGE.read_text(), re.MULTILINE)[1:]
+    assert [name for name, _, _ in rows] == licences.pinned()
+    assert {name: group for name, group, _ in rows if group} == licences.direct()
+    assert not [name for name, _, said in rows if not said or said.startswith("not ")]
+    stated = {name: said for name, _, said in rows}
+    assert "BSD-3-Clause" in stated["torch"] and licences.licence("pytest") == stated["pytest"] == "MIT"
+
+
 def dry_run(target: str, folder: Path, *variables: str) -> list[str]:
     """The lines that make would run; as if it were not itself run by `make test`, which it then says in its output."""
     outside = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
@@ -241,7 +258,21 @@ def dry_run(target: str, folder: Path, *variables: str) -> list[str]:
     return made.stdout.splitlines()
 
 
-TARGETS = ["lab", "reproduce", "reproduce-all", "test", "figures", "notebooks", "assignments", "readme", "book", "ids"]
+TARGETS = [
+    "lab",
+    "reproduce",
+    "reproduce-all",
+    "test",
+    "figures",
+    "notebooks",
+    "assignments",
+    "readme",
+    "book",
+    "ids",
+    "fuzz",
+    "faults",
+    "licences",
+]
 
 
 @pytest.fixture
