@@ -164,13 +164,14 @@ def test_a_slider_draws_the_figure_anew(name: str, page: Page, lab: Lab) -> None
     open_notebook(page, lab, name)
     run_all(page)
     number = next(n for n, cell in enumerate(cells(page)) if "explore(\n" in cell["source"])
-    page.evaluate(
+    page.wait_for_function(  # scrolling again, as cells above it get their heights only when they are drawn
         "async n => { const content = jupyterapp.shell.currentWidget.content;"
-        " content.activeCellIndex = n; await content.scrollToItem(n, 'start'); }",
-        number,
+        " content.activeCellIndex = n; await content.scrollToItem(n, 'start');"
+        " return document.querySelector('.widget-vbox .noUi-handle'); }",
+        arg=number,
+        polling=1000,
     )
     controls = page.locator(".widget-vbox", has=page.locator(".noUi-handle")).first
-    controls.wait_for()
     pictures = controls.locator("img")
     assert pictures.count() == 0  # the figure with the default values is above
     controls.locator(".noUi-handle").first.press("ArrowRight")
