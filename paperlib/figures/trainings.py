@@ -33,7 +33,7 @@ def stall() -> Drawing:
     ]
     columns = ["arm", "seed", "update", "loss", "error"]
     if not rows:
-        return nothing_yet(experiment.name, columns)
+        return nothing_yet(f"run of experiment {experiment.name} is", columns)
     frame = pd.DataFrame(rows, columns=columns)
     guessing = math.log(experiment.sizes.classes)
     there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
@@ -90,7 +90,7 @@ def training() -> Drawing:
     experiment = declared.FULL_TINY
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
     if not (found := store.longest(experiment.name, experiment.scale)):
-        return nothing_yet(experiment.name, columns)
+        return nothing_yet(f"run of experiment {experiment.name} is", columns)
     _, seed, lines = found
     epochs = store.epochs_of(lines)
     frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
@@ -150,7 +150,7 @@ def overfit() -> Drawing:
     columns = ["arm", "seed", "fit_error", "test_error"]
     frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
-        return nothing_yet(experiment.name, columns)
+        return nothing_yet(f"run of experiment {experiment.name} is", columns)
     arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
     figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
     for y, arm in enumerate(arms):
