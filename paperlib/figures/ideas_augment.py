@@ -112,7 +112,8 @@ def colour_components(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
                      ha="right", va="center", fontsize=8.5, transform=line[0].transAxes)  # fmt: skip
     figure.supxlabel("below each picture: grey levels added to red, green, blue", fontsize=9)
     alt = (
-        "A photograph shifted along each principal component of colour by α of -0.3, -0.1, 0, 0.1 and 0.3: up to three standard deviations of the noise. "
+        "A photograph shifted along each principal component of colour by α of -0.3, -0.1, 0, 0.1 and 0.3, which is up "
+        "to three standard deviations of the noise. "
         + (
             "; ".join(
                 f"Component {row['component']} at +0.3 adds {row['levels']}" for row in rows if row["strength"] == 3
@@ -157,7 +158,9 @@ def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
         f"{name} {levels:.0f} grey levels" for name, levels in most.items()
     )
     literal = most["eigenvalue, pixels 0–255"]
-    caption = f"Taken literally on pixels from 0 to 255, the formula at α = 0.3 adds {literal:,.0f} levels: nothing is left."
+    caption = (
+        f"Taken literally on pixels from 0 to 255, the formula at α = 0.3 adds {literal:,.0f} levels: nothing is left."
+    )
     return Drawing(figure, frame.round(4), f"{alt}.", caption)
 
 

@@ -110,7 +110,7 @@ def before_and_after(
     )
     felt = 100 * float((factor[~silent] < 0.9 * most).double().mean())
     caption = (
-        f"Competition turns down {felt:.0f} % of the active places of this map, the strong edges, by more than a tenth. "
+        f"Competition turns down {felt:.0f} % of the active places of this map, strong edges, by more than a tenth. "
         f"With α = 0 the factor is {most:.2f} everywhere."
     )
     frame = pd.DataFrame({"before": one.flatten(), "factor": factor.flatten()})

@@ -47,7 +47,10 @@ def gains() -> dict[str, float]:
 def published_errors() -> Drawing:
     """The paper's top-5 errors on ILSVRC-2012, and those of later trainings of its net: two panels, one scale."""
     frame = published()
-    parts = {"the paper": frame[frame["whose"] == AUTHORS], "nets called AlexNet, later": frame[frame["whose"] != AUTHORS]}
+    parts = {
+        "the paper": frame[frame["whose"] == AUTHORS],
+        "nets called AlexNet, later": frame[frame["whose"] != AUTHORS],
+    }
     parts = {name: part.head(12).reset_index(drop=True) for name, part in parts.items()}
     heights = [len(part) for part in parts.values()]
     figure, panels = subplots(2, 1, figsize=(8.6, 0.3 * sum(heights) + 1.6), sharex=True, height_ratios=heights)
@@ -64,7 +67,7 @@ def published_errors() -> Drawing:
     for mark, colour, name in (*marks.values(), ("x", "#555555", "views not said")):
         panels[0].plot([], [], mark, color=colour, label=name)
     panels[0].legend(fontsize=8.5, loc="upper right")
-    panels[1].set_xlabel("top-5 error (%), ILSVRC-2012 validation (or test, where it says so); bars: two standard errors of the images")
+    panels[1].set_xlabel("top-5 error (%), ILSVRC-2012 validation or (test); bars: two standard errors of the images")
     alt = "Top-5 errors on ILSVRC-2012: " + "; ".join(
         f"{row['what']}{' (test)' * row['data'].endswith('test')} {row['top-5 error (%)']:g} %"
         for row in parts["the paper"].to_dict("records")
