@@ -144,7 +144,7 @@ def largest_shifts(pca: tuple[Tensor, Tensor], alpha: float = 0.1) -> dict[str, 
 
 def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
     """Three standard deviations of colour noise along the first component, in three readings of its units."""
-    figure, panels = subplots(1, 4, figsize=(9.2, 2.7))
+    figure, panels = subplots(1, 4, figsize=(9.2, 3.2))
     draw_photo(panels[0], picture, "as it is")
     shifts = largest_shifts(pca, 0.3)
     for axes, (name, shift) in zip(panels[1:], shifts.items(), strict=True):

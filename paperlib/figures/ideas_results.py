@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 import pandas as pd
 import torch
 from matplotlib.ticker import MaxNLocator
@@ -59,15 +61,16 @@ def published_errors() -> Drawing:
         for y, row in enumerate(part.to_dict("records")):
             mark, colour, _ = marks.get(row["views"], ("x", "#555555", ""))
             axes.errorbar(row["top-5 error (%)"], y, xerr=2 * row["standard_error"], fmt=mark, color=colour, ms=5)
-        labels = [f"{what[:58]}{'…' * (len(what) > 58)}" if name == "the paper" else f"{whose[7:]}: {what}"[:58]
-                  for whose, what in zip(part["whose"], part["what"], strict=True)]  # fmt: skip
+        names = [what if name == "the paper" else f"{whose[7:]}: {what}"
+                 for whose, what in zip(part["whose"], part["what"], strict=True)]  # fmt: skip
+        labels = [shorten(each, 52, placeholder=" …") for each in names]
         tests = [" (test)" * data.endswith("test") for data in part["data"]]
         axes.set_yticks(range(len(part)), [a + b for a, b in zip(labels, tests, strict=True)], fontsize=8)
         axes.set(title=name, ylim=(len(part) - 0.5, -0.5))
     for mark, colour, name in (*marks.values(), ("x", "#555555", "views not said")):
         panels[0].plot([], [], mark, color=colour, label=name)
     panels[0].legend(fontsize=8.5, loc="upper right")
-    panels[1].set_xlabel("top-5 error (%), ILSVRC-2012 validation or (test); bars: two standard errors of the images")
+    panels[1].set_xlabel("top-5 error (%), validation or (test); bars: two standard errors", loc="right")
     alt = "Top-5 errors on ILSVRC-2012: " + "; ".join(
         f"{row['what']}{' (test)' * row['data'].endswith('test')} {row['top-5 error (%)']:g} %"
         for row in parts["the paper"].to_dict("records")
