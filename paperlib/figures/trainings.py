@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paperlib.evidence import metrics, store
 from paperlib.experiments import declared
+from paperlib.experiments.form import Experiment
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.training import records, runs
 
@@ -119,10 +120,9 @@ def training() -> Drawing:
     return Drawing(figure, frame.round(4), alt, caption)
 
 
-def overfit() -> Drawing:
+def overfit(experiment: Experiment = declared.OVERFIT) -> Drawing:
     """Errors of the finished nets on their training images and on others, one line per seed."""
     use_style()
-    experiment = declared.OVERFIT
     columns = ["arm", "seed", "fit_error", "test_error"]
     frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
