@@ -131,7 +131,8 @@ def overfit(experiment: Experiment = declared.OVERFIT) -> Drawing:
     figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
     for y, arm in enumerate(arms):
         of_arm = frame[frame["arm"] == arm]
-        ys = [y + 0.12 * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
+        step = min(0.12, 0.7 / len(of_arm))
+        ys = [y + step * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
         axes.hlines(ys, of_arm["fit_error"], of_arm["test_error"], color="#bbbbbb", lw=1)
         marks = (("fit_error", "o", PALETTE[1], "training images"), ("test_error", "s", PALETTE[0], "test images"))
         for column, mark, colour, name in marks:
