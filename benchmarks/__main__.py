@@ -35,7 +35,8 @@ def within_reach(result: Result) -> str:
         return (
             f"so at most {bound:.2f} times: the aim is out of reach, ours is {100 * result.ratio / bound:.0f} % of it"
         )
-    aim = f"the aim is {100 * result.aim / bound:.0f} % of it, " if result.aim else ""
+    aimed = result.aimed_share or (result.aim and result.aim / bound)
+    aim = f"the aim is {100 * aimed:.0f} % of it, " if aimed else ""
     return f"so at most {bound:.2f} times: {aim}ours {100 * result.ratio / bound:.0f} %"
 
 

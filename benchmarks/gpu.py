@@ -251,7 +251,7 @@ def feed(bench: Bench) -> Numbers:
             source, folder = Path(name) / "files", Path(name) / store
             files.made_up(source, n)
             files.made_up(source, files.CLASSES, "val")  # which a prepared set must have
-            pack.prepare_folder(source, folder, store=store, progress=False)
+            pack.prepare_folder(source, folder, store=store, jobs=1 if bench.quick else None, progress=False)
             data = packed.load(folder)
             full = replace(sizes.FULL_SIZES, classes=max(len(data.classes), 10))
             recipe = Recipe.paper().but(**{"optim.batch_size": batch})

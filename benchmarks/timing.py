@@ -18,6 +18,7 @@ class Result:
     """Ours against the alternative: medians in ``unit``, their ratio (above 1: ours is faster) with the quartiles
     over the rounds, the ``aim`` of the ratio where there is one, and ``reference``, in ``unit`` too: what this
     machine does at its rate of matrix products or copies, or, of images/s, when it decodes and does nothing else.
+    ``aimed_share`` is an aim of its own, as a share of that rate: 0.6 where ours should take at most 1 / 0.6 of it.
     """
 
     what: str
@@ -30,6 +31,7 @@ class Result:
     high: float
     aim: float | None = None
     reference: float | None = None
+    aimed_share: float | None = None
 
 
 def seconds(work: Work) -> float:
@@ -41,13 +43,14 @@ def seconds(work: Work) -> float:
 
 def compare(
     what: str, against: str, ours: Work, theirs: Work, *, aim: float | None = None, reference: float | None = None,
-    rounds: int = ROUNDS, images: int = 0,
+    aimed_share: float | None = None, rounds: int = ROUNDS, images: int = 0,
 ) -> Result:  # fmt: skip
     """Time both in turn, after one call of each that does not count; the rest is :func:`summary`'s."""
     ours()
     theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    return summary(what, against, pairs, aim=aim, reference=reference, images=images)
+    result = summary(what, against, pairs, aim=aim, reference=reference, images=images)
+    return replace(result, aimed_share=aimed_share)
 
 
 def summary(

@@ -198,19 +198,20 @@ def full_size_fan_in(name: str, model: ModelRecipe) -> int:
 def summary(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
     """Layers with weights, and their sum: output (side x side x maps), parameters, share (per cent), macs, units.
 
-    ``macs`` are multiplications with addition for one image, ``units`` output neurons. Nothing is computed but
-    shapes, so that the full net costs no memory.
+    ``macs`` are multiplications with addition for one image, ``units`` output neurons. No image goes
+    through the net and no weight is read, so that the full net costs neither time nor memory.
     """
     import pandas as pd  # here: it takes half a second
 
     with torch.device("meta"):
         net = make(model, sizes).eval()
-        outputs: dict[str, torch.Size] = {}
-        for name, layer in learned_layers(net).items():
-            layer.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out.shape[1:]}))
-        with torch.no_grad():
-            net(torch.empty(1, sizes.channels, sizes.crop, sizes.crop))
-        learned = learned_layers(net)
+    net.to_empty(device="cpu")  # a pass on "meta" would import torch's decompositions, which takes two seconds
+    outputs: dict[str, torch.Size] = {}
+    learned = learned_layers(net)
+    for name, layer in learned.items():
+        layer.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out.shape[1:]}))
+    with torch.no_grad():
+        net(torch.empty(0, sizes.channels, sizes.crop, sizes.crop))
     shapes = [outputs[name] for name in learned]
     parameters = [parameter_count(layer) for layer in learned.values()]
     macs = [layer.weight.numel() * math.prod(s[1:]) for layer, s in zip(learned.values(), shapes, strict=True)]

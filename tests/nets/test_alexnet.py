@@ -611,7 +611,7 @@ def test_nets_to_compare_with_learn(net: str, sizes: Sizes) -> None:
         ({"net": "resnet"}, EVIDENCE_SIZES, "no net 'resnet'"),
         ({"removed": ("fc8",)}, EVIDENCE_SIZES, "cannot name 'fc8'"),
         ({"extra_conv": 5}, EVIDENCE_SIZES, "0 to 4"),
-        ({"width": 0.0}, EVIDENCE_SIZES, "above 0"),
+        ({"width": 0.0}, EVIDENCE_SIZES, "greater than 0"),
         ({"lrn_n": 4}, EVIDENCE_SIZES, "odd window"),
         ({}, CIFAR_SIZES, "five convolutions"),
         ({}, replace(EVIDENCE_SIZES, kernels=(25, 64, 96, 96, 64)), "even number"),

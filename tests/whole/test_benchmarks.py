@@ -67,6 +67,7 @@ def test_results_are_printed_as_lines_or_as_json(
     (found,) = json.loads(capsys.readouterr().out)
     assert set(found) == {
         "what", "against", "ours", "theirs", "unit", "ratio", "low", "high", "aim", "reference",
+        "aimed_share",
     }  # fmt: skip
     with pytest.raises(SystemExit) as stopped:
         command.main(["nonsense"])
@@ -74,16 +75,17 @@ def test_results_are_printed_as_lines_or_as_json(
 
 
 @pytest.mark.parametrize(
-    ("unit", "reference", "aim", "said"),
+    ("unit", "reference", "aims", "said"),
     [
-        ("ms", 5.0, 6.0, "at most 4.00 times: the aim is out of reach, ours is 50 % of it"),
-        ("ms", 2.5, 4.0, "at most 8.00 times: the aim is 50 % of it, ours 25 %"),
-        ("images/s", 80.0, None, "at most 4.00 times: ours 50 %"),
+        ("ms", 5.0, (6.0, None), "at most 4.00 times: the aim is out of reach, ours is 50 % of it"),
+        ("ms", 2.5, (4.0, None), "at most 8.00 times: the aim is 50 % of it, ours 25 %"),
+        ("ms", 2.5, (None, 0.6), "at most 8.00 times: the aim is 60 % of it, ours 25 %"),
+        ("images/s", 80.0, (None, None), "at most 4.00 times: ours 50 %"),
     ],
 )
-def test_the_bound_of_a_ratio(unit: str, reference: float, aim: float | None, said: str) -> None:
+def test_the_bound_of_a_ratio(unit: str, reference: float, aims: tuple[float | None, float | None], said: str) -> None:
     """Ours is twice as fast as 20."""
-    result = Result("a", "b", 10.0, 20.0, unit, 2.0, 2.0, 2.0, aim, reference)
+    result = Result("a", "b", 10.0, 20.0, unit, 2.0, 2.0, 2.0, aims[0], reference, aims[1])
     assert command.line(result).endswith(said)
 
 

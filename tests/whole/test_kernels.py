@@ -27,7 +27,8 @@ import os, matplotlib as mpl, matplotlib.pyplot as plt
 plt.figure().text(0, 0, "x")
 plt.savefig(os.devnull, format="png")
 plt.close()
-print([name for name in os.environ if name.startswith("PAPERLIB_")], "mine" in globals(), os.environ["OMP_NUM_THREADS"])
+users = [name for name in ("PAPERLIB_SCALE", "PAPERLIB_RUNS", "PAPERLIB_DATA") if name in os.environ]
+print(users, "mine" in globals(), os.environ["OMP_NUM_THREADS"])
 print(mpl.rcParams["text.usetex"], mpl.rcParams["font.size"], mpl.get_backend())"""
 PRINTED = "[] False 1\nFalse 10.0 inline\n"
 RC = "text.usetex: True\nfont.size: 33\nfont.family: Nonsense\n"

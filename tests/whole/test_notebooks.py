@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import kernels  # tools/kernels.py
 import nbformat
 import pandas as pd
 import pytest
@@ -817,7 +818,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return found
 
 
-def test_a_figure_that_can_be_explored_is_drawn_with_its_defaults_and_anew_by_its_controls(shown: list[Any]) -> None:
+def test_a_figure_that_can_be_explored_is_drawn_with_its_defaults_and_anew_by_its_controls(
+    shown: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAPERLIB_CONTROLS")
     notebook.explore(pressed, " said", frequency=(0.5, 1.0, 2.0), wave=("sine", "saw"))
     assert shown[0] == "sine 1 said" and len(shown) == 2
     frequency, wave, _ = shown[1].children
@@ -831,9 +835,10 @@ def test_no_control_is_stored_and_without_the_package_a_sentence_says_so(
     shown: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.delenv("PAPERLIB_CONTROLS")
     notebook.explore(pressed, frequency=(1.0, 2.0))
     assert shown[0] == "sine 1" and "need ipywidgets" in shown[1].data and len(shown) == 2
-    monkeypatch.setenv("PAPERLIB_CONTROLS", tool.ENVIRONMENT["PAPERLIB_CONTROLS"])
+    monkeypatch.setenv("PAPERLIB_CONTROLS", kernels.FIXED["PAPERLIB_CONTROLS"])
     notebook.explore(pressed, frequency=(1.0, 2.0))
     assert shown[2:] == ["sine 1"]
 
