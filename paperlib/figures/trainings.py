@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paperlib.evidence import metrics, store
 from paperlib.experiments import declared
+from paperlib.experiments.form import Experiment
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.training import records, runs
 
@@ -143,10 +144,9 @@ def ten_views_of(name: str, scale: str) -> str:
     return "; ".join(f"{words[arm]}: {errors[arm]:.2f} % in ten views" for arm in words if arm in errors) + "."
 
 
-def overfit() -> Drawing:
+def overfit(experiment: Experiment = declared.OVERFIT) -> Drawing:
     """Errors of the finished nets on their training images and on others, one line per seed."""
     use_style()
-    experiment = declared.OVERFIT
     columns = ["arm", "seed", "fit_error", "test_error"]
     frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
@@ -155,7 +155,8 @@ def overfit() -> Drawing:
     figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
     for y, arm in enumerate(arms):
         of_arm = frame[frame["arm"] == arm]
-        ys = [y + 0.12 * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
+        step = min(0.12, 0.7 / len(of_arm))
+        ys = [y + step * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
         axes.hlines(ys, of_arm["fit_error"], of_arm["test_error"], color="#bbbbbb", lw=1)
         marks = (("fit_error", "o", PALETTE[1], "training images"), ("test_error", "s", PALETTE[0], "test images"))
         for column, mark, colour, name in marks:
