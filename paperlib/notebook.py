@@ -29,10 +29,31 @@ from paperlib.figures.style import markdown_table, scale_name
 from paperlib.training import loop, records
 
 
-def setup() -> None:
-    """One thread, so that a notebook's numbers do not depend on the machine's cores; the style of all figures."""
+def setup(*experiments: str) -> None:
+    """One thread, so that a notebook's numbers do not depend on the machine's cores; the style of all figures.
+
+    Of the ``experiments`` that are a notebook's evidence it says what is recorded, and what is only planned.
+    """
     torch.set_num_threads(1)
     style.use_style()
+    if experiments:
+        say(evidence_line(*experiments))
+
+
+def evidence_line(*names: str) -> str:
+    """At which scales the experiments have something recorded to compare (or records, where none are compared)."""
+    there: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
+    for scale in (each for each in LARGEST_FIRST if each != "ilsvrc2012"):  # nobody plans that here
+        for name in names:
+            if name in declared.names(scale):
+                compared = declared.get(name, scale).comparisons
+                found = bool(decide.verdicts_of(name, scale) if compared else store.records_of(name, scale))
+                there[found].setdefault(SCALES[scale].title, []).append(name)
+    told = [
+        f"**{word}**: " + ", ".join(f"{scale} ({', '.join(each)})" for scale, each in there[found].items()) + "."
+        for found, word in ((True, "Recorded evidence"), (False, "Planned, not run yet")) if there[found]
+    ]  # fmt: skip
+    return " ".join(told)
 
 
 def say(text: str) -> None:
@@ -94,10 +115,11 @@ def how_of(r: claims.Row) -> str:
 
 
 IN_WORDS = {
-    "exact": "Counting gives the paper's number.",
-    "rounding": "Counting gives the paper's number, rounded.",
+    "exact": "Counting agrees with the paper.",
+    "rounding": "Counting gives the paper's number if digits are cut off.",
     "erratum": "Counting gives another number than the paper's.",
-    "implemented": "Our code does it, and tests compare it with an independent form.",
+    "imprecise": "It is true of some of what it is said of.",
+    "implemented": "Our code does it, and tests compare it with an independent form. No run judges it.",
     "cited": "We measured nothing here; the source is given.",
     "needs ImageNet": "Only a training on ImageNet could tell.",
     "no measure": "The paper says nothing that a measurement could contradict.",
@@ -124,14 +146,35 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     if beside:
         found = decide.verdicts_beside(*beside.split(": ", 1))[:1]
         outcome, status = (found[0].outcome, found[0].status) if found else ("not run yet", "not run yet")
+    if status == "not run yet":
+        say(f"{_in_one_line(claim_id)}: *planned, not run yet*. The paper says: {r.claim}")
+        return
+    but = f" But: {r.caveat}." if r.caveat and not beside else ""
     number = _numbers(found) if found else r.result if r.status != "implemented" else "held by tests"
     rows = [
-        ("**We found**", f"**{status}**. {IN_WORDS[outcome]}"),
+        ("**We found**", f"**{status}**. {why(found) if outcome == 'undecided' else IN_WORDS[outcome]}{but}"),
         ("**The number**", number or "none"),
         ("**Take away**", take if isinstance(take, str) else take.get(outcome, take.get("otherwise", ""))),
     ]
-    said = claims.row(claim_id).claim + (" (The number is of a comparison beside it.)" if beside else "")
+    said = r.claim + (" (The number is of a comparison beside it.)" if beside else "")
     say(markdown_table((_in_one_line(r.id), "**The paper said:** " + said), rows))
+
+
+def why(found: Sequence[Verdict]) -> str:
+    """Why a claim is undecided: seeds, a size that a proxy cannot decide, or the interval."""
+    open_ = [v for v in found if v.outcome == "undecided"]
+    sizes = [v for v in open_ if v.proxy and v.comparison.question != "direction"]
+    if open_ and len(sizes) == len(open_):
+        targets = dict.fromkeys(
+            f"{v.comparison.target:g}" for v in sizes
+            if not math.isnan(v.low) and not v.low <= v.comparison.target <= v.high
+        )  # fmt: skip
+        return "A proxy cannot decide a size." + (
+            f" Here the interval leaves out the paper's {', '.join(targets)}." if targets else ""
+        )
+    if open_ and all(v.n < v.fewest for v in open_):
+        return "There are too few seeds."
+    return IN_WORDS["undecided"] if open_ else "A declared part has no runs yet."
 
 
 def _numbers(found: Sequence[Verdict]) -> str:
@@ -177,7 +220,8 @@ def scales_of(name: str, scale: str | None) -> list[str]:
 def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:
     """The recorded runs of an experiment, one row per arm: rate, seeds, the metric (mean and each seed).
 
-    Without a ``scale``, a table for each at which there are runs, the largest first. Times are shown in epochs. A
+    Without a ``scale``, a table for each at which there are runs, the largest first; nothing where there are none, for
+    :func:`setup` says what is planned. Times are shown in epochs. A
     censored run shows the time that it was given, with a ">"; a run that has no value (it never converged, say) shows
     "–", and its arm has no mean.
     """
@@ -191,7 +235,6 @@ def _result_table(name: str, scale: str, metric: str) -> None:
     experiment = declared.get(name, scale)
     frame = metrics.results(name, scale, metric, "steps")
     if frame.empty:
-        say(f"*Nothing of experiment `{name}` is recorded at scale {scale} yet.*")
         return
     measure = METRICS[metric]
     heading = measure.heading
@@ -236,18 +279,13 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
     words += ["the second arm minus the first (above 0, the first is better)"] if points else []
     words += ["what is measured of the one arm (above 0, the direction holds)"] if len(pairs) < len(found) else []
     lines = [f"*estimate*: {'; '.join(words)}."]
-    if any(v.comparison.question == "direction" for v in found):
-        lines.append(
-            "*which way?*: the verdict asks whether the whole interval lies on one side; *supported* is the side on "
-            "which the first arm is better."
-        )
     if any(v.comparison.question != "direction" and v.proxy for v in found):
         lines.append("A proxy can decide a direction, never a size.")
     if any(v.bound in ("lower", "upper") for v in found):
         lines.append("*bound*: the weakest of the seeds' bounds; it decides a direction, never a size.")
     lines.append(
-        "All intervals of one experiment hold together with 95 % confidence, and the interval decides. "
-        "They cover seeds, not test images. [Notebook 00](00_claims.ipynb) works out one verdict."
+        "All intervals of one experiment hold together with 95 % confidence; "
+        "[notebook 00](00_claims.ipynb) works out one."
     )
     return lines
 
@@ -260,7 +298,6 @@ def _ratio_table(name: str, scale: str) -> None:
         status = f"**{v.status}**" + (f" ({v.outlook})" if v.outlook else "")
         rows.append((c.arms, c.metric.replace("_", " "), question[c.question], v.text, v.seeds, status, c.claim or "–"))
     if not rows:
-        say(f"*No pair of runs of experiment `{name}` is recorded at scale {scale} yet.*")
         return
     heads = ("arms", "measure", "question", "estimate (interval)", "seeds", "verdict", "claim")
     proxy = declared.get(name, scale).proxy
@@ -278,7 +315,6 @@ def rate_table(scale: str) -> None:
     """
     swept, chosen = evidence_rates.swept(scale), evidence_rates.chosen_rates(scale)
     if not swept:
-        say(f"*No sweep of the learning rates of Figure 1 is recorded at scale {scale} yet.*")
         return
     rates = sorted({rate for scores in swept.values() for rate in scores})
     timed = {arm for arm in swept if relu.ARMS[arm].unit in relu.OVER_ITS_OWN_HORIZON[scale]}

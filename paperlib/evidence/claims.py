@@ -3,7 +3,7 @@
 ``claims.toml`` says what each claim is and what decides it (its *fate*): arithmetic, a tested
 implementation, an experiment, a citation, or nothing, with the reason. This module turns that into a status:
 
-- ``exact``, ``rounding``, ``erratum``: arithmetic, from :mod:`paperlib.paper.arithmetic`;
+- ``exact``, ``rounding``, ``imprecise``, ``erratum``: arithmetic, from :mod:`paperlib.paper.arithmetic`;
 - ``implemented``: a procedure or setting, with the tests that hold it;
 - ``reproduced``, ``supported (proxy)``, ``contradicted``, ``no effect ≥ δ``, ``mixed``, ``undecided``: from recorded
   runs, by the rule of :mod:`paperlib.evidence.decide`; "(proxy)" where the form is not the paper's;
@@ -16,6 +16,7 @@ implementation, an experiment, a citation, or nothing, with the reason. This mod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -198,8 +199,9 @@ def under_the_table() -> str:
         for entry in entries() if entry["fate"] == "experiment"
         for v in decide.verdicts(*ids_of(entry)) if v.outcome != "undecided"
     }  # fmt: skip
-    expected = verdict.ALPHA * len(deciding)
+    expected = math.ceil(10 * verdict.ALPHA * len(deciding)) / 10
     return (
-        f"Intervals cover seeds, not test images. Each of the {len(deciding)} experiments that decide something has an "
-        f"error rate of at most {100 * verdict.ALPHA:.0f} %, so up to {expected:.1f} of them may hold a false verdict."
+        f"Intervals cover seeds, not test images. Each of the {len(deciding)} experiments that decide something holds "
+        f"a false verdict with a probability of at most {100 * verdict.ALPHA:.0f} %. So on average at most "
+        f"{expected:.1f} of them do; it can be none, or several."
     )

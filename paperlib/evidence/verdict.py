@@ -100,7 +100,10 @@ class Verdict:
 
     @property
     def seeds_to_decide(self) -> int | None:
-        """Seeds per arm that would decide an undecided comparison if its estimate stays; None if seeds cannot."""
+        """Seeds per arm with which an interval around this estimate would just decide; None if seeds cannot.
+
+        Were the estimate the true effect, half of all repetitions would come out smaller: it is an even chance.
+        """
         c = self.comparison
         if self.outcome != "undecided" or (self.proxy and c.question != "direction") or not self.half_width:
             return None
@@ -144,14 +147,14 @@ class Verdict:
 
     @property
     def outlook(self) -> str:
-        """Of an undecided comparison with an interval: its half-width, and the seeds that would decide it."""
+        """Of an undecided comparison with an interval: its half-width, and the seeds for an even chance."""
         if self.outcome != "undecided" or self.half_width is None:
             return ""
         half = f"×/÷ {self.half_width:.2f}" if self.ratio else f"± {self.half_width:.2f}{self.unit}"
         if self.proxy and self.comparison.question != "direction":
             return f"{half}; a proxy cannot decide a size"
         more = self.seeds_to_decide
-        return half if more is None else f"{half}; about {more} seeds an arm would decide it"
+        return half if more is None else f"{half}; about {more} seeds an arm for an even chance to decide it"
 
     def sentence(self, around: str) -> str:
         """The text in a sentence, ``around``, with {} for the value; where there is no value, the text alone."""

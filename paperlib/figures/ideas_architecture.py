@@ -140,7 +140,10 @@ def who_reads_whom(recipes: dict[str, Recipe]) -> Drawing:
     frame = pd.DataFrame(rows)
     crossings = frame[frame["other"] > 0]
     meet = {name: list(crossings["layer"][crossings["reading"] == name]) for name in recipes}
-    caption = "The towers meet in " + "; ".join(f"{' and '.join(layers)} ({name})" for name, layers in meet.items())
+    by = {"conv2": "conv2 (through normalisation)"}
+    caption = "Layers that depend on both towers, up to fc6, " + "; ".join(
+        f"by {name}: {', '.join(by.get(layer, layer) for layer in layers)}" for name, layers in meet.items()
+    )
     alt = "Matrices of which maps read which maps of the layer below; each layer reads its own tower. " + "; ".join(
         f"{row['reading']}: {row['layer']} reads {row['other']} maps of the other tower" for row in rows if row["other"]
     )

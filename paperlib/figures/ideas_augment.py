@@ -105,17 +105,18 @@ def colour_components(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
             alphas[0, component] = 0.1 * strength * sign_of(pca[1][:, component])
             shift = augment.colour_shift(alphas, pca, "std")[0]
             levels = ", ".join(f"{round(value):+d}" for value in shift.tolist())
-            draw_photo(axes, picture + shift[:, None, None], f"{strength:+g} sd" if strength else "as it is")
+            draw_photo(axes, picture + shift[:, None, None], f"α = {0.1 * strength:+.1f}" if strength else "as it is")
             axes.text(0.5, -0.04, levels, ha="center", va="top", fontsize=8, transform=axes.transAxes)
             rows.append({"component": component + 1, "strength": strength, "levels": levels})
         line[0].text(-0.08, 0.5, f"component {component + 1}\n{share[component]:.1f} % of variance", rotation=90,
                      ha="right", va="center", fontsize=8.5, transform=line[0].transAxes)  # fmt: skip
     figure.supxlabel("below each picture: grey levels added to red, green, blue", fontsize=9)
     alt = (
-        "A photograph shifted along each principal component of colour by -3, -1, 0, 1 and 3 standard deviations. "
+        "A photograph shifted along each principal component of colour by α of -0.3, -0.1, 0, 0.1 and 0.3, which is up "
+        "to three standard deviations of the noise. "
         + (
             "; ".join(
-                f"Component {row['component']} at +3 adds {row['levels']}" for row in rows if row["strength"] == 3
+                f"Component {row['component']} at +0.3 adds {row['levels']}" for row in rows if row["strength"] == 3
             )
         )
     )
@@ -131,21 +132,21 @@ def sign_of(vector: Tensor) -> float:
     return float(vector[vector.abs().argmax()].sign())
 
 
-def largest_shifts(pca: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """The shift (3,) of one standard deviation along the first component, in the three readings of the units."""
-    one = torch.tensor([[0.1, 0.0, 0.0]])
+def largest_shifts(pca: tuple[Tensor, Tensor], alpha: float = 0.1) -> dict[str, Tensor]:
+    """The shift (3,) along the first component, in the three readings of the units; 0.1 is a standard deviation."""
+    one = torch.tensor([[alpha, 0.0, 0.0]])
     return {
-        "eigenvalue, pixels 0–255": 0.1 * pca[0][0] * pca[1][:, 0],
+        "eigenvalue, pixels 0–255": alpha * pca[0][0] * pca[1][:, 0],
         "eigenvalue, pixels 0–1": augment.colour_shift(one, pca, "eigenvalue")[0],
         "square root (2012 code)": augment.colour_shift(one, pca, "std")[0],
     }
 
 
 def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
-    """One standard deviation of colour noise along the first component, in three readings of its units."""
-    figure, panels = subplots(1, 4, figsize=(9.2, 2.7))
+    """Three standard deviations of colour noise along the first component, in three readings of its units."""
+    figure, panels = subplots(1, 4, figsize=(9.2, 3.2))
     draw_photo(panels[0], picture, "as it is")
-    shifts = largest_shifts(pca)
+    shifts = largest_shifts(pca, 0.3)
     for axes, (name, shift) in zip(panels[1:], shifts.items(), strict=True):
         draw_photo(
             axes, picture + (sign_of(shift) * shift)[:, None, None], f"{name}:\n{shift.abs().max():.0f} grey levels"
@@ -153,11 +154,13 @@ def colour_readings(picture: Tensor, pca: tuple[Tensor, Tensor]) -> Drawing:
         outline(axes, 0, 0, picture.shape[-1], "#bbbbbb")
     most = {name: float(shift.abs().max()) for name, shift in shifts.items()}
     frame = pd.DataFrame({"reading": list(most), "grey_levels": list(most.values())})
-    alt = "A photograph brightened by one standard deviation of the first component: " + "; ".join(
+    alt = "A photograph brightened along the first component, α = 0.3: " + "; ".join(
         f"{name} {levels:.0f} grey levels" for name, levels in most.items()
     )
     literal = most["eigenvalue, pixels 0–255"]
-    caption = f"Taken literally on pixels from 0 to 255, the formula adds {literal:.0f} of 255 levels: nothing is left."
+    caption = (
+        f"Taken literally on pixels from 0 to 255, the formula at α = 0.3 adds {literal:,.0f} levels: nothing is left."
+    )
     return Drawing(figure, frame.round(4), f"{alt}.", caption)
 
 
@@ -178,23 +181,31 @@ def bank_of(images: Tensor, kind: str, size: int, step: int) -> tuple[Tensor, in
     return torch.cat(views), len(views)
 
 
-def nearest_error(dataset: Dataset, kind: str, images: int = 300, size: int = 24, step: int = 2) -> float:
-    """Test error (%) of the nearest neighbour by pixels among the augmented first training images of a shuffle."""
+def nearest_wrong(dataset: Dataset, kind: str, images: int = 300, size: int = 24, step: int = 2) -> Tensor:
+    """Of each of the first 2,000 test images, whether its nearest neighbour by pixels has another label: (Q,).
+
+    The neighbours are the augmented first training images of a shuffle.
+    """
     chosen = torch.randperm(len(dataset.train_images), generator=torch.Generator().manual_seed(0))[:images]
     bank, views = bank_of(dataset.train_images[chosen], kind, size, step)
-    queries = augment.centre(dataset.test_images[:500], size)
+    queries = augment.centre(dataset.test_images[:2000], size)
     nearest = torch.cat([squares.argmin(1) for squares in evaluate.in_chunks(queries, bank)])
-    found = dataset.train_labels[chosen].repeat(views)[nearest]
-    return 100 * float((found != dataset.test_labels[:500]).double().mean())
+    return dataset.train_labels[chosen].repeat(views)[nearest] != dataset.test_labels[:2000]
 
 
 def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
-    """Test errors of a nearest neighbour by pixels, with every augmentation, on each of some data sets."""
-    rows = [
-        {"data": name, "kind": kind, "error": nearest_error(dataset, kind, images)}
-        for name, dataset in sets.items()
-        for kind in KINDS
-    ]
+    """Test errors of a nearest neighbour by pixels, with every augmentation, on each of some data sets.
+
+    ``two_errors`` are two standard errors of the gain over the centre alone, on the same test images.
+    """
+    rows = []
+    for name, dataset in sets.items():
+        wrong = {kind: 100 * nearest_wrong(dataset, kind, images).double() for kind in KINDS}
+        for kind, each in wrong.items():
+            gains = wrong[KINDS[0]] - each
+            two = 2 * float(gains.std()) / len(gains) ** 0.5
+            row = {"data": name, "kind": kind, "error": float(each.mean()), "gain": float(gains.mean())}
+            rows.append({**row, "two_errors": two})
     frame = pd.DataFrame(rows)
     figure, panels = subplots(1, len(sets), figsize=(8.6, 2.7), sharex=True, sharey=True, squeeze=False)
     for axes, (name, of_set) in zip(panels[0], frame.groupby("data", sort=False), strict=True):
@@ -208,10 +219,9 @@ def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
         f"{name}: " + ", ".join(f"{row.kind} {row.error:.1f} %" for row in of_set.itertuples())
         for name, of_set in frame.groupby("data", sort=False)
     )
-    gains = frame.pivot(index="data", columns="kind", values="error")
-    gain = gains["centre only"] - gains["crops and mirrors"]
-    caption = "Crops and mirrors lower the error of the nearest neighbour by " + " and ".join(
-        f"{gain[name]:.1f} points on {name}" for name in sets
+    both = frame[frame["kind"] == "crops and mirrors"]
+    caption = "Points of error that crops and mirrors gain, ± two standard errors: " + ", ".join(
+        f"{row.data} {row.gain:.1f} ± {row.two_errors:.1f}" for row in both.itertuples()
     )
     return Drawing(figure, frame.round(4), f"{alt}.", f"{caption}.")
 

@@ -63,10 +63,9 @@ def nets_without(models: dict[str, ModelRecipe]) -> Drawing:
     alt = "The convolutions of each net as boxes; parameters in all: " + "; ".join(
         f"{n} {t:,}" for n, t in totals.items()
     )
-    caption = (
-        f"Removing a layer changes the next one too. {len(more)} of {len(models) - 1} changed nets have more parameters"
-    )
-    caption += f" than the whole: {', '.join(more)}." if more else " than the whole."
+    caption = "Removing a layer (cross) changes the next one too (orange). With fc6, which is not drawn, "
+    caption += f"{len(more)} of {len(models) - 1} changed nets have more parameters than the whole"
+    caption += f": {', '.join(more)}." if more else "."
     return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
 
 
@@ -129,7 +128,7 @@ def seen_by_one_unit(model: ModelRecipe) -> int:
 
 def fields(photo: Tensor, models: dict[str, ModelRecipe]) -> Drawing:
     """What one unit of the last convolution sees of a photograph (3, 224, 224), in each net; the first is the whole."""
-    figure, panels = subplots(1, len(models), figsize=(9.2, 2.0))
+    figure, panels = subplots(1, len(models), figsize=(1.7 * len(models) + 0.6, 2.3))
     sides = {name: seen_by_one_unit(model) for name, model in models.items()}
     for axes, (name, side) in zip(panels, sides.items(), strict=True):
         axes.imshow(photo.permute(1, 2, 0).numpy())

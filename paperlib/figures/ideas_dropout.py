@@ -107,7 +107,8 @@ def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing
             at, [line["train_error"] for line in epochs], ":", color=PALETTE[1], label="training images, on the way"
         )
         axes.plot(at[-1], fit, "o", ms=7, color=PALETTE[1], label="training images, finished net")
-        axes.annotate("", (at[-1] + 1, test), (at[-1] + 1, fit), arrowprops={"arrowstyle": "<->", "color": "#333333"})
+        arrow = {"arrowstyle": "<->", "color": "#333333", "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", (at[-1] + 1, test), (at[-1] + 1, fit), arrowprops=arrow)
         axes.axhline(guessing, color="#999999", lw=0.8)
         axes.set(title=name, xlabel="epoch", xlim=(0, at[-1] + 2), ylim=(-2, 100))
         rows.append({"net": name, "fit_error": fit, "test_error": test})

@@ -51,7 +51,7 @@ def plain(alpha: float) -> str:
 
 def unit_alone(alphas: Sequence[float] = (1e-4, 2e-5), most: float = 1000.0) -> Drawing:
     """Output against input of a unit whose neighbours are silent; the maximum marked."""
-    a = np.linspace(0, most, 401)
+    a = np.linspace(0, most, 2001)
     figure, axes = subplots(figsize=(6.8, 3.4))
     table, peaks = {"input": a}, []
     for alpha, dashes, colour in zip(alphas, ("-", "--"), PALETTE, strict=False):
@@ -110,7 +110,7 @@ def before_and_after(
     )
     felt = 100 * float((factor[~silent] < 0.9 * most).double().mean())
     caption = (
-        f"Competition turns down {felt:.0f} % of the active places, the strong edges, by more than a tenth. "
+        f"Competition turns down {felt:.0f} % of the active places of this map, strong edges, by more than a tenth. "
         f"With α = 0 the factor is {most:.2f} everywhere."
     )
     frame = pd.DataFrame({"before": one.flatten(), "factor": factor.flatten()})
@@ -135,5 +135,5 @@ def factors(maps: Tensor, alphas: Sequence[float] = (1e-4, 2e-5, 0.0)) -> Drawin
     )
     felt = {alpha: 100 * float((np.array(table[f"{alpha:g}"]) < 0.55).mean()) for alpha in alphas}
     told = ", ".join(f"{share:.1f} % with α = {plain(alpha)}" for alpha, share in felt.items())
-    caption = f"Few units feel the competition: below a factor of 0.55 are {told}."
+    caption = f"Few units of all maps feel the competition: below a factor of 0.55 are {told}."
     return Drawing(figure, pd.DataFrame(table), alt, caption)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 import pandas as pd
 import torch
 from matplotlib.ticker import MaxNLocator
@@ -39,7 +41,7 @@ def gains() -> dict[str, float]:
     ours = next(row for row in facts.TABLE1 if row.ours)
     return {
         "five nets for one": of_2012["1 CNN"] - of_2012["5 CNNs"],
-        "more training images": of_2012["1 CNN"] - of_2012["1 CNN*"],
+        "more training images (and a sixth convolution)": of_2012["1 CNN"] - of_2012["1 CNN*"],
         "ten views for one": facts.CENTRE_VIEW[1] - (ours.test_top5 or 0),
     }
 
@@ -47,7 +49,10 @@ def gains() -> dict[str, float]:
 def published_errors() -> Drawing:
     """The paper's top-5 errors on ILSVRC-2012, and those of later trainings of its net: two panels, one scale."""
     frame = published()
-    parts = {"the paper": frame[frame["whose"] == AUTHORS], "the same net, later": frame[frame["whose"] != AUTHORS]}
+    parts = {
+        "the paper": frame[frame["whose"] == AUTHORS],
+        "nets called AlexNet, later": frame[frame["whose"] != AUTHORS],
+    }
     parts = {name: part.head(12).reset_index(drop=True) for name, part in parts.items()}
     heights = [len(part) for part in parts.values()]
     figure, panels = subplots(2, 1, figsize=(8.6, 0.3 * sum(heights) + 1.6), sharex=True, height_ratios=heights)
@@ -56,15 +61,16 @@ def published_errors() -> Drawing:
         for y, row in enumerate(part.to_dict("records")):
             mark, colour, _ = marks.get(row["views"], ("x", "#555555", ""))
             axes.errorbar(row["top-5 error (%)"], y, xerr=2 * row["standard_error"], fmt=mark, color=colour, ms=5)
-        labels = [f"{what[:58]}{'…' * (len(what) > 58)}" if name == "the paper" else f"{whose[7:]}"[:60]
-                  for whose, what in zip(part["whose"], part["what"], strict=True)]  # fmt: skip
+        names = [what if name == "the paper" else f"{whose[7:]}: {what}"
+                 for whose, what in zip(part["whose"], part["what"], strict=True)]  # fmt: skip
+        labels = [shorten(each, 52, placeholder=" …") for each in names]
         tests = [" (test)" * data.endswith("test") for data in part["data"]]
         axes.set_yticks(range(len(part)), [a + b for a, b in zip(labels, tests, strict=True)], fontsize=8)
         axes.set(title=name, ylim=(len(part) - 0.5, -0.5))
     for mark, colour, name in (*marks.values(), ("x", "#555555", "views not said")):
         panels[0].plot([], [], mark, color=colour, label=name)
     panels[0].legend(fontsize=8.5, loc="upper right")
-    panels[1].set_xlabel("top-5 error (%), ILSVRC-2012 validation; bars: two standard errors of the images")
+    panels[1].set_xlabel("top-5 error (%), validation or (test); bars: two standard errors", loc="right")
     alt = "Top-5 errors on ILSVRC-2012: " + "; ".join(
         f"{row['what']}{' (test)' * row['data'].endswith('test')} {row['top-5 error (%)']:g} %"
         for row in parts["the paper"].to_dict("records")

@@ -21,13 +21,18 @@ from paperlib.training.loop import Trained
 HATCHES = ("", "//", "..", "\\\\", "xx")
 
 
-def memory(parts: Mapping[str, float], card: float) -> Drawing:
-    """Stacked bars of what a training keeps, in 10⁹ bytes: the whole net on one card, and one of two towers (half)."""
+def memory(parts: Mapping[str, float], card: float, borrowed: float = 0.0) -> Drawing:
+    """Stacked bars of what a training keeps, in 10⁹ bytes: the whole net on one card, and one of two towers.
+
+    A tower has half of each part, but all "images", and holds what it has ``borrowed`` of the other tower.
+    """
     figure, axes = subplots(figsize=(7.6, 3.0))
-    bars = {"one of two towers": 0.5, "whole net": 1.0}
+    bars = ("one of two towers", "whole net")
+    sizes = {part: (size if part == "images" else size / 2, size) for part, size in parts.items()}
+    sizes |= {"maps of the other tower, with gradients": (borrowed, 0.0)} if borrowed else {}
     left = dict.fromkeys(bars, 0.0)
-    for (part, size), colour, hatch in zip(parts.items(), PALETTE, HATCHES, strict=False):
-        widths = [share * size for share in bars.values()]
+    for (part, size), colour, hatch in zip(sizes.items(), PALETTE, HATCHES, strict=False):
+        widths = list(size)
         axes.barh(list(bars), widths, left=list(left.values()), color=colour, label=part, height=0.6, hatch=hatch,
                   edgecolor="white", lw=0)  # fmt: skip
         left = {bar: start + width for (bar, start), width in zip(left.items(), widths, strict=True)}
@@ -38,13 +43,14 @@ def memory(parts: Mapping[str, float], card: float) -> Drawing:
     axes.set(xlabel="memory (10⁹ bytes), calculated", xlim=(0, card * 1.05), ylim=(-0.5, 1.55))
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
-    total = left["whole net"]
+    total, tower = left["whole net"], left["one of two towers"]
     alt = (
         f"Stacked bars of calculated memory in 10⁹ bytes. Whole net: {total:.2f}, of it "
         + ", ".join(f"{part} {size:.2f}" for part, size in parts.items())
-        + f". One of two towers: half. The card has {card:.2f}."
+        + f". One of two towers: {tower:.2f}. The card has {card:.2f}."
     )
-    caption = f"By our count the whole net fills {100 * total / card:.0f} % of one card, and a tower half of that."
+    whole, one = (f"{100 * size / card:.0f} %" for size in (total, tower))
+    caption = f"By our count the whole net fills {whole} of one card, and a tower {one}."
     return Drawing(figure, pd.DataFrame(parts.items(), columns=["part", "gigabytes"]).round(4), alt, caption)
 
 

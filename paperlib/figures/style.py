@@ -95,15 +95,26 @@ def png(figure: Figure) -> bytes:
 
 @dataclass
 class Drawing:
-    """A figure, everything drawn in it as a tidy frame, its alt text, and its conclusion in a sentence."""
+    """A figure, everything drawn in it as a tidy frame, its alt text, and its conclusion in a sentence.
+
+    ``planned`` is what is not recorded yet, where there is nothing to draw.
+    """
 
     figure: Figure
     data: pd.DataFrame
     alt: str
     caption: str = ""
+    planned: str = ""
 
     def show(self, caption: str = "") -> None:
-        """Show it in a notebook, with its own caption, or with another where there is something to see."""
+        """Show it in a notebook, with its own caption or another; a line where there is nothing to see yet."""
+        if self.planned:
+            import matplotlib.pyplot as plt
+            from IPython.display import Markdown, display
+
+            plt.close(self.figure)
+            display(Markdown(f"*Planned, not run yet: {self.planned}.*"))
+            return
         show(self.figure, self.alt, (len(self.data) and caption) or self.caption)
 
 
@@ -130,4 +141,4 @@ def nothing_yet(what: str, columns: list[str]) -> Drawing:
     alt = f"No {what} recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
     axes.axis("off")
-    return Drawing(figure, pd.DataFrame(columns=columns), alt, "Nothing is recorded yet.")
+    return Drawing(figure, pd.DataFrame(columns=columns), alt, "Nothing is recorded yet.", what.rsplit(" ", 1)[0])

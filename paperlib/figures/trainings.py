@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paperlib.evidence import metrics, store
 from paperlib.experiments import declared
+from paperlib.experiments.form import Experiment
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.training import records, runs
 
@@ -33,15 +34,15 @@ def stall() -> Drawing:
     ]
     columns = ["arm", "seed", "update", "loss", "error"]
     if not rows:
-        return nothing_yet(experiment.name, columns)
+        return nothing_yet(f"run of experiment {experiment.name} is", columns)
     frame = pd.DataFrame(rows, columns=columns)
     guessing = math.log(experiment.sizes.classes)
     there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
     figure, panels = plt.subplots(1, len(there), figsize=(2.9 * len(there) + 0.7, 3.8), sharey=True, squeeze=False)
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
-        for colour, (reading, name) in zip((PALETTE[0], PALETTE[1]), READING.items(), strict=True):
-            here = frame[frame["arm"] == reading + ending]
-            name += f", σ = {experiment.recipe(reading + ending).model.init_std:g}"
+        for reading, name in READING.items():
+            here, sigma = frame[frame["arm"] == reading + ending], experiment.recipe(reading + ending).model.init_std
+            name, colour = f"{name}, σ = {sigma:g}", PALETTE[0] if sigma > 0.01 else PALETTE[1]
             for seed, of_seed in here.groupby("seed"):
                 style = "-" if reading == "source" else "--"
                 axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
@@ -51,17 +52,24 @@ def stall() -> Drawing:
         axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
         axes.legend(loc="lower left", fontsize=8.5)
     panels[0][0].set_ylabel("running training loss (nats)")
-    about = "one line per seed; σ: of conv3 to conv5 in the full net"
-    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}"
+    about = "one line per seed; colour: σ of conv3 to conv5"
+    title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}; full line: code, dashed: text"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
     )
-    stuck = [str(arm) for arm, of_arm in last if of_arm["loss"].min() > guessing - 0.05]
-    caption = f"After the recorded updates {len(stuck)} of {len(last)} arms are still at the loss of guessing"
-    caption += f": {', '.join(stuck)}." if stuck else "."
-    return Drawing(figure, frame.round(4), alt, caption)
+    left = {str(arm): updates for arm, updates in left_guessing(frame, guessing).items() if updates}
+    caption = f"{len(left)} of {len(last)} arms leave the loss of guessing: " + ", ".join(
+        f"{arm} after {min(updates)} to {max(updates)} updates" for arm, updates in left.items()
+    )
+    return Drawing(figure, frame.round(4), alt, f"{caption}.")
+
+
+def left_guessing(frame: pd.DataFrame, guessing: float) -> dict[str, list[int]]:
+    """Arm -> the updates after which each of its seeds had a loss 0.05 nats below ``guessing``, of those that had."""
+    below = frame[frame["loss"] < guessing - 0.05].groupby(["arm", "seed"])["update"].min()
+    return {str(arm): below[arm].tolist() if arm in below else [] for arm in dict.fromkeys(frame["arm"])}
 
 
 def late_changes(run: runs.Run) -> dict[int, str]:
@@ -83,7 +91,7 @@ def training() -> Drawing:
     experiment = declared.FULL_TINY
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
     if not (found := store.longest(experiment.name, experiment.scale)):
-        return nothing_yet(experiment.name, columns)
+        return nothing_yet(f"run of experiment {experiment.name} is", columns)
     _, seed, lines = found
     epochs = store.epochs_of(lines)
     frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
@@ -99,6 +107,9 @@ def training() -> Drawing:
         axes.axvline(epoch + 0.5, color="#bbbbbb", lw=0.8, ls="--")
         axes.annotate(what, (epoch + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -4), rotation=90,
                       textcoords="offset points", va="top", fontsize=8, color="#555555")  # fmt: skip
+    declared_end = int(frame["epoch"][frame["arm"] != frame["arm"].iloc[-1]].max() if frame["arm"].nunique() > 1 else 0)
+    if declared_end:
+        axes.axvspan(declared_end + 0.5, len(frame) + 0.5, color=PALETTE[3], alpha=0.12, lw=0, label="decided later")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lowest = frame[["train_error", "validation_error"]].min().min()
     axes.set(xlabel="epoch", ylabel="top-1 error (%)", ylim=(min(50.0, lowest - 3), 100))
@@ -115,23 +126,37 @@ def training() -> Drawing:
         + f"the held-out error comes down to {best:.2f} %. "
         f"Official validation set, {ends}"
     )
-    caption = f"The held-out error falls over {len(frame)} epochs to {best:.1f} %; {store.schedule(epochs)}."
+    if declared_end:
+        alt += f". After epoch {declared_end} the training was not the declared one any more"
+    caption = ten_views_of(experiment.name, experiment.scale) or f"The held-out error falls to {best:.1f} %."
     return Drawing(figure, frame.round(4), alt, caption)
 
 
-def overfit() -> Drawing:
+def ten_views_of(name: str, scale: str) -> str:
+    """The top-1 error in ten views of each recorded run: what was declared, and what was decided later."""
+    errors = {
+        arm: line["top1_error"]
+        for arm, _, lines in store.records_of(name, scale)
+        for line in records.of_kind(lines, "test")
+        if line["views"] == 10
+    }
+    words = {"source": "As declared", "by hand": "with the epochs that were decided later"}
+    return "; ".join(f"{words[arm]}: {errors[arm]:.2f} % in ten views" for arm in words if arm in errors) + "."
+
+
+def overfit(experiment: Experiment = declared.OVERFIT) -> Drawing:
     """Errors of the finished nets on their training images and on others, one line per seed."""
     use_style()
-    experiment = declared.OVERFIT
     columns = ["arm", "seed", "fit_error", "test_error"]
     frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
-        return nothing_yet(experiment.name, columns)
+        return nothing_yet(f"run of experiment {experiment.name} is", columns)
     arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
     figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
     for y, arm in enumerate(arms):
         of_arm = frame[frame["arm"] == arm]
-        ys = [y + 0.12 * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
+        step = min(0.12, 0.7 / len(of_arm))
+        ys = [y + step * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
         axes.hlines(ys, of_arm["fit_error"], of_arm["test_error"], color="#bbbbbb", lw=1)
         marks = (("fit_error", "o", PALETTE[1], "training images"), ("test_error", "s", PALETTE[0], "test images"))
         for column, mark, colour, name in marks:

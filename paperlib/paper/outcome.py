@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["exact", "rounding", "erratum", "estimate"]
+Status = Literal["exact", "rounding", "imprecise", "erratum", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class Outcome:
     """A claim held against arithmetic.
 
     ``status`` is "exact" (equal at the precision the paper states), "rounding" (equal only if digits are cut
-    off), "erratum" (not equal) or "estimate" (a calculation that bears on the claim and does not settle it).
+    off), "imprecise" (true of some of what it is said of), "erratum" (not equal) or "estimate" (a calculation that
+    bears on the claim and does not settle it).
     ``value`` is what was computed, ``detail`` a sentence that says how.
     """
 
@@ -42,9 +43,14 @@ def holds(condition: bool) -> Status:
     return "exact" if condition else "erratum"
 
 
+def of_each(*conditions: bool) -> Status:
+    """A statement about several cases: "exact" if true of all, "imprecise" if of some, "erratum" if of none."""
+    return "exact" if all(conditions) else "imprecise" if any(conditions) else "erratum"
+
+
 def worst(*statuses: Status) -> Status:
     """The least favourable of several."""
-    order: tuple[Status, ...] = ("exact", "rounding", "erratum")
+    order: tuple[Status, ...] = ("exact", "rounding", "imprecise", "erratum")
     return max(statuses, key=order.index)
 
 

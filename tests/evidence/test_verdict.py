@@ -143,7 +143,7 @@ def test_seeds_that_would_decide_by_hand() -> None:
     """0.3 ± 0.6 with five seeds: ± 0.3 excludes 0, which takes four times as many."""
     v = verdict(-0.3, 0.9, **POINTS)
     assert (v.half_width, v.seeds_to_decide) == (pytest.approx(0.6), 20)
-    assert v.outlook == "± 0.60 points; about 20 seeds an arm would decide it"
+    assert v.outlook == "± 0.60 points; about 20 seeds an arm for an even chance to decide it"
     # 0.1 ± 0.6: ± 0.4 lies within ± 0.5, so 5 × 2.25
     assert verdict(-0.5, 0.7, **POINTS).seeds_to_decide == 12
     ratio = verdict(0.9, 1.6)

@@ -10,14 +10,14 @@ def ratio(a, b, apart, n=5):
     return a / b * ((2 + 1e-4 * b**2) / (2 + 1e-4 * a**2)) ** 0.75
 
 
-# %% lrn-one: alpha is divided by n, as in the code of 2012
-def lonely(a):
-    return a / (2 + 1e-4 / 5 * a**2) ** 0.75
+# %% lrn-one: where the square's part is as large as k
+def peak(k, alpha, beta):
+    return (k / alpha) ** 0.5 if beta > 0.5 else float("inf")
 
 
-# %% lrn-one: the unit does not count itself
-def lonely(a):
-    return a / 2**0.75
+# %% lrn-one: a peak for every beta
+def peak(k, alpha, beta):
+    return (k / (alpha * max(2 * beta - 1, 1e-9))) ** 0.5
 
 
 # %% lrn-half: the bracket, not the whole factor, is doubled

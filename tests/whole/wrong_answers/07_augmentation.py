@@ -31,11 +31,11 @@ def shift(alphas, vectors, eigenvalues):
     return vectors @ (alphas * eigenvalues)
 
 
-# %% augment-average: the mean of the logits first
-def average(logits):
-    return logits.mean(0).softmax(0)
+# %% augment-average: a view that is not sure enough
+def disagree(views):
+    return torch.tensor([[3.0, 0.0]] + [[0.0, 2.0]] * (views - 1))
 
 
-# %% augment-average: logits, not probabilities
-def average(logits):
-    return logits.mean(0)
+# %% augment-average: most views are sure of the same class
+def disagree(views):
+    return torch.tensor([[0.0, 2.0]] + [[9.0, 0.0]] * (views - 1))
