@@ -65,9 +65,9 @@ readme: env
 book: env $(BOOK)
 	$(BIN)/python -m sphinx -W --keep-going -q -j $(JOBS) -c book -d build/doctrees . build/book
 
-# the web edition in a browser: Debian's Chromium, or the one that CHROMIUM= names
+# the web edition and the notebooks in a browser: Debian's Chromium, or the one that CHROMIUM= names
 test-browser: book
-	$(BIN)/python -m pytest book/test_browser.py
+	$(BIN)/python -m pytest book/test_browser.py book/test_lab.py
 
 # the course in course/: student copies, solutions and nbgrader's folder; then `.venv/bin/python tools/grade.py`
 assignments: env

@@ -190,8 +190,9 @@ class Api(SphinxDirective):
         lines = []
         for name in modules:
             lines += [name, "-" * len(name), "", f".. automodule:: {name}"]
-            is_package = (ROOT / name.replace(".", "/")).is_dir()
-            lines += ["", ""] if is_package else ["   :members:", ""]
+            # what commands take is in `paperlib -h`
+            bare = (ROOT / name.replace(".", "/")).is_dir() or name == "paperlib.cli"
+            lines += ["", ""] if bare else ["   :members:", ""]
         return list(
             self.parse_text_to_nodes("```{eval-rst}\n" + "\n".join(lines) + "\n```\n", allow_section_headings=True)
         )

@@ -105,8 +105,11 @@ def locked(path: Path, busy: str, kind: type[PaperlibError] = PaperlibError) -> 
                 lock = SoftFileLock(f"{path}.soft", timeout=0)
                 lock.acquire()
     except Timeout:
-        advice = f"; if that process is gone, delete {lock.lock_file}" if isinstance(lock, SoftFileLock) else ""
-        raise kind(f"{busy}{_holder(Path(lock.lock_file))}; wait for it or end it{advice}") from None
+        holder = _holder(Path(lock.lock_file))
+        raise kind(
+            f"{busy}{holder}; wait for it or end it; if it is gone, which some file systems do not notice, delete "
+            f"{lock.lock_file}"
+        ) from None
     if not isinstance(lock, SoftFileLock):
         path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")  # as a soft lock does by itself
     return lock
