@@ -170,7 +170,7 @@ def why(found: Sequence[Verdict]) -> str:
             if not math.isnan(v.low) and not v.low <= v.comparison.target <= v.high
         )  # fmt: skip
         return "A proxy cannot decide a size." + (
-            f" Here the interval leaves out the paper's {', '.join(targets)}." if targets else ""
+            f" Here the interval excludes the paper's {', '.join(targets)}." if targets else ""
         )
     if open_ and all(v.n < v.fewest for v in open_):
         return "There are too few seeds."

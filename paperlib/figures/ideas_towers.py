@@ -18,7 +18,7 @@ from paperlib.nets.table import build
 from paperlib.recipe import ModelRecipe, Sizes
 from paperlib.training.loop import Trained
 
-HATCHES = ("", "//", "..", "\\\\", "xx")
+HATCHES = ("", "//", "..", "\\\\", "xx", "++")
 
 
 def memory(parts: Mapping[str, float], card: float, borrowed: float = 0.0) -> Drawing:
