@@ -133,14 +133,15 @@ def figure1_sentences() -> list[str]:
 def training_sentences() -> list[str]:
     """What the whole training on Tiny ImageNet came to, a sentence for each end of it that is recorded."""
     sentences = []
-    for _, _, lines in store.records_of("full", "tinyimagenet"):
+    for arm, _, lines in store.records_of("full", "tinyimagenet"):
         epochs = store.epochs_of(lines)
         views = {  # of the weights as they are recorded
             views: f"{errors['top1_error']:.2f} and {errors['top5_error']:.2f} %"
             for line in records.of_kind(lines, "look") for views, errors in line["errors"].items()
         }  # fmt: skip
+        later = ", by a decision made after the first result was known" if arm == "by hand" else ""
         sentences.append(
-            f"{len(epochs)} epochs ({store.schedule(epochs)}): top-1 and top-5 error {views['10']} in ten views, "
+            f"{len(epochs)} epochs ({store.schedule(epochs)}{later}): top-1 and top-5 error {views['10']} in ten views, "
             f"{views['1']} in the centre view."
         )
     return sentences or ["Nothing is recorded yet."]
