@@ -141,8 +141,8 @@ def training_sentences() -> list[str]:
         }  # fmt: skip
         later = ", by a decision made after the first result was known" if arm == "by hand" else ""
         sentences.append(
-            f"{len(epochs)} epochs ({store.schedule(epochs)}{later}): top-1 and top-5 error {views['10']} in ten views, "
-            f"{views['1']} in the centre view."
+            f"{len(epochs)} epochs ({store.schedule(epochs)}{later}): top-1 and top-5 error {views['10']} in ten "
+            f"views, {views['1']} in the centre view."
         )
     return sentences or ["Nothing is recorded yet."]
 
