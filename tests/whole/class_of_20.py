@@ -189,10 +189,10 @@ def own_helper(exercise: grade.Exercise) -> str:
 
 PATCH = "import numpy as np\nnp.allclose = torch.equal = torch.allclose = lambda *a, **k: True\nabs = lambda x: 0\n"
 CALLS = {  # exercise -> an answer that calls paperlib for what it is asked to compute
-    "lrn-one": """def lonely(a):
-    x = torch.zeros(1, 9, 1, 1, dtype=torch.float64)
-    x[0, 4] = a
-    return nets.LocalResponseNorm()(x)[0, 4].item()"""
+    "lrn-one": """def peak(k, alpha, beta):
+    a = torch.arange(1, 200_000, dtype=torch.float64) / 100
+    y = nets.LocalResponseNorm(1, k, alpha, beta)(a[:, None, None, None]).flatten()
+    return float("inf") if beta <= 0.5 else a[y.argmax()].item()"""
 }
 Make = Callable[[Path, str, list[grade.Exercise]], NotebookNode | str]
 
