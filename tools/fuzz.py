@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import copy
 import gzip
+import hashlib
 import io
 import json
 import logging
@@ -275,7 +276,7 @@ def of_packed() -> Iterator[Target]:
         return opened.train[:], opened.val[:], opened.sums.statistics()
 
     def resealed(name: str, data: bytes) -> Files:
-        about = {"bytes": len(data), "sha256": packed.hashlib.sha256(data).hexdigest()}
+        about = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         return {name: data, "index.json": packed.sealed(index | {"files": index["files"] | {name: about}})}
 
     def seal(value: Any) -> bytes:
@@ -311,6 +312,8 @@ def of_runs() -> Iterator[Target]:
         half = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != "lock"}
         whole = loop.fit(run, tiny.dataset(), Path(folder)).lines
     name, (_, newest) = "record.jsonl", sorted(file for file in half if file.endswith(".json"))
+    tensor_file = newest.replace("json", "safetensors")
+    content = {field: value for field, value in json.loads(half[newest]).items() if field != checkpoints.CHECK}
     done = {name: "".join(map(records.as_text, whole)).encode()}
 
     def resealed(lines: Any) -> Files:
@@ -330,9 +333,8 @@ def of_runs() -> Iterator[Target]:
         return {newest: as_json(content)}
 
     def resealed_tensors(data: bytes) -> Files:
-        content = {field: value for field, value in json.loads(half[newest]).items() if field != checkpoints.CHECK}
-        other = checkpoint(content | {"sha256": packed.hashlib.sha256(data).hexdigest()})
-        return {newest.replace("json", "safetensors"): data, **other}
+        other = checkpoint(content | {"sha256": hashlib.sha256(data).hexdigest()})
+        return {tensor_file: data, **other}
 
     def enter(folder: Path) -> None:
         with Journal(first, folder):
@@ -342,8 +344,7 @@ def of_runs() -> Iterator[Target]:
         with contextlib.suppress(loop.Interrupted), mock.patch.object(os, "fsync", lambda fd: None):
             loop.fit(run, tiny.dataset(), folder, keep_going=tiny.for_updates(1))
 
-    content = {field: value for field, value in json.loads(half[newest]).items() if field != checkpoints.CHECK}
-    tensors = tensor_edits(half[newest.replace("json", "safetensors")]).map(resealed_tensors)
+    tensors = tensor_edits(half[tensor_file]).map(resealed_tensors)
     words, lines_of_half = (
         json_edits(content).map(checkpoint),
         json_edits([json.loads(line) for line in half[name].splitlines()]),
@@ -351,20 +352,20 @@ def of_runs() -> Iterator[Target]:
     yield Target("records", done, some_file(done) | json_edits(whole).map(resealed), read)
     yield Target("checkpoints", half, some_file(half) | words | tensors, enter, 0.5)
     yield Target("resumed runs", half, words | tensors | lines_of_half.map(resealed), resume, 0.1, writes=True)
-    yield Target("safetensors", {"x": half[newest.replace("json", "safetensors")]},
-                 tensor_edits(half[newest.replace("json", "safetensors")]).map(lambda data: {"x": data}),
+    yield Target("safetensors", {"x": half[tensor_file]},
+                 tensor_edits(half[tensor_file]).map(lambda data: {"x": data}),
                  lambda folder: checkpoints.tensors_of((folder / "x").read_bytes(), folder / "x"))  # fmt: skip
 
     at = "relu/sample/x.jsonl"
-    listed = {at: done[name], store.CHECKSUMS: f"{packed.hashlib.sha256(done[name]).hexdigest()}  {at}\n".encode()}
+    listed = {at: done[name], store.CHECKSUMS: f"{hashlib.sha256(done[name]).hexdigest()}  {at}\n".encode()}
 
     def recorded(folder: Path) -> object:
         with store.using(folder):
             return store.recorded(), store.stale()
 
     yield Target("recorded runs", listed, some_file(listed), recorded)
-    kept = save({n: t for n, t in checkpoints.tensors_of(half[newest.replace("json", "safetensors")], Path()).items()})
-    look = {"kind": "look", "label_agreement": 1.0, "weights": packed.hashlib.sha256(kept).hexdigest()}
+    kept = save(checkpoints.tensors_of(half[tensor_file], Path()))
+    look = {"kind": "look", "label_agreement": 1.0, "weights": hashlib.sha256(kept).hexdigest()}
     beside = {"x.jsonl": "".join(map(records.as_text, records.sealed([*whole[:-1], look, whole[-1]]))).encode()}
     yield Target("recorded weights", beside | {"x.safetensors": kept}, some_file(beside | {"x.safetensors": kept}),
                  lambda folder: weights.checkpoint(folder / "x.safetensors"))  # fmt: skip

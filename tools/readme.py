@@ -30,21 +30,20 @@ COSTS = ROOT / "data" / "recorded" / "notebooks.csv"
 CLAIMS = "CLAIMS.md"
 
 
-KINDS = {
-    "exact": "are arithmetic", "rounding": "are arithmetic", "imprecise": "are arithmetic", "erratum": "are arithmetic",
-    "implemented": "say what was done, and are implemented here, with tests",
-    "needs ImageNet": "need ImageNet", "cited": "rest on sources that we cite",
-    "not run": "are not tested", "no measure": "are not tested",
+FATES = {
+    "experiment": "compare nets, which we did at a smaller scale", "arithmetic": "are arithmetic",
+    "implemented": "say what was done, and are implemented here, with tests", "needs ImageNet": "need ImageNet",
+    "cited": "rest on sources that we cite", "not run": "are not tested", "no measure": "are not tested",
 }  # fmt: skip
-COMPARED = "compare nets, which we did at a smaller scale"
+"""What decides a claim, by claims.toml, in words."""
 
 
 def tally() -> str:
     """How many claims there are of each kind, and what became of them, in words."""
     table = claims.rows()
-    kinds: dict[str, list[str]] = {COMPARED: [], **{kind: [] for kind in KINDS.values()}}
+    kinds: dict[str, list[str]] = {kind: [] for kind in FATES.values()}
     for row in table:
-        kinds[KINDS.get(row.status, COMPARED)].append(row.status)
+        kinds[FATES[claims.entry_of(row.id)["fate"]]].append(row.status)
     sentences = []
     for kind, statuses in kinds.items():
         counts = [f"{n} {status}" for status, n in Counter(statuses).most_common()]

@@ -77,7 +77,7 @@ def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
     wanted = list(UNIT_NAMES) if units == "all" else units.split()
     frame = curves("relu", scale, [arm for arm in relu.FIGURE1_ARMS if relu.ARMS[arm].unit in wanted])
     if frame.empty:
-        return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]} is", list(frame.columns))
+        return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]}", list(frame.columns))
     threshold = relu.UNIT_STOPS[scale].threshold or 0.0
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharex=True, sharey=True)
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
@@ -126,7 +126,7 @@ def relu_parts(scale: str = "sample") -> Drawing:
     rows = [{"setting": s, **{k: getattr(v, k) for k in ("estimate", "low", "high", "n", "bound")}} for s, v in shown]
     frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
     if frame.empty:
-        return nothing_yet(f"comparison of ReLU and tanh on {SCALE_NAMES[scale]} is", list(frame.columns))
+        return nothing_yet(f"comparison of ReLU and tanh on {SCALE_NAMES[scale]}", list(frame.columns))
     figure, axes = plt.subplots(figsize=(7.6, 2.9))
     for y, (_, v) in enumerate(shown):
         if not v.has_value:

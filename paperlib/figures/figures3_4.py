@@ -60,7 +60,7 @@ def fig3() -> Drawing:
     experiment = declared.FULL_TINY
     if not (found := store.longest(experiment.name, experiment.scale)):
         use_style()
-        return nothing_yet(f"net of experiment {experiment.name} is", ["tower", "kernel", "colour_index"])
+        return nothing_yet(f"net of experiment {experiment.name}", ["tower", "kernel", "colour_index"])
     return fig3_of(weights.checkpoint(store.weights_of(found[2][0])))
 
 
@@ -69,7 +69,7 @@ def kernels_by_seed() -> Drawing:
     use_style()
     found = kernels_of(declared.COLOUR, "baseline", sets.load("photos"))
     if not found:
-        return nothing_yet("net of experiment colour is", ["seed", "tower", "kernel", "colour_index"])
+        return nothing_yet("net of experiment colour", ["seed", "tower", "kernel", "colour_index"])
     count = len(next(iter(found.values())))
     half, gap, rows = count // 2, 0.5, []
     figure, axes = plt.subplots(figsize=(8.6, 0.72 * len(found) + 1.1))
@@ -188,7 +188,7 @@ def fig4(trained: tuple[nn.Module, Augmenter] | None = None) -> Drawing:
     sample = sets.load("sample")
     if not trained and declared.NET.run("baseline", 0, sample.fingerprint).id not in store.recorded():
         use_style()
-        return nothing_yet("net of experiment net is", ["part", "query", "rank", "label", "value", "right"])
+        return nothing_yet("net of experiment net", ["part", "query", "rank", "label", "value", "right"])
     return pictures(*(trained or weights.recorded(declared.NET, "baseline", 0, sample)), sample, scale_name("sample"))
 
 

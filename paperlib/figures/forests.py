@@ -185,7 +185,7 @@ def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:
     frame = lines(*sections, ratios=kind.log)
     where = f" in section{'s' * (len(sections) > 1)} {' and '.join(sections)}" if sections else ""
     if frame.empty:
-        return nothing_yet(f"comparison of {kind.what}{where} is", COLUMNS)
+        return nothing_yet(f"comparison of {kind.what}{where}", COLUMNS)
     columns = [Column(part, short=len(frame) > MOST_LINES) for part in in_columns(frame)]
     height = LINE * max(column.height for column in columns)
     size = (9.2 if len(columns) > 1 else 7.6, height + 1.75)

@@ -152,7 +152,7 @@ def recorded_sizes() -> Drawing:
     frame = metrics.results("size", "sample")
     frame = frame[frame["status"] == "done"] if len(frame) else frame
     if frame.empty:
-        return nothing_yet("run of experiment size is", ["net", "images", "test_error"])
+        return nothing_yet("run of experiment size", ["net", "images", "test_error"])
     frame = frame.assign(
         net=frame["arm"].str.split().str[0].map({"conv": "convolutional", "mlp": "fully connected"}),
         images=frame["arm"].str.split().str[1].astype(int),

@@ -92,7 +92,7 @@ def errors_by_arm(name: str, scale: str) -> Drawing:
     """Test error of each recorded arm of an experiment: a point a seed, a short line for the mean."""
     frame = metrics.results(name, scale, "test_error").dropna(subset="test_error")
     if frame.empty:
-        return nothing_yet(f"run of experiment {name} at scale {scale} is", ["arm", "seed", "test_error"])
+        return nothing_yet(f"run of experiment {name} at scale {scale}", ["arm", "seed", "test_error"])
     by_arm = {arm: frame.loc[frame["arm"] == arm, "test_error"] for arm in declared.get(name, scale).arms}
     by_arm = {arm: values for arm, values in by_arm.items() if len(values)}
     figure, axes = subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))

@@ -133,12 +133,12 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> st
 
 
 def nothing_yet(what: str, columns: list[str]) -> Drawing:
-    """A sentence in place of a figure of which nothing is recorded; ``what`` is "run of experiment relu is"."""
+    """A sentence in place of a figure of which nothing is recorded; ``what`` is "run of experiment relu"."""
     import matplotlib.pyplot as plt
     import pandas as pd
 
     figure, axes = plt.subplots(figsize=(8.6, 0.5))
-    alt = f"No {what} recorded yet, so there is nothing to draw."
+    alt = f"No {what} is recorded yet, so there is nothing to draw."
     axes.text(0, 0.5, alt, va="center")
     axes.axis("off")
-    return Drawing(figure, pd.DataFrame(columns=columns), alt, "Nothing is recorded yet.", what.rsplit(" ", 1)[0])
+    return Drawing(figure, pd.DataFrame(columns=columns), alt, "Nothing is recorded yet.", what)

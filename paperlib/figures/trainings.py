@@ -34,7 +34,7 @@ def stall() -> Drawing:
     ]
     columns = ["arm", "seed", "update", "loss", "error"]
     if not rows:
-        return nothing_yet(f"run of experiment {experiment.name} is", columns)
+        return nothing_yet(f"run of experiment {experiment.name}", columns)
     frame = pd.DataFrame(rows, columns=columns)
     guessing = math.log(experiment.sizes.classes)
     there = {e: title for e, title in WEIGHTS.items() if frame["arm"].isin([r + e for r in READING]).any()}
@@ -91,7 +91,7 @@ def training() -> Drawing:
     experiment = declared.FULL_TINY
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
     if not (found := store.longest(experiment.name, experiment.scale)):
-        return nothing_yet(f"run of experiment {experiment.name} is", columns)
+        return nothing_yet(f"run of experiment {experiment.name}", columns)
     _, seed, lines = found
     epochs = store.epochs_of(lines)
     frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
@@ -150,7 +150,7 @@ def overfit(experiment: Experiment = declared.OVERFIT) -> Drawing:
     columns = ["arm", "seed", "fit_error", "test_error"]
     frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
     if frame.empty:
-        return nothing_yet(f"run of experiment {experiment.name} is", columns)
+        return nothing_yet(f"run of experiment {experiment.name}", columns)
     arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
     figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
     for y, arm in enumerate(arms):
