@@ -23,8 +23,6 @@ import nbformat
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.nbgraderformat import MetadataValidator, ValidationError
@@ -38,6 +36,7 @@ from paperlib.evidence import claims, decide, metrics, store
 from paperlib.experiments import declared as experiments_declared
 from paperlib.figures import style
 from paperlib.training import loop
+from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -290,24 +289,11 @@ def student_copy(nb: NotebookNode) -> list[str]:
 
 
 def exercises_stand_alone(nb: NotebookNode) -> list[str]:
-    """The exercises, solved, pass in a fresh kernel that has seen nothing but the cells tagged ``setup``."""
+    """The exercises, solved, pass in a fresh process that has seen nothing but the cells tagged ``setup``."""
     cells = [cell for cell in code_cells(nb) if "setup" in tags(cell) or "nbgrader" in cell.metadata]
-    alone = copy.deepcopy(new_notebook(cells=cells))
-    client = NotebookClient(
-        alone,
-        timeout=120,
-        startup_timeout=180,
-        kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=40"],
-        resources={"metadata": {"path": str(ROOT / "notebooks")}},
-    )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        return [f"{error.ename}: {error.evalue}"]
-    except CellTimeoutError as error:
-        return [str(error)]
-    return []
+    with tiny.processes().Pool(1) as pool:
+        complaint = pool.apply_async(tiny.run_cells, ([cell.source for cell in cells], ROOT / "notebooks")).get(120)
+    return [complaint] if complaint else []
 
 
 SERIES_RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (opening, exercises, student_copy)
