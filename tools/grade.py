@@ -3,9 +3,9 @@
     python tools/grade.py                           all assignments of course/
     python tools/grade.py 04_local_response_norm --course /path/to/course --jobs 4
 
-Writes COURSE/grades.csv (one row per student and exercise), totals.csv (one per student), by_hand.md (what a teacher must
-look at) and
-COURSE/feedback/STUDENT/ASSIGNMENT.md. Exit code 1 only where an assignment's own solutions fail its tests.
+Writes COURSE/grades.csv (one row per student and exercise), COURSE/totals.csv (one per student), COURSE/by_hand.md
+(what a teacher must look at) and COURSE/feedback/STUDENT/ASSIGNMENT.md. Exit code 1 only where an assignment's own
+solutions fail its tests.
 
 The setup cells run once. Each exercise is then graded in a forked process of its own: the student's cells in order,
 then the test of COURSE/source in a namespace that has nothing of the student's but the answers. So tests, points and
