@@ -18,6 +18,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import notebooks as tool  # tools/notebooks.py
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 VARIATIONS = tomllib.loads(assignments.VARIATIONS.read_text(encoding="utf-8"))
@@ -43,7 +45,7 @@ def cell(source: str, name: str, *, points: int = 0, words: bool = False) -> Not
     mine |= {"grade_id": name, "schema_version": 3, "cell_type": "markdown" if words else "code"}
     mine |= {"points": points} if points else {}
     make = new_markdown_cell if words else new_code_cell
-    return make(source, metadata={"nbgrader": mine, "jupyter": {"source_hidden": True}})
+    return make(source, metadata={"nbgrader": mine})
 
 
 def lesson() -> NotebookNode:
@@ -78,7 +80,9 @@ def lesson() -> NotebookNode:
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("course")
-    nbformat.write(lesson(), folder / "01_doubling.ipynb")
+    nb = lesson()
+    tool.fold_answers(nb)
+    nbformat.write(nb, folder / "01_doubling.ipynb")
     nbformat.write(new_notebook(cells=[new_markdown_cell("# no exercises")]), folder / "00_claims.ipynb")
     paths = [folder / "00_claims.ipynb", folder / "01_doubling.ipynb"]
     assert assignments.make(paths, folder / "course") == ["01_doubling"]
@@ -100,12 +104,14 @@ def test_a_student_copy_is_title_claims_setup_and_blanks(course: Path) -> None:
         assert gone not in text
     assert text.count("| S1-a | it doubles |") == 1
     assert text.count("raise NotImplementedError()") == 2 + 1 and text.count("YOUR ANSWER HERE") == 1
-    assert not any(cell.get("outputs") or "jupyter" in cell.metadata for cell in nb.cells)
+    assert not any(cell.get("outputs") or "jupyter" in cell.metadata or "hide-input" in cell.metadata.get("tags", [])
+                   for cell in nb.cells)  # fmt: skip
 
 
 def test_the_solutions_have_all_tests_and_no_marks(course: Path) -> None:
     text = "\n".join(cell.source for cell in copy_in(course, "solutions").cells)
     assert "    return factor * x" in text and '"any x"' in text and "linear" in text and "###" not in text
+    assert "<details>" not in text and "<details>" not in "".join(c.source for c in copy_in(course, "source").cells)
     assert "add_missing_cells" in (course / "nbgrader_config.py").read_text()
 
 
