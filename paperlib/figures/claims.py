@@ -9,9 +9,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch
 
-from paperlib.evidence import claims
+from paperlib.evidence import claims, metrics
 from paperlib.evidence.rows import Row
-from paperlib.figures.style import Drawing, use_style
+from paperlib.evidence.verdict import Verdict
+from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 
 # ---------------------------------------------------------------------------------------------------------
 # The table of claims as a picture
@@ -111,3 +112,30 @@ def fig_claims() -> Drawing:
     counted = ", ".join(f"{n} {word}" for word, n in claims.tally(table).items())
     alt = f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
     return Drawing(figure, frame, alt, conclusion(table))
+
+
+def one_verdict(v: Verdict) -> Drawing:
+    """A comparison of two arms as a picture: each run, the two means, and the interval of their difference."""
+    c, heading = v.comparison, metrics.METRICS[v.comparison.metric].heading
+    frame = metrics.results(v.experiment, v.scale, c.metric).dropna(subset=c.metric)
+    frame = frame.loc[frame["arm"].isin([c.a, c.b]), ["arm", "seed", c.metric]]
+    figure, (runs, difference) = subplots(2, 1, figsize=(7.6, 3.4), height_ratios=(2, 1.1))
+    for y, (arm, colour) in enumerate(zip((c.a, c.b), PALETTE, strict=False)):
+        values = frame.loc[frame["arm"] == arm, c.metric]
+        runs.plot(values, [y] * len(values), "o", color=colour, ms=6, alpha=0.7)
+        runs.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=colour, lw=2.5)
+        runs.annotate(f"mean {values.mean():.2f}", (values.mean(), y - 0.34), ha="center", fontsize=9)
+    runs.set(ylim=(1.6, -0.8), xlabel=f"{heading} ({v.unit.strip()}), a dot a seed")
+    runs.set_yticks([0, 1], [c.a, c.b])
+    difference.axvspan(-c.smallest_effect, c.smallest_effect, color="#e2e2e2", lw=0)
+    difference.axvline(0, color="#555555", lw=0.8)
+    difference.plot([v.low, v.high], [0, 0], color="#111111", lw=2)
+    difference.plot(v.estimate, 0, "D", color="#111111", ms=6)
+    difference.annotate(v.value, (v.estimate, 0), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+    difference.set(ylim=(-0.6, 1.0), yticks=[], xlabel="second mean minus first; grey: too small to be of interest")
+    for axes in (runs, difference):
+        axes.grid(axis="y", visible=False)
+    whole, side = ("", "on both sides") if v.low <= 0 <= v.high else ("whole ", "right" if v.low > 0 else "left")
+    caption = f"The means are {abs(v.estimate):.2f} points apart; the {whole}interval lies {side} of zero: {v.status}."
+    alt = f"Above, the runs of {c.a} and {c.b} as dots with their means. Below, their difference: {v.value}."
+    return Drawing(figure, frame, alt, caption)
