@@ -9,7 +9,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
 BOOK := $(if $(STAMP),.venv/.book)
 
-.PHONY: env lab reproduce reproduce-all test test-course test-browser figures notebooks assignments readme book ids bench fuzz faults licences clean
+.PHONY: env lab reproduce reproduce-all test coverage test-course test-browser figures notebooks assignments readme book ids bench fuzz faults licences clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -46,8 +46,12 @@ test: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) --cov --cov-report=term
+	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL)
 	$(BIN)/python -m pytest --nbval notebooks $(PARALLEL)
+
+# which lines the unit tests reach; measuring it doubles their time
+coverage: env
+	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) --cov --cov-report=term
 
 figures: env
 	$(BIN)/paperlib figures

@@ -26,9 +26,13 @@ def is_checkout(folder: Path) -> bool:
 
 
 def find_root() -> Path:
-    """``PAPERLIB_HOME``; else the checkout that this file is in; else the working folder."""
-    if os.environ.get(HOME):
-        return Path(os.environ[HOME]).expanduser().resolve()
+    """``PAPERLIB_HOME``; else the checkout that this file is in; else the working folder.
+
+    A ``~user`` that is not known stays as it is: :func:`user_path` says so where a path is used.
+    """
+    if named := os.environ.get(HOME, "").strip():
+        home = Path(os.path.expanduser(named))
+        return home.resolve() if os.path.exists(home) else home
     return SOURCE if is_checkout(SOURCE) else Path.cwd()
 
 
@@ -37,7 +41,7 @@ ROOT = find_root()  # Where records, embedded data, figures and runs are: the ch
 
 def needs_checkout() -> None:
     """Raise :class:`PaperlibError` where the root is not a checkout: a wheel has neither records nor images."""
-    if not is_checkout(ROOT):
+    if not is_checkout(user_path(ROOT)):
         raise PaperlibError(
             f"{ROOT} is not a checkout with records and embedded images: "
             f"run this in the checkout's folder, or name that folder in {HOME}"

@@ -13,17 +13,18 @@ def allowed_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def whole_number(variable: str, at_least: int = 0) -> int | None:
+def whole_number(variable: str, at_least: int = 0, at_most: int = 10**9) -> int | None:
     """The whole number in an environment variable; None where it is unset or blank.
 
-    Raises :class:`PaperlibError` for anything else, and for a number below ``at_least``.
+    Raises :class:`PaperlibError` for anything else, and for a number below ``at_least`` or above ``at_most``.
     """
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= at_least):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and at_least <= int(text) <= at_most):
+        limit = f"to {at_most}" if at_most < 10**9 else "up"
         raise PaperlibError(
-            f"the environment variable {variable} is {text[:40]!r}, not a whole number from {at_least} up: "
+            f"the environment variable {variable} is {text[:40]!r}, not a whole number from {at_least} {limit}: "
             "unset it, or start the job with torchrun"
         )
     return int(text)

@@ -120,6 +120,23 @@ def slow_imports(module: str) -> list[str]:
     return sorted({"matplotlib", "pandas", "scipy", "seaborn", "torchvision"} & sys.modules.keys())
 
 
+def run_cells(sources: Sequence[str], folder: Path) -> str:
+    """Run cells in IPython until one fails, and say how; for a process of its own."""
+    from IPython.core.interactiveshell import InteractiveShell  # here: few tests need it
+
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui: str | None = None) -> None:
+            """What ``%matplotlib inline`` calls: here no window needs an event loop."""
+
+    os.chdir(folder)
+    shell = Shell.instance()
+    for source in sources:
+        done = shell.run_cell(source)
+        if error := done.error_before_exec or done.error_in_exec:
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def lines_written(path: Path) -> int:
     """Whole lines of a file, 0 where there is none yet."""
     return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -12,27 +12,39 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import warnings
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from paperlib.data.images import DataError, DataMissingError, formats
+from paperlib.data.metadata import without_metadata
 from paperlib.data.readers import is_junk, printable, scan
 
 IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE | re.DOTALL)
 """Files with these endings count as images unopened; any other file does if Pillow can read it."""
 ARCHIVE = re.compile(
-    rb"\x1f[\x8b\x9d]|BZh|\xfd7zXZ|\x5d\0\0|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|PK[\x03\x05]|Rar!|7z\xbc\xaf|.{257}ustar",
+    rb"\x1f[\x1e\x8b\x9d\xa0]|BZh|\xfd7zXZ|\x5d\0\0|LZIP|\x89LZO|LRZI|RZIP|\xff\x06\0\0sNaPpY"
+    rb"|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|\x02\x21\x4c\x18|PK[\x03\x05\x07]|Rar!|7z\xbc\xaf|7kSt|zPQ"
+    rb"|.{257}ustar|0707[01]|\xc7\x71|\x71\xc7|!<arch>|xar!|MSCF|MSWIM|\x60\xea|..-l[hz].-|.{7}\*\*ACE"
+    rb"|ZOO |SIT!|StuffIt|\xed\xab\xee\xdb|hsqs|sqsh"
+    rb"|\x45\x3d\xcd\x28|\x28\xcd\x3d\x45|.{1024}\xe2\xe1\xf5\xe0|.{32769}CD001",
     re.DOTALL,
 )
-"""Beginnings of gzip, compress, bzip2, xz, lzma, zstd, lz4, zip, rar, 7z and tar."""
+"""Beginnings of packed files, of archives, and of disk images."""
+ARCHIVE_NAME = re.compile(
+    r".+\.(tar\..+|t[abglx]z\d?|tbz2|tzst|t?lz[4o]?|zipx?|[r7]z|rar|gz|bz2?|xz|lzma|zst|z|br|sz|lrz|zpaq|cpio|ar|xar|cab"
+    r"|wim|arj|lzh|lha|ace|zoo|sitx?|hqx|shar|rpm|deb|iso|dmg|squashfs|sqfs|sqsh|sfs|erofs)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Their names, for those that have no mark, are empty or are damaged. Only a plain ``.tar`` is read."""
 LARGEST = 1 << 28
 """Bytes of a file that may be an image; longer ones are not opened to find out."""
 DEVKIT = "ILSVRC2012_devkit_t12"
@@ -41,10 +53,15 @@ SOLUTION = "LOC_val_solution.csv"
 """Kaggle's table of validation images, with the WordNet id and place of each object; an image has one class."""
 CAFFE = "val.txt"
 """Caffe's table of validation images, with the index of each class in ``synsets.txt``."""
+SYNSETS = ("synsets.txt", "synset_words.txt")
 TABLES = re.compile(r"data|.*devkit.*|caffe.*|ilsvrc_?12", re.IGNORECASE)
 """Folders that may hold one of these tables, or the files of the development kit."""
-SPLITS = {"train": ("ILSVRC2012_img_train.tar", "train"),
-          "val": ("ILSVRC2012_img_val.tar", "val", "validation", "valid", "test")}  # fmt: skip
+NAMES_OF_TABLES = {name.casefold() for name in (TRUTH, "meta.mat", SOLUTION, CAFFE, *SYNSETS)}
+KAGGLE = ("ILSVRC", "Data", "CLS-LOC")
+"""The folders in which Kaggle puts ``train`` and ``val``, below its table."""
+SPLITS = {"train": (("ILSVRC2012_img_train.tar",), ("train",)),
+          "val": (("ILSVRC2012_img_val.tar",), ("val", "validation", "valid"), ("test",))}  # fmt: skip
+"""Names of each split. Those of a group mean the same, and those of a later group count where there is none before."""
 
 
 class Item(NamedTuple):
@@ -85,12 +102,32 @@ def child(folder: Path, *names: str) -> Path | None:
     return folder
 
 
+def places_of(source: Path, split: str) -> list[list[Path]]:
+    """The archives or folders of ``source`` that may hold a split, a list for each group of :data:`SPLITS`.
+
+    Two links to one place count once. A link to nothing counts, as the images that it should lead to are missing.
+    """
+    bases = [base for k in range(len(KAGGLE) + 1) if (base := child(source, *KAGGLE[k:])) and base.is_dir()]
+    entries = [path for base in bases for path in sorted(base.iterdir())]
+    groups = []
+    for names in SPLITS[split]:
+        wanted = {name.casefold() for name in names}
+        found = [path for path in entries if path.name.casefold() in wanted]
+        found = [path for path in found if path.is_symlink() or path.is_dir() or path.suffix.casefold() == ".tar"]
+        groups.append(list({os.path.realpath(path): path for path in reversed(found)}.values()))
+    return groups
+
+
 def place_of(source: Path, split: str) -> Path | None:
-    """The archive or folder that holds a split of ``source``, if there is one."""
-    kaggle = child(source, "ILSVRC", "Data", "CLS-LOC") or child(source, "Data", "CLS-LOC")
-    archive, *folders = SPLITS[split]
-    every = [child(source, archive), *(child(kaggle or source, name) for name in folders)]
-    return next((place for place in every if place), None)
+    """The archive or folder that holds a split of ``source``, if there is one; an archive goes before a folder.
+
+    Raises :class:`DataError` where several may be meant.
+    """
+    found = next((group for group in places_of(source, split) if group), [None])
+    if len(found) > 1:
+        names = " and ".join(sorted(printable(str(path.relative_to(source))) for path in found if path))
+        raise DataError(f"{source} has {names}, each of which may hold its {split} images: move all but one away")
+    return found[0]
 
 
 def root_of(source: Path) -> Path:
@@ -106,7 +143,7 @@ def root_of(source: Path) -> Path:
         layer = [path for path in below if path.is_dir() and not path.is_symlink()]
         if len(layer) > 100:
             break
-    raise DataMissingError(f"{source} has neither {SPLITS['train'][0]} nor a folder train of class folders or tars")
+    raise DataMissingError(f"{source} has neither {SPLITS['train'][0][0]} nor a folder train of class folders or tars")
 
 
 def members(file: Path, start: int = 0, size: int | None = None) -> tuple[list[Part], list[tuple[str, str]]]:
@@ -153,24 +190,30 @@ def is_image(part: Part) -> bool:
         stream.seek(part.start)
         content = stream.read(part.size)
         warnings.simplefilter("ignore")
-        try:
-            Image.open(io.BytesIO(content), formats=formats()).close()
-        except Image.DecompressionBombError:
-            return True
-        except Exception:  # damaged bytes make Pillow raise nearly anything
-            return False
-    return True
+        for form in (bytes, without_metadata):
+            try:
+                Image.open(io.BytesIO(form(content)), formats=formats()).close()
+                return True
+            except Image.DecompressionBombError:
+                return True
+            except Exception:  # damaged bytes make Pillow raise nearly anything
+                continue
+    return False
 
 
-def contents(place: Path) -> tuple[list[Part], list[tuple[str, str]], list[str]]:
-    """The images of a split, its other files, and the names of its classes; a class may be a tar in it."""
+def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[tuple[str, str]], list[str]]:
+    """The images of a split, its other files, and the names of its classes; a class may be a tar in it.
+
+    What is no regular file beside the classes, as a link to nothing, counts as a class: one may have been there.
+    """
     if place.is_dir():
-        files, others = scan(place)
+        files, others = scan(place, apart)
         everything = [Part(name, place / name, 0, about.st_size) for name, about in files.items()]
         unused = list(others.items())
         classes = [path.name for path in place.iterdir() if path.is_dir() and not is_junk(path.name)]
     else:
         (everything, unused), classes = members(place), []
+    classes += {name for name, _ in unused if "/" not in name} - {part.name for part in everything}
     parts = []
     for part in everything:
         if "/" in part.name or not part.name.casefold().endswith(".tar"):
@@ -188,18 +231,20 @@ def contents(place: Path) -> tuple[list[Part], list[tuple[str, str]], list[str]]
     for part in parts:
         if is_image(part):
             images.append(part)
-        elif "/" not in part.name and ARCHIVE.match(_beginning(part)):
+        elif "/" not in part.name and (ARCHIVE_NAME.fullmatch(part.name) or ARCHIVE.match(_beginning(part))):
             archive = place / printable(part.name)
             raise DataError(f"{archive} is an archive that is not read in place: unpack it, or make it a plain .tar")
         else:
-            unused.append((part.name, "not an image that Pillow can read"))
+            unused.append(
+                (part.name, "not an image in a format that is read here (if it is one, make it a JPEG or PNG)")
+            )
     return images, unused, classes
 
 
 def _beginning(part: Part) -> bytes:
     with part.file.open("rb") as stream:
         stream.seek(part.start)
-        return stream.read(min(part.size, tarfile.BLOCKSIZE))
+        return stream.read(min(part.size, 1 << 16))
 
 
 # ------------------------------------------------------------------- the classes of ILSVRC's validation images
@@ -214,6 +259,15 @@ def table(places: Sequence[Path], *names: str) -> Path | None:
         if len(todo) < 100:  # links may lead in a circle
             todo += [path for path in sorted(folder.iterdir()) if TABLES.fullmatch(path.name) and path.is_dir()]
     return None
+
+
+def above_kaggle(root: Path) -> list[Path]:
+    """The folders above one of Kaggle's :data:`KAGGLE`, up to the one that holds Kaggle's table."""
+    above, here = [], Path(os.path.abspath(root))
+    while here.name.casefold() in {name.casefold() for name in KAGGLE}:
+        here = here.parent
+        above.append(here)
+    return above
 
 
 def _devkit(places: Sequence[Path], name: str) -> bytes | None:
@@ -239,23 +293,55 @@ def validation_classes(places: Sequence[Path], classes: Sequence[str] = ()) -> t
     ``places`` are searched for it. ``classes`` of the training set order Caffe's labels without ``synsets.txt``.
     """
     if solution := table(places, SOLUTION):
-        try:
-            with solution.open(newline="", encoding="utf-8-sig") as stream:
-                rows = [(row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(stream)]
-        except (KeyError, IndexError, AttributeError, ValueError, csv.Error) as error:
-            raise DataError(f"{solution} is damaged ({type(error).__name__}: {error}): get it again") from None
-        return {name.casefold(): wnid for name, wnid in rows}, SOLUTION
+        return by_solution(solution), SOLUTION
     truth, meta, caffe = _devkit(places, TRUTH), _devkit(places, "meta.mat"), table(places, CAFFE)
     if truth is not None and meta is not None:
         by_row = enumerate(by_devkit(places[0], truth, meta), start=1)
         return {f"ilsvrc2012_val_{row:08}": wnid for row, wnid in by_row}, TRUTH
     if caffe:
-        return by_caffe(caffe, table(places, "synsets.txt", "synset_words.txt"), classes), CAFFE
+        return by_caffe(caffe, table(places, *SYNSETS), classes), CAFFE
     lacking = TRUTH if truth is None else "meta.mat"
     raise DataMissingError(
         f"{places[0]} has val images that are not in class folders, and lacks {lacking}, "
         f"which holds their classes: put {DEVKIT}.tar.gz or its folder data there, or Kaggle's {SOLUTION}"
     )
+
+
+def stem(name: str) -> str:
+    """An image's name without folders and ending, in small letters, by which images and tables are matched."""
+    return PureWindowsPath(name).stem.casefold()  # Windows has both kinds of slashes
+
+
+def text_of(file: Path) -> str:
+    """A table as text: UTF-8, or UTF-16 with its mark, as PowerShell writes it. Raises ValueError for anything else."""
+    content = file.read_bytes()
+    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it has NUL bytes")
+    return text
+
+
+def one_class_each(rows: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Stem of each image -> its class or label. Raises ValueError where an image has two."""
+    classes: dict[str, Any] = {}
+    for name, label in rows:
+        if classes.setdefault(stem(name), label) != label:
+            raise ValueError(f"it has {name} twice, as {classes[stem(name)]} and as {label}")
+    return classes
+
+
+def by_solution(file: Path) -> dict[str, str]:
+    """Stem of each validation image -> class, from Kaggle's table."""
+    rows = []
+    try:
+        for number, row in enumerate(csv.DictReader(io.StringIO(text_of(file), newline="")), start=1):
+            classes = (row.get("PredictionString") or "").split()
+            if not row.get("ImageId") or not classes:
+                raise ValueError(f"row {number} lacks an ImageId or a PredictionString")
+            rows.append((row["ImageId"], classes[0]))
+        return one_class_each(rows)
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{file} is damaged ({printable(str(error))}): get it again") from None
 
 
 def by_devkit(source: Path, truth: bytes, meta: bytes) -> list[str]:
@@ -277,7 +363,10 @@ def ids_of(meta: bytes) -> dict[int, str]:
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ValueError(*last or [f"its reader ended with code {done.returncode}"])
-    return dict(json.loads(done.stdout))
+    rows = json.loads(done.stdout)
+    if len(ids := dict(rows)) < len(rows):
+        raise ValueError("an ILSVRC2012_ID is there twice")
+    return ids
 
 
 READ_META = """
@@ -290,10 +379,12 @@ print(json.dumps([(int(row["ILSVRC2012_ID"]), str(row["WNID"])) for row in rows]
 def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str, str]:
     """Stem of each validation image -> class, from lines ``<file> <label>``; labels count from 0 in sorted order."""
     try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        labels = {PurePosixPath(name).stem.casefold(): int(label) for name, label in lines}
+        lines = [line.rsplit(maxsplit=1) for line in text_of(file).splitlines() if line.strip()]
+        labels = one_class_each((name, int(label)) for name, label in lines)
         if names:
-            classes = [line.split()[0] for line in names.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            classes = [line.split()[0] for line in text_of(names).splitlines() if line.strip()]
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class is there twice")
         if not labels or min(labels.values()) < 0 or max(labels.values()) >= len(classes):
             raise ValueError(f"its labels are not those of {len(classes)} classes")
         if not names and max(labels.values()) + 1 != len(classes):
@@ -318,34 +409,48 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
         place = place_of(root, split)
         if place is None:
             return Found({}, [])
-        images, unused, folders = contents(place)
+        others = [path for other in SPLITS if other != split for group in places_of(root, other) for path in group]
+        apart = [Path(os.path.realpath(path)) for path in others]
+        if Path(os.path.realpath(place)) in apart:
+            raise DataError(f"{source} has the same images as train and as val: give it validation images of their own")
+        images, unused, folders = contents(place, apart)
         flat = [image for image in images if "/" not in image.name]
         if flat and split == "val":
             if len(flat) < len(images):
                 raise DataError(f"{place} has {printable(flat[0].name)} beside class folders: sort all images, or none")
-            images, folders = _labelled(place, flat, *validation_classes([root, source], classes)), []
+            places = [root, source, *([place] if place.is_dir() else []), *above_kaggle(root)]
+            images, folders = _labelled(place, flat, *validation_classes(places, classes)), []
+            unused = [(name, reason) for name, reason in unused if name.casefold() not in NAMES_OF_TABLES]
         elif flat:
             raise DataError(f"{place} has {printable(flat[0].name)}, which is in no class folder: move it into one")
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise DataError(f"{place} cannot be read ({printable(str(error))}): get it again") from None
+        advice = "allow this user to read it" if isinstance(error, PermissionError) else "get it again"
+        raise DataError(f"{place} cannot be read ({printable(str(error))}): {advice}") from None
     if not images:
         raise DataError(f"{place} holds no images in class folders or class tars: unpack or fetch them again")
     items: dict[str, dict[str, Item]] = {}
     spelt: dict[str, str] = {}
-    for image in images:
+    taken: set[str] = set()
+    for image in sorted(images):
         raw, _, file = image.name.partition("/")
         name = printable(raw)
         if spelt.setdefault(name, raw) != raw:
             raise DataError(f"{place} has two classes {name}, whose Unicode spellings differ: make one folder of them")
-        key = f"{split}/{name}/{printable(file)}"
-        if key in items.setdefault(name, {}):
+        if image.name in taken:
             unused.append((image.name, "has the same name as another image, which is used"))
-        else:
-            items[name][key] = Item(key, str(image.file), image.start, image.size)
+            continue
+        taken.add(image.name)
+        key = f"{split}/{name}/{printable(file)}"
+        while key in items.setdefault(name, {}):  # two names, as of two Unicode forms, that are printed alike
+            key += " (2)"
+        items[name][key] = Item(key, str(image.file), image.start, image.size)
+    reasons = {printable(name): reason for name, reason in unused}
     for name in sorted({printable(folder) for folder in folders} - items.keys()):
         if split == "train":
-            raise DataError(f"{place} has no image of class {name}: add its images, or remove this empty class")
-        unused.append((name, "an empty class"))
+            reason = f" ({reasons[name]})" if name in reasons else ""
+            raise DataError(f"{place} has no image of class {name}{reason}: add its images, or remove this empty class")
+        if name not in reasons:
+            unused.append((name, "an empty class"))
     return Found(
         {name: [items[name][each] for each in sorted(items[name])] for name in sorted(items)},
         sorted((f"{split}/{printable(name)}", reason) for name, reason in unused),
@@ -354,7 +459,7 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
 
 def _labelled(place: Path, flat: list[Part], classes: dict[str, str], told: str) -> list[Part]:
     """The validation images under ``<class>/<file>``; each of ``classes`` must be there, and no other."""
-    stems = {PurePosixPath(image.name).stem.casefold(): image for image in flat}
+    stems = {stem(image.name): image for image in flat}
     if bad := sorted(stems.keys() - classes.keys()):
         raise DataError(f"{place} has {printable(stems[bad[0]].name)}, which is not in {told}: move it away")
     if lacking := sorted(classes.keys() - stems.keys()):
@@ -363,6 +468,6 @@ def _labelled(place: Path, flat: list[Part], classes: dict[str, str], told: str)
             f"the first {lacking[0]}: get them again, or move all of val away and use --train-only"
         )
     if len(stems) < len(flat):
-        twice = next(image for image in flat if stems[PurePosixPath(image.name).stem.casefold()] is not image)
+        twice = next(image for image in flat if stems[stem(image.name)] is not image)
         raise DataError(f"{place} has {printable(twice.name)} twice, with different endings: remove one of them")
-    return [image._replace(name=f"{classes[stem]}/{image.name}") for stem, image in stems.items()]
+    return [image._replace(name=f"{classes[each]}/{image.name}") for each, image in stems.items()]

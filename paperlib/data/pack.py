@@ -31,13 +31,14 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 
 from paperlib.data.imagenet import Item, find
 from paperlib.data.images import DataError, DataMissingError, formats, orientation, prepare
+from paperlib.data.metadata import without_metadata
 from paperlib.data.packed import (
     FILES,
     FORMAT,
@@ -112,11 +113,11 @@ def read_image(content: bytes, size: int) -> tuple[Tensor, set[str]]:
     An image that fails because of its metadata is read without them. Raises nearly anything for a damaged image.
     """
     failed: Exception | None = None
-    for data in (content, without_metadata(content)):
+    for form in (bytes, without_metadata):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whatever PYTHONWARNINGS says
             try:
-                with Image.open(io.BytesIO(data), formats=formats()) as image:
+                with Image.open(io.BytesIO(form(content)), formats=formats()) as image:
                     turn, whole = orientation(image)
                     kinds = {
                         "grey": image.mode in GREY or image.mode.startswith("I"),
@@ -132,30 +133,6 @@ def read_image(content: bytes, size: int) -> tuple[Tensor, set[str]]:
                 failed = failed or error
     assert failed is not None
     raise failed
-
-
-def without_metadata(content: bytes) -> bytes:
-    """A JPEG without its comments and application data, a PNG without its texts and profiles; others unchanged."""
-    kept, at = bytearray(content[:2]), 2
-    if content.startswith(b"\xff\xd8"):
-        while content[at : at + 1] == b"\xff" and (mark := content[at + 1]) != 0xDA:  # until the pixels start
-            end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-            if end < at + 4 or end > len(content):
-                break
-            if not (0xE1 <= mark <= 0xEF and mark != 0xEE or mark == 0xFE):  # 0xEE holds how colours are stored
-                kept += content[at:end]
-            at = end
-        return bytes(kept + content[at:])
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        kept, at = bytearray(content[:8]), 8
-        while at + 12 <= len(content):
-            end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-            whole = zlib.crc32(content[at + 4 : end - 4]) == int.from_bytes(content[end - 4 : end], "big")
-            if (kind := content[at + 4 : at + 8])[:1].isupper() or (kind in (b"tRNS", b"eXIf") and whole):
-                kept += content[at:end]
-            at = end
-        return bytes(kept)
-    return content
 
 
 def pack(rows: list[tuple[int, Item]], stem: Path, store: Store, size: int, quality: int) -> int:
@@ -244,9 +221,9 @@ def _pack_all(shards: dict[Path, list[tuple[int, Item]]], jobs: int, bar: tqdm[A
 
 
 def _shard(stem: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(f"{stem}.safetensors", "pt") as stored:
-        tensors = {name: stored.get_tensor(name) for name in ("sizes", "labels", "crc", "sums", "colours")}
-        return tensors, json.loads(stored.metadata()["about"])
+    stored = Path(f"{stem}.safetensors").read_bytes()  # safetensors opens no path that is not UTF-8
+    header = json.loads(stored[8 : 8 + int.from_bytes(stored[:8], "little")])
+    return load(stored), json.loads(header["__metadata__"]["about"])
 
 
 def _append(target: Path, part: Path, start: int, size: int) -> None:

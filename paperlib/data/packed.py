@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as tensors_of
 from torch import Tensor
 
 from paperlib.data.images import DataError, DataMissingError, Dataset, Statistics, covariance_of_sums
@@ -257,7 +257,7 @@ def _open(folder: Path, index: dict[str, Any], check: bool, threads: int) -> Pac
             raise DataError(f"{file} has {found} bytes instead of {expected['bytes']}: {again}")
         if file.suffix != ".bin" and checksum_of(file) != expected:
             raise DataError(f"{file} is altered (its SHA-256 is not that of index.json): {again}")
-    tensors = {name: load_file(folder / f"{name}.safetensors") for name in (*SPLITS, "statistics")}
+    tensors = {name: tensors_of((folder / f"{name}.safetensors").read_bytes()) for name in (*SPLITS, "statistics")}
     classes = tuple(index["classes"])
     if index["store"] not in ("jpeg", "raw") or index["size"] not in range(1, LARGEST + 1):
         raise ValueError("its store or size is none")

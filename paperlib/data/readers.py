@@ -142,15 +142,22 @@ def _read_split(
     return images, np.array([label for label, _ in order], np.int64)
 
 
-JUNK = {
-    "__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
-    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
-}  # fmt: skip
+JUNK = re.compile(
+    r"\._.*|\.(ds_store|apdisk|apple(double|db|desktop)|localized|fseventsd|spotlight-v\d+|temporaryitems|trash(es|-\d+)?)"
+    r"|\.(documentrevisions-v\d+|volumeicon\.icns|com\.apple\..*|pkinstallsandboxmanager.*)|__macosx|icon\r"
+    r"|(eh)?thumbs(_vista)?\.db(:.*)?|desktop\.ini|\$recycle\.bin|recycler|system volume information"
+    r"|lost\+found|\.(directory|hidden|thumbnails|thumbs?|nomedia|picasa\.ini|picasaoriginals|xvpics|cache)"
+    r"|@eadir|@tmp|[@#](recycle|snapshot)|\.?@__thumb|\.(snapshots?|zfs|nfs[0-9a-f]+|fuse_hidden.*)"
+    r"|\.(git(ignore|keep|attributes|modules)?|svn|hg(ignore)?|bzr|cvs(ignore)?|dvc(ignore)?|idea|vscode)"
+    r"|\.(ipynb_checkpoints|dropbox.*|stfolder.*|stversions|stignore|syncthing\..*|sync)|__pycache__",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What macOS, Windows, desktops and cameras, file servers, version control, and sync leave in folders of images."""
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder is hidden, or one that systems and file servers leave in folders of images."""
-    return name.startswith(".") or name.casefold() in JUNK
+    """Whether a file or folder is known to be none of the user's images. Any other hidden one may be."""
+    return JUNK.fullmatch(name) is not None
 
 
 def printable(name: str) -> str:
@@ -162,10 +169,11 @@ def printable(name: str) -> str:
     return "".join(shown)
 
 
-def scan(place: Path) -> tuple[dict[str, os.stat_result], dict[str, str]]:
+def scan(place: Path, apart: Sequence[Path] = ()) -> tuple[dict[str, os.stat_result], dict[str, str]]:
     """The files of a folder (or the one file) by their path below it, sorted; junk is passed over.
 
-    Also what is no regular file, by path, with the reason: it is never opened, as a pipe would block for ever.
+    Also what is no regular file, by path, with the reason: it is never opened, as a pipe would block for ever. No link
+    is followed to a folder above it, or to one of ``apart``, the resolved folders of other splits.
     """
     if place.is_file():
         return {place.name: place.stat()}, {}
@@ -174,14 +182,9 @@ def scan(place: Path) -> tuple[dict[str, os.stat_result], dict[str, str]]:
         raise DataError(f"{place} holds another folder {place.name}: move the contents of that folder up")
     found: dict[str, os.stat_result] = {}
     other: dict[str, str] = {}
-    todo: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(str(place), "", ())]
+    todo: list[tuple[str, str, tuple[Path, ...]]] = [(str(place), "", (place.resolve(),))]
     while todo:
         folder, prefix, above = todo.pop()
-        identity = os.stat(folder)
-        here = (identity.st_dev, identity.st_ino)
-        if here in above:
-            other[prefix[:-1]] = "a link to a folder above it"
-            continue
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = prefix + entry.name
@@ -195,7 +198,14 @@ def scan(place: Path) -> tuple[dict[str, os.stat_result], dict[str, str]]:
                     other[name] = "a link to nothing"
                     continue
                 if stat.S_ISDIR(about.st_mode):
-                    todo.append((entry.path, f"{name}/", (*above, here)))
+                    linked = entry.is_symlink()
+                    real = Path(os.path.realpath(entry.path)) if linked else above[-1] / entry.name
+                    if any(each.is_relative_to(real) for each in above):
+                        other[name] = "a link to a folder above it"
+                    elif linked and any(real.is_relative_to(each) or each.is_relative_to(real) for each in apart):
+                        other[name] = "a link to another split"
+                    else:
+                        todo.append((entry.path, f"{name}/", (*above, real)))
                 elif stat.S_ISREG(about.st_mode):
                     found[name] = about
                 else:
@@ -290,11 +300,14 @@ def _read_tiny_files(place: Path, layout: Layout, names: Iterable[str], read: Ca
     else:
         raise DataError(f"{place} lacks {ANNOTATIONS}, the labels of its images: unpack or fetch it again")
     test: dict[str, dict[str, str]] = {wnid: {} for wnid in sorted(train)}
+    labels: dict[str, str] = {}
     for line in lines:
         file, wnid = line if len(line) == 2 else (line[0], "")
+        text = printable(" ".join(line))[:60]
         if wnid not in test or file not in val or sorted_into[file] not in (wnid, "images"):
-            text = printable(" ".join(line))[:60]
             raise DataError(f"{place}: {ANNOTATIONS} has a line without its image in val or class in train: {text!r}")
+        if labels.setdefault(file, wnid) != wnid:
+            raise DataError(f"{place}: {ANNOTATIONS} has an image in two classes: {text!r}; fetch or unpack it again")
         test[wnid][f"val/images/{file}"] = val[file]
     return Raw(
         _read_split(place, dict(sorted(train.items())), "train", layout.train_per_class, layout.side, read, checksums),

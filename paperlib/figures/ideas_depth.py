@@ -36,7 +36,7 @@ def draw_net(axes: Axes, model: ModelRecipe, whole: ModelRecipe) -> list[dict[st
         parameters = int(here["parameters"][name])
         changed = name not in before.index or parameters != before["parameters"][name]
         if name == "fc6":
-            inputs = parameters // int(here.loc[name, "output"]) - 1
+            inputs = parameters // int(str(here.loc[name, "output"])) - 1
             width, height, text = 0.25, 0.0055 * inputs**0.5, f"{inputs:,} in"
         else:
             side, _, maps = (int(n) for n in str(here.loc[name, "output"]).split("x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import torch
@@ -48,10 +49,10 @@ def published_gains() -> Drawing:
     """The gains of :func:`gains` as bars with two standard errors; dashed, all together against the runner-up."""
     frame = gains()
     figure, axes = subplots(figsize=(7.6, 2.5))
-    for y, row in enumerate(frame.itertuples()):
-        look = {"fill": False, "ls": "--"} if row.what == TOGETHER else {"color": PALETTE[0], "alpha": 0.8}
-        axes.barh(y, row.points, xerr=row.two_standard_errors, height=0.6, ecolor="#333333", **look)
-        axes.text(row.points + row.two_standard_errors + 0.15, y, f"{row.points:.1f}", va="center", fontsize=9)
+    for y, (what, points, margin) in enumerate(frame.values.tolist()):
+        look: dict[str, Any] = {"fill": False, "ls": "--"} if what == TOGETHER else {"color": PALETTE[0], "alpha": 0.8}
+        axes.barh(y, points, xerr=margin, height=0.6, ecolor="#333333", **look)
+        axes.text(points + margin + 0.15, y, f"{points:.1f}", va="center", fontsize=9)
     axes.set_yticks(range(len(frame)), frame["what"])
     axes.set(xlabel="points of top-5 error; bars: two standard errors of the images", xlim=(0, 12))
     axes.invert_yaxis()
@@ -78,8 +79,8 @@ def view_gains() -> Drawing:
     frame = pd.DataFrame(rows, columns=["net", "points", "two_standard_errors"])
     places = {net: y for y, net in enumerate(dict.fromkeys(frame["net"]))}
     figure, axes = subplots(figsize=(7.6, 0.4 * len(places) + 0.9))
-    y, two = frame["net"].map(places), frame["two_standard_errors"]
-    axes.errorbar(frame["points"], y, xerr=two, fmt="o", ms=5, alpha=0.8)
+    y, margins = frame["net"].map(places), frame["two_standard_errors"]
+    axes.errorbar(frame["points"], y, xerr=margins, fmt="o", ms=5, alpha=0.8)
     axes.axvline(0, color="#555555", lw=0.8)
     axes.set_yticks(list(places.values()), list(places))
     axes.set_xlabel("points of top-1 error; bars: two standard errors of the images", loc="right")

@@ -215,7 +215,7 @@ def place_in_job() -> tuple[int, int]:
     if world is None or rank is None or rank >= world:
         have = ", ".join(f"{name} {'unset' if n is None else n}" for name, n in (("RANK", rank), ("WORLD_SIZE", world)))
         raise PaperlibError(f"the environment has {have}: start the job with torchrun, or unset both")
-    if not os.environ.get("MASTER_ADDR", "").strip() or not whole_number("MASTER_PORT", at_least=1):
+    if not os.environ.get("MASTER_ADDR", "").strip() or not whole_number("MASTER_PORT", 1, 65535):
         raise PaperlibError(
             "MASTER_ADDR and MASTER_PORT must say where the processes meet: start the job with torchrun"
         )

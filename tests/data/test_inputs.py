@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import socket
 import struct
@@ -94,6 +95,17 @@ def test_every_other_file_is_counted_and_named(tmp_path: Path) -> None:
         assert tuple(reader) == WNIDS
 
 
+@pytest.mark.parametrize("form", ["ICNS", "XBM", "IM", "BLP"])
+def test_a_format_that_is_not_read_here_is_named_as_such(form: str, tmp_path: Path) -> None:
+    """Pillow could read it."""
+    stored = io.BytesIO()
+    Image.new({"XBM": "1", "BLP": "P"}.get(form, "RGB"), (64, 64)).save(stored, form)
+    source = folders(tmp_path)
+    write(source / "train" / WNIDS[0], {"x": stored.getvalue()})
+    ((name, reason),) = make(source, tmp_path / "made").left_out
+    assert name == f"train/{WNIDS[0]}/x" and "not an image in a format that is read here" in reason
+
+
 def test_no_image_starts_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostScript, which Pillow hands to Ghostscript, under the ending of a JPEG and without one."""
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
@@ -129,7 +141,7 @@ def listen(folder: Path) -> None:
         (lambda f: (f / "x.jpg").symlink_to("x.jpg"), "x.jpg", "a link to nothing"),
         (lambda f: (f / "album").symlink_to(f / "not there"), "album", "a link to nothing"),
         (lambda f: (f / "loop").symlink_to("."), "loop", "a link to a folder above it"),
-        (lambda f: (f / "loop").symlink_to("../.."), "loop/train", "a link to a folder above it"),
+        (lambda f: (f / "loop").symlink_to("../.."), "loop", "a link to a folder above it"),
     ],
     ids=["pipe", "socket", "device", "itself", "dangling", "loop", "higher loop"],
 )
@@ -147,7 +159,23 @@ def test_a_copy_of_tiny_imagenet_with_a_pipe_is_refused(tmp_path: Path, monkeypa
     assert "val_9.JPEG is a pipe" in message(lambda: sets.load("tinyimagenet", tmp_path))
 
 
-@pytest.mark.parametrize("junk", ["@eaDir", "lost+found", "$RECYCLE.BIN", "#recycle", "__MACOSX", ".thumbnails"])
+@pytest.mark.parametrize("name", [".NET", ".a class", "._", ".DS_Storey"])
+def test_a_name_that_begins_with_a_dot_may_be_a_class_or_an_image(name: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    taken = not name.startswith("._")  # as macOS names its own
+    for split in ("train", "val"):
+        write(source / split / (name if taken else "x"), {f"{name}.jpg": jpeg(split), f"{name} notes": b"x"})
+        write(source / split / "x", {"a.jpg": jpeg("a")})
+    report = make(source, tmp_path / "made")
+    assert (report.train, len(report.left_out)) == ((14, 2) if taken else (13, 0))
+    assert packed.open_packed(tmp_path / "made").classes == (*([name] if taken else []), *WNIDS, "x")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    ["@eaDir", "lost+found", "$RECYCLE.BIN", "#recycle", "__MACOSX", ".thumbnails", ".git", ".ipynb_checkpoints",
+     ".Trashes", ".Spotlight-V100", ".Trash-1000", ".AppleDouble", "._n01440764", ".nfs00000000012"],
+)  # fmt: skip
 @pytest.mark.parametrize("packed_up", [False, True])
 def test_junk_of_systems_is_no_class(junk: str, packed_up: bool, tmp_path: Path) -> None:
     source = folders(tmp_path)
@@ -180,6 +208,33 @@ def test_any_name_of_a_file_is_taken_and_can_be_printed(name: bytes, tmp_path: P
     assert make(source, tmp_path / "other").train == 14
 
 
+ALIKE = [
+    [b"\xe9.jpg", rb"\xe9.jpg"], [b"a\xff b.jpg", rb"a\xff b.jpg"], ["\u00e9.jpg".encode(), "e\u0301.jpg".encode()],
+    [b"\xe2\x84\xaa.jpg", b"K.jpg", b"K.jpg (2)"], [b"x\n.jpg", rb"x\n.jpg"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", ALIKE)
+@pytest.mark.parametrize("packed_up", [False, True])
+def test_names_that_are_printed_alike_are_all_taken(names: list[bytes], packed_up: bool, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    files = {os.fsdecode(name): jpeg(str(k)) for k, name in enumerate(names)}
+    write(source / "train", {"x.tar": tar(files)} if packed_up else {f"x/{name}": b for name, b in files.items()})
+    report = make(source, tmp_path / "made", store="raw")
+    assert report.train == 12 + len(names) and report.left_out == ()
+    opened = packed.open_packed(tmp_path / "made")
+    stored = {image.numpy().tobytes() for image in opened.train[opened.train_labels == 3]}
+    expected = (images.prepare(Image.open(io.BytesIO(content)), SIZE) for content in files.values())
+    assert stored == {image.numpy().tobytes() for image in expected}
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\xfe/made", "Ünï".encode()])
+def test_any_name_of_the_destination(name: bytes, tmp_path: Path) -> None:
+    made = tmp_path / os.fsdecode(name)
+    assert make(folders(tmp_path), made).prepared == 18 and make(folders(tmp_path), made).prepared == 0
+    assert packed.check_folder(made).endswith("all checksums are right") and len(packed.load(made).test_labels) == 6
+
+
 @pytest.mark.parametrize("name", [b"caf\xe9", b"a\nb", "Ünï".encode()])
 def test_any_name_of_a_class_and_any_spelling(name: bytes, tmp_path: Path) -> None:
     for split in ("train", "val"):
@@ -210,12 +265,74 @@ def test_an_empty_class_of_training_images_is_refused(name: str, form: str, tmp_
     assert f"no image of class {name}" in message(lambda: make(source, tmp_path / "made"))
 
 
+LINKS = {
+    "nowhere": "a link to nothing", "no/where": "a link to nothing", ".": "a link to a folder above it",
+    "..": "a link to a folder above it", "../..": "a link to a folder above it", "../val": "a link to another split",
+    f"../val/{WNIDS[1]}": "a link to another split",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", LINKS)
+def test_a_link_that_leads_astray_is_no_class_and_moves_none(target: str, tmp_path: Path) -> None:
+    for name in ("aardvark", "fox.tar"):
+        source = folders(tmp_path / name)
+        (source / "train" / name).symlink_to(target)
+        with pytest.raises(DataError, match=re.escape(f"no image of class {name} ({LINKS[target]})")):
+            make(source, tmp_path / "made")
+
+
+@pytest.mark.parametrize("target", LINKS)
+def test_a_link_that_leads_astray_within_a_class_is_named(target: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    (source / "train" / WNIDS[2] / "more").symlink_to(f"../{target}" if target.startswith("..") else target)
+    report = make(source, tmp_path / "made")
+    assert report.train == 12 and report.left_out == ((f"train/{WNIDS[2]}/more", LINKS[target]),)
+
+
+def test_a_class_of_val_that_leads_to_those_of_train_is_named(tmp_path: Path) -> None:
+    for number, name in enumerate(WNIDS[:2]):
+        source = folders(tmp_path / name)
+        shutil.rmtree(source / "val" / name)
+        (source / "val" / name).symlink_to(("../train", f"../train/{name}")[number])
+        report = make(source, tmp_path / name / "made")
+        assert report.val == 4 and report.left_out == ((f"val/{name}", "a link to another split"),)
+
+
+@pytest.mark.parametrize("target", ["train", "nowhere", "val"])
+def test_a_split_that_is_a_link_to_the_other_or_to_nothing(target: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    shutil.rmtree(source / "val")
+    (source / "val").symlink_to(target)
+    said = message(lambda: make(source, tmp_path / "made"))
+    assert ("the same images as train and as val" if target == "train" else "val cannot be read") in said
+
+
+@pytest.mark.parametrize("first", ["val", "train"])
+@pytest.mark.parametrize(
+    "second", ["valid", "validation", "VAL", "TRAIN", "ILSVRC/Data/CLS-LOC/val", "data/cls-loc/train"]
+)
+def test_several_folders_that_may_be_one_split_are_not_guessed(first: str, second: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    shutil.copytree(source / first, source / second)
+    if second.split("/")[-1].lower().startswith(first):
+        said = message(lambda: make(source, tmp_path / "made"))
+        assert first in said and second in said and f"may hold its {first} images" in said
+    shutil.rmtree(source / second.split("/")[0])
+    (source / "VALIDATION").symlink_to("val")  # the same place
+    shutil.copytree(source / "train", source / "test")  # what is published beside val has no labels
+    assert make(source, tmp_path / "made").val == 6
+
+
 PLAIN = tar({"a.jpg": jpeg("a")})
 ARCHIVES = {
     "fox.tgz": gzip.compress(PLAIN), "fox.tar.bz2": bz2.compress(PLAIN), "fox.tar.xz": lzma.compress(PLAIN),
     "fox.lzma": lzma.compress(PLAIN, lzma.FORMAT_ALONE), "fox": PLAIN, "fox.tar.part": PLAIN,
     "fox.tar.lz4": b"\x04\x22\x4d\x18" + bytes(9), "fox.tar.Z": b"\x1f\x9d\x90" + bytes(9),
-    "fox.zip": b"PK\x03\x04" + bytes(9),
+    "fox.zip": b"PK\x03\x04" + bytes(9), "lz": b"LZIP\1" + bytes(9), "lzo": b"\x89LZO\0\r\n\x1a\n",
+    "cab": b"MSCF" + bytes(9), "cpio": b"0707010000",
+    "old cpio": b"\xc7\x71" + bytes(9), "sqsh": b"hsqs" + bytes(9), "ar": b"!<arch>\n",
+    "iso": bytes(32769) + b"CD001", "lha": b"!!-lh5-",
+    "fox.tar.br": b"\x8b\x02\x80abc", "cut.zip": b"", "page.tgz": b"<html>",
 }  # fmt: skip
 
 
@@ -272,6 +389,66 @@ def chunk(kind: bytes, data: bytes, crc: int | None = None) -> bytes:
     return (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) if crc is None else crc)
     )
+
+
+def after_start(image: bytes, *segments: tuple[int, bytes]) -> bytes:
+    """A JPEG with more segments at its beginning."""
+    added = (struct.pack(">BBH", 0xFF, mark, len(data) + 2) + data for mark, data in segments)
+    return image[:2] + b"".join(added) + image[2:]
+
+
+def with_exif(webp: bytes) -> bytes:
+    """A WebP of the simple form in the extended one, with EXIF behind its pixels."""
+    size = b"".join((side - 1).to_bytes(3, "little") for side in Image.open(io.BytesIO(webp)).size)
+    body = (
+        b"WEBPVP8X"
+        + struct.pack("<II", 10, 8)
+        + size
+        + webp[12:]
+        + b"EXIF"
+        + struct.pack("<I", 60)
+        + exif(TURN, 1).ljust(60)
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def with_tag(tiff: bytes, *tag: int) -> bytes:
+    """A little-endian TIFF with one more tag (its number, type, count and value), in a directory at its end."""
+    start = struct.unpack_from("<I", tiff, 4)[0]
+    many = struct.unpack_from("<H", tiff, start)[0]
+    tags = [tiff[at : at + 12] for at in range(start + 2, start + 2 + 12 * many, 12)]
+    tags.append(struct.pack("<HHII", *tag))
+    directory = b"".join(sorted(tags, key=lambda each: struct.unpack_from("<H", each)))
+    return tiff[:4] + struct.pack("<I", len(tiff)) + tiff[8:] + struct.pack("<H", many + 1) + directory + bytes(4)
+
+
+WHOLE = {form: saved(form) for form in ("JPEG", "PNG", "TIFF", "WEBP")}
+CUT: dict[str, tuple[str, bytes]] = {
+    "short JFIF": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF\0"))),
+    "two of APP0": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF"), (0xE0, b""))),
+    "short Adobe": ("JPEG", after_start(WHOLE["JPEG"], (0xEE, b"Adobe\0"))),
+    "short tRNS": ("PNG", WHOLE["PNG"][:33] + chunk(b"tRNS", b"\0") + WHOLE["PNG"][33:]),
+    "empty tRNS": ("PNG", WHOLE["PNG"][:33] + chunk(b"tRNS", b"") + WHOLE["PNG"][33:]),
+    "short gamma": ("PNG", WHOLE["PNG"][:33] + chunk(b"gAMA", b"\0") + WHOLE["PNG"][33:]),
+    "text of 4 GB": ("TIFF", with_tag(WHOLE["TIFF"], 270, 2, 2**32 - 1, 8)),
+    "resolutions": ("TIFF", with_tag(WHOLE["TIFF"], 283, 5, 99_999_999, 8)),
+    "far profile": ("TIFF", with_tag(WHOLE["TIFF"], 34675, 7, 2**31, 2**32 - 9)),
+    "EXIF nowhere": ("TIFF", with_tag(WHOLE["TIFF"], 34665, 4, 1, 2**32 - 9)),
+    "WebP, 1 byte": ("WEBP", with_exif(WHOLE["WEBP"])[:-1]), "WebP, 30 bytes": ("WEBP", with_exif(WHOLE["WEBP"])[:-30]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CUT)
+def test_metadata_that_are_cut_or_absurd_cost_no_image(case: str, tmp_path: Path) -> None:
+    """The pixels are those of the whole file, with the file's ending and without."""
+    form, damaged = CUT[case]
+    whole = images.prepare(Image.open(io.BytesIO(WHOLE[form])), SIZE)
+    source = folders(tmp_path)
+    write(source / "train" / "a", {f"x.{form}": damaged, "y": damaged})
+    report = make(source, tmp_path / "made", store="raw")
+    opened = packed.open_packed(tmp_path / "made")
+    assert report.left_out == () and opened.classes[0] == "a"
+    assert all(torch.equal(image, whole) for image in opened.train[opened.train_labels == 0])
 
 
 TEXTS = {
@@ -422,6 +599,10 @@ FORMS_OF_VAL: dict[str, dict[str, bytes]] = {
     "devkit tgz": {f"val/{n}": b for n, b in val_files().items()} | {f"{KIT}.tgz": tar(KIT_INSIDE, "w:gz")},
     "devkit deeper": {f"val/{n}": b for n, b in val_files().items()} | {f"{KIT}/{n}": b for n, b in KIT_INSIDE.items()},
     "caffe": {f"val/{n}": b for n, b in val_files().items()} | {"val.txt": caffe()},
+    "caffe within": {f"val/{n}": b for n, b in val_files().items()} | {"val/val.txt": caffe()},
+    "caffe of PowerShell": {f"val/{n}": b for n, b in val_files().items()}
+    | {"val.txt": caffe().decode().encode("utf-16")},
+    "devkit within": {f"validation/{n}": b for n, b in (val_files() | devkit()).items()},
     "caffe with synsets": {f"validation/{n}": b for n, b in val_files().items()}
     | {"caffe_ilsvrc12/val.txt": caffe(), "caffe_ilsvrc12/synsets.txt": "\n".join(WNIDS).encode()},
 }  # fmt: skip
@@ -441,6 +622,46 @@ def test_kaggles_tree_from_above_and_its_table_with_a_mark(above: str, mark: byt
     table.write_bytes(mark + table.read_bytes())
     write(tmp_path / "source", {"readme.txt": b"x"})
     same_pixels(tmp_path, tmp_path / "source")
+
+
+@pytest.mark.parametrize("place", [".", "ILSVRC", "ILSVRC/Data", "ILSVRC/Data/CLS-LOC", "ILSVRC/Data/CLS-LOC/val"])
+@pytest.mark.parametrize("name", ["ILSVRC2012_val_", "val/ILSVRC2012_val_", "C:\\val\\ILSVRC2012_val_"])
+def test_kaggles_table_in_any_folder_of_its_tree_and_with_other_names(place: str, name: str, tmp_path: Path) -> None:
+    as_kaggle(tmp_path)
+    text = (tmp_path / imagenet.SOLUTION).read_text().replace("ILSVRC2012_val_", name)
+    (tmp_path / imagenet.SOLUTION).unlink()
+    (tmp_path / place / imagenet.SOLUTION).write_text(text if place == "." else text.replace(",n", ".JPEG,n"))
+    same_pixels(tmp_path, tmp_path / "ILSVRC" / "Data" / "CLS-LOC")
+
+
+TWICE = {
+    "Kaggle": ("LOC_val_solution.csv", b"ImageId,PredictionString\nx_1,n02085620 1\nX_1.JPEG,n01440764 1\n"),
+    "Caffe": ("val.txt", b"x_1.JPEG 0\nx_2.JPEG 2\nval/x_1.jpg 1\n"),
+    "Caffe, classes": ("synsets.txt", b"n01440764\nn01440764\nn02085620\n"),
+    "Kaggle, NUL": ("LOC_val_solution.csv", b"ImageId,PredictionString\nx_1,\0\n"),
+    "Kaggle, NULs": ("LOC_val_solution.csv", bytes(99)),
+    "Caffe, NUL": ("val.txt", caffe() + b"\0"),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_a_table_with_two_classes_of_an_image_or_with_nul_bytes_is_one_sentence(case: str, tmp_path: Path) -> None:
+    name, content = TWICE[case]
+    tables = {"val.txt": caffe(), name: content} if "Caffe" in case else {name: content}
+    write(tmp_path, {f"val/{n}": b for n, b in val_files().items()} | tables)
+    write(tmp_path / "train", train_files())
+    said = message(lambda: make(tmp_path, tmp_path / "made"))
+    assert (" twice" if "NUL" not in case else "NUL bytes") in said and "get it again" in said and "Error" not in said
+
+
+def test_an_image_of_tiny_imagenet_in_two_classes_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "LAYOUTS", {"tinyimagenet": datasets.TINY})
+    file = datasets.tiny_folder(tmp_path) / "val" / "val_annotations.txt"
+    first, second, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([first, first.replace(first.split()[1], second.split()[1]), *rest]))
+    assert "an image in two classes" in message(lambda: sets.load("tinyimagenet", tmp_path))
 
 
 def test_two_data_sets_in_a_folder_are_not_guessed(tmp_path: Path) -> None:

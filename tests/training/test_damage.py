@@ -381,7 +381,10 @@ def test_a_lock_holds_and_names_its_process_with_flock_and_without(
         ({"RANK": "1"}, "RANK 1, WORLD_SIZE unset"), ({"WORLD_SIZE": "2"}, "RANK unset, WORLD_SIZE 2"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK 2, WORLD_SIZE 2"),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}, "MASTER_ADDR and MASTER_PORT"),
-        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "abc"}, "MASTER_PORT is 'abc'"),
+        *(
+            ({"MASTER_PORT": port, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}, f"is '{port}', not")
+            for port in ("abc", "0", "-1", "65536", "99999", "1e4", "29500.0")
+        ),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": " ", "MASTER_PORT": "29500"}, "MASTER_ADDR and MASTER_PORT"),
     ],
     ids=lambda value: " ".join(f"{k}={v[:9]}" for k, v in value.items()) if isinstance(value, dict) else "",
@@ -420,6 +423,18 @@ def test_the_home_of_an_unknown_user_is_one_sentence(path: str, monkeypatch: pyt
         runs.default_runs_dir()
     monkeypatch.setenv("PAPERLIB_RUNS", "~/runs")
     assert runs.default_runs_dir() == Path.home() / "runs"
+
+
+@pytest.mark.parametrize("command", ["list", "data show", "train full source --scale ilsvrc2012", "--help"])
+def test_the_home_of_an_unknown_user_as_the_editions_folder(command: str, tmp_path: Path) -> None:
+    for home in ("~nosuchuser", "~nosuchuser/alexnet"):
+        done = shell(f"cd {tmp_path}; $P {command}", PAPERLIB_HOME=home, PYTHONPATH=str(files.SOURCE))
+        if command == "--help":
+            assert (done.returncode, done.stderr) == (0, "")
+        else:
+            assert done.returncode == 2 and done.stderr.startswith(f"paperlib: {home}") and done.stderr.count("\n") == 1
+            assert "names a user whose home folder is not known" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:

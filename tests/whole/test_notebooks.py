@@ -23,8 +23,6 @@ import nbformat
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.nbgraderformat import MetadataValidator, ValidationError
@@ -38,6 +36,7 @@ from paperlib.evidence import claims, decide, metrics, store
 from paperlib.experiments import declared as experiments_declared
 from paperlib.figures import style
 from paperlib.training import loop
+from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -290,27 +289,22 @@ def student_copy(nb: NotebookNode) -> list[str]:
 
 
 def exercises_stand_alone(nb: NotebookNode) -> list[str]:
-    """The exercises, solved, pass in a fresh kernel that has seen nothing but the cells tagged ``setup``."""
+    """The exercises, solved, pass in a fresh process that has seen nothing but the cells tagged ``setup``."""
     cells = [cell for cell in code_cells(nb) if "setup" in tags(cell) or "nbgrader" in cell.metadata]
-    alone = copy.deepcopy(new_notebook(cells=cells))
-    client = NotebookClient(
-        alone,
-        timeout=120,
-        startup_timeout=180,
-        kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=40"],
-        resources={"metadata": {"path": str(ROOT / "notebooks")}},
-    )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        return [f"{error.ename}: {error.evalue}"]
-    except CellTimeoutError as error:
-        return [str(error)]
-    return []
+    with tiny.processes().Pool(1) as pool:
+        complaint = pool.apply_async(tiny.run_cells, ([cell.source for cell in cells], ROOT / "notebooks")).get(120)
+    return [complaint] if complaint else []
 
 
-SERIES_RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (opening, exercises, student_copy)
+def answers_are_folded(nb: NotebookNode) -> list[str]:
+    """Who reads an exercise does not see its answer: `make notebooks` folds it."""
+    folded = copy.deepcopy(nb)
+    tool.fold_answers(folded)
+    pairs = zip(nb.cells, folded.cells, strict=True)
+    return [f"the answer to {cell.metadata.nbgrader.grade_id} is not folded" for cell, other in pairs if cell != other]
+
+
+SERIES_RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (opening, exercises, student_copy, answers_are_folded)
 
 
 # ------------------------------------------------------------------------------------------ rules that make it teach
@@ -571,6 +565,7 @@ def right() -> NotebookNode:
     for count, cell in enumerate(code_cells(nb), 1):
         cell.execution_count = count
     code_cells(nb)[1].outputs = [new_output("execute_result", {"text/plain": "4"}, execution_count=2)]
+    tool.fold_answers(nb)
     return nb
 
 
@@ -683,6 +678,8 @@ WRONG: list[tuple[Callable[[NotebookNode], list[str]], Callable[[NotebookNode], 
     (exercises, lambda nb: nb.cells.append(graded_cell(SOLUTION, "more", solution=True)), "more has no test"),
     (exercises, lambda nb: nb.cells.insert(-4, graded_cell(SOLUTION, "early", solution=True)), "early has no test"),
     (exercises, lambda nb: [nb.cells.pop(-3), nb.cells.pop(-3)], "no exercises"),
+    (answers_are_folded, lambda nb: nb.cells[17].metadata.pop("jupyter"), "the answer to double is not folded"),
+    (answers_are_folded, replacing("<details><summary>Model answer</summary>", ""), "the answer to why is not folded"),
     (student_copy, with_source("### BEGIN HIDDEN TESTS\nassert True\n### END HIDDEN TESTS"), "non-grade"),
     (student_copy, with_source("### BEGIN SOLUTION\n1\n### END SOLUTION"), "non-solution"),
     (student_copy, replacing("    ### END SOLUTION", ""), "no end"),
