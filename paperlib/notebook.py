@@ -191,7 +191,8 @@ def provenance(*names: str) -> None:
     """
     rows, parts = [], list[str]()
     for name, scale in [(name, scale) for name in names for scale in SCALES if name in declared.names(scale)]:
-        runs = [lines for _, _, lines in store.records_of(name, scale)]
+        recorded = store.records_of(name, scale)
+        runs = [lines for _, _, lines in recorded]
         firsts = [lines[0] for lines in runs]
         parts += [f"- {name}, {scale}: {each}" for each in records.in_parts(runs)]
         on = ("torch", "python", "cpu")
@@ -199,7 +200,9 @@ def provenance(*names: str) -> None:
         days = sorted(first["started"][:10] for first in firsts)
         when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing recorded yet"
         commit = decide.declarations().get(f"{name}/{scale}", "–")
-        rows.append((name, scale, commit, len(firsts), when, "; ".join(made) or "–"))
+        shared = len(declared.get(name, scale).arms) > 1 and {arm for arm, _, _ in recorded} == {"baseline"}
+        count = f"0 (and {len(firsts)} of the shared baseline)" if shared else len(firsts)
+        rows.append((name, scale, commit, count, when, "; ".join(made) or "–"))
     heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")
     table = "\n".join([markdown_table(heads, rows), *([""] if parts else []), *parts])
     fold("Where the numbers come from: declarations, dates and machines", table)
