@@ -216,7 +216,7 @@ def provenance(*names: str) -> None:
         when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing recorded yet"
         commit = decide.declarations().get(f"{name}/{scale}", "–")
         of = declared.get(name, scale)
-        shared = len(of.arms) > 1 and {arm for arm, *_ in store.records_of(name, scale)} == {of.control}
+        shared = len(of.arms) > 1 and {arm for arm, *_ in recorded} == {of.control}
         count = f"0 (and {len(firsts)} of the shared {of.control})" if shared else len(firsts)
         rows.append((name, scale, commit, count, when, "; ".join(made) or "–"))
     heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")
