@@ -206,7 +206,8 @@ def provenance(*names: str) -> None:
     """
     rows, parts = [], list[str]()
     for name, scale in [(name, scale) for name in names for scale in SCALES if name in declared.names(scale)]:
-        runs = [lines for _, _, lines in store.records_of(name, scale)]
+        recorded = store.records_of(name, scale)
+        runs = [lines for _, _, lines in recorded]
         firsts = [lines[0] for lines in runs]
         parts += [f"- {name}, {scale}: {each}" for each in records.in_parts(runs)]
         on = ("torch", "python", "cpu")
@@ -215,7 +216,7 @@ def provenance(*names: str) -> None:
         when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing recorded yet"
         commit = decide.declarations().get(f"{name}/{scale}", "–")
         of = declared.get(name, scale)
-        shared = len(of.arms) > 1 and {arm for arm, *_ in store.records_of(name, scale)} == {of.control}
+        shared = len(of.arms) > 1 and {arm for arm, *_ in recorded} == {of.control}
         count = f"0 (and {len(firsts)} of the shared {of.control})" if shared else len(firsts)
         rows.append((name, scale, commit, count, when, "; ".join(made) or "–"))
     heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")

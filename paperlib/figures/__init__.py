@@ -11,7 +11,7 @@ __getattr__ = importing(
         "figures3_4": ("fig3", "fig3_of", "fig4", "kernels_by_seed"),
         "forests": ("forest", "forest_times"),
         "style": ("PALETTE", "SCALE_NAMES", "folded", "markdown_table", "scale_name", "show"),
-        "tables": ("table1", "table2"),
+        "tables": ("in_markdown", "table1", "table2"),
         "trainings": ("overfit", "stall", "training"),
     },
 )
