@@ -447,7 +447,7 @@ def with_tag(tiff: bytes, *tag: int) -> bytes:
     return tiff[:4] + struct.pack("<I", len(tiff)) + tiff[8:] + struct.pack("<H", many + 1) + directory + bytes(4)
 
 
-WHOLE = {form: saved(form) for form in ("JPEG", "PNG", "TIFF", "WEBP")}
+WHOLE = {form: saved(form) for form in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")}
 CUT: dict[str, tuple[str, bytes]] = {
     "short JFIF": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF\0"))),
     "two of APP0": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF"), (0xE0, b""))),
@@ -455,6 +455,10 @@ CUT: dict[str, tuple[str, bytes]] = {
     "short tRNS": ("PNG", WHOLE["PNG"][:33] + chunk(b"tRNS", b"\0") + WHOLE["PNG"][33:]),
     "empty tRNS": ("PNG", WHOLE["PNG"][:33] + chunk(b"tRNS", b"") + WHOLE["PNG"][33:]),
     "short gamma": ("PNG", WHOLE["PNG"][:33] + chunk(b"gAMA", b"\0") + WHOLE["PNG"][33:]),
+    "text of 2 GB": ("PNG", WHOLE["PNG"][:33] + b"\x7f\xff\xff\xfftEXtTitle\0" + WHOLE["PNG"][33:]),
+    "longer text": ("PNG", WHOLE["PNG"][:33] + b"\0\0\0\x29zTXtTitle\0" + bytes(9) + WHOLE["PNG"][33:]),
+    "no application": ("GIF", WHOLE["GIF"][:781] + b"!\xff\0" + WHOLE["GIF"][781:]),
+    "short control": ("GIF", WHOLE["GIF"][:781] + b"!\xfe\2hi\0!\xf9\1\0\0" + WHOLE["GIF"][781:]),
     "text of 4 GB": ("TIFF", with_tag(WHOLE["TIFF"], 270, 2, 2**32 - 1, 8)),
     "resolutions": ("TIFF", with_tag(WHOLE["TIFF"], 283, 5, 99_999_999, 8)),
     "far profile": ("TIFF", with_tag(WHOLE["TIFF"], 34675, 7, 2**31, 2**32 - 9)),
