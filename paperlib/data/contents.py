@@ -21,7 +21,7 @@ IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE |
 ARCHIVE = re.compile(
     rb"\x1f[\x1e\x8b\x9d\xa0]|BZh|\xfd7zXZ|\x5d\0\0|LZIP|\x89LZO|LRZI|RZIP|\xff\x06\0\0sNaPpY"
     rb"|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|\x02\x21\x4c\x18|PK[\x03\x05\x07]|Rar!|7z\xbc\xaf|7kSt|zPQ"
-    rb"|.{257}ustar|0707[01]|\xc7\x71|\x71\xc7|!<arch>|xar!|MSCF|MSWIM|\x60\xea|..-l[hz].-|.{7}\*\*ACE"
+    rb"|.{257}ustar|07070[127]|\xc7\x71|\x71\xc7|!<arch>|xar!|MSCF|MSWIM|\x60\xea|..-l[hz].-|.{7}\*\*ACE"
     rb"|ZOO |SIT!|StuffIt|\xed\xab\xee\xdb|hsqs|sqsh"
     rb"|\x45\x3d\xcd\x28|\x28\xcd\x3d\x45|.{1024}\xe2\xe1\xf5\xe0|.{32769}CD001",
     re.DOTALL,
@@ -112,7 +112,12 @@ def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[
         unused = list(others.items())
         classes = [path.name for path in place.iterdir() if path.is_dir() and not is_junk(path.name)]
     else:
-        (everything, unused), classes = members(place), []
+        try:
+            (everything, unused), classes = members(place), []
+        except tarfile.TarError:
+            if is_packed(Part("", place, 0, place.stat().st_size), plain=False):
+                raise _unread(place) from None
+            raise
     classes += {name for name, _ in unused if "/" not in name} - {part.name for part in everything}
     parts = []
     for part in everything:
@@ -123,6 +128,8 @@ def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[
         try:
             inside, others_inside = members(part.file, part.start, part.size)
         except tarfile.TarError as error:
+            if is_packed(part, plain=False):
+                raise _unread(place / printable(part.name)) from None
             raise tarfile.ReadError(f"{printable(part.name)}: {error}") from None
         classes.append(name)
         parts += [each._replace(name=f"{name}/{each.name}") for each in inside]
@@ -131,9 +138,8 @@ def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[
     for part in parts:
         if is_image(part):
             images.append(part)
-        elif "/" not in part.name and (ARCHIVE_NAME.fullmatch(part.name) or ARCHIVE.match(_beginning(part))):
-            archive = place / printable(part.name)
-            raise DataError(f"{archive} is an archive that is not read in place: unpack it, or make it a plain .tar")
+        elif "/" not in part.name and (ARCHIVE_NAME.fullmatch(part.name) or is_packed(part)):
+            raise _unread(place / printable(part.name))
         else:
             unused.append(
                 (part.name, "not an image in a format that is read here (if it is one, make it a JPEG or PNG)")
@@ -141,7 +147,14 @@ def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[
     return images, unused, classes
 
 
-def _beginning(part: Part) -> bytes:
+def is_packed(part: Part, plain: bool = True) -> bool:
+    """Whether a file begins as an archive does; without ``plain``, as any but a tar."""
     with part.file.open("rb") as stream:
         stream.seek(part.start)
-        return stream.read(min(part.size, 1 << 16))
+        beginning = stream.read(min(part.size, 1 << 16))
+    found = ARCHIVE.match(beginning)
+    return found is not None and (plain or not found[0].endswith(b"ustar"))
+
+
+def _unread(archive: Path) -> DataError:
+    return DataError(f"{archive} is an archive that is not read in place: unpack it, or make it a plain .tar")

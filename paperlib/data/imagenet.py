@@ -265,6 +265,8 @@ def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str
     """Stem of each validation image -> class, from lines ``<file> <label>``; labels count from 0 in sorted order."""
     try:
         lines = [line.rsplit(maxsplit=1) for line in text_of(file).splitlines() if line.strip()]
+        if bad := [line for line in lines if len(line) < 2 or not line[1].isdecimal()]:
+            raise ValueError(f"{' '.join(bad[0])[:60]} is not a name and the number of its class")
         labels = one_class_each((name, int(label)) for name, label in lines)
         if names:
             classes = [line.split()[0] for line in text_of(names).splitlines() if line.strip()]
@@ -275,7 +277,8 @@ def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str
         if not names and max(labels.values()) + 1 != len(classes):
             raise ValueError("its labels may be those of other classes, put synsets.txt beside it")
     except ValueError as error:
-        raise DataError(f"{file} is damaged or no table of Caffe's ({error}): get it again, or the devkit") from None
+        reason = printable(str(error))
+        raise DataError(f"{file} is damaged or no table of Caffe's ({reason}): get it again, or the devkit") from None
     return {name: classes[label] for name, label in labels.items()}
 
 
@@ -294,9 +297,10 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
         place = place_of(root, split)
         if place is None:
             return Found({}, [])
-        others = [path for other in SPLITS if other != split for group in places_of(root, other) for path in group]
-        apart = [Path(os.path.realpath(path)) for path in others]
-        if Path(os.path.realpath(place)) in apart:
+        groups = [group for other in SPLITS if other != split for group in places_of(root, other)]
+        apart = [Path(os.path.realpath(path)) for group in groups for path in group]
+        here = Path(os.path.realpath(place))
+        if any(here.is_relative_to(other) or other.is_relative_to(here) for other in apart):
             raise DataError(f"{source} has the same images as train and as val: give it validation images of their own")
         images, unused, folders = contents(place, apart)
         if split == "val" and len(folders) == 1 and INNER.fullmatch(folders[0]) and folders[0] not in classes:
@@ -306,7 +310,12 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
             if len(flat) < len(images):
                 raise DataError(f"{place} has {printable(flat[0].name)} beside class folders: sort all images, or none")
             places = [root, source, *([place] if place.is_dir() else []), *above_kaggle(root)]
-            images, folders = _labelled(place, flat, *validation_classes(places, classes)), []
+            try:
+                images, folders = _labelled(place, flat, *validation_classes(places, classes)), []
+            except DataError:
+                if place.name.casefold() != "test":
+                    raise
+                return Found({}, [])  # a test set as it is published, without labels
             unused = [(name, reason) for name, reason in unused if name.casefold() not in NAMES_OF_TABLES]
         elif flat:
             raise DataError(f"{place} has {printable(flat[0].name)}, which is in no class folder: move it into one")

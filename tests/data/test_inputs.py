@@ -293,7 +293,7 @@ def test_an_empty_class_of_training_images_is_refused(name: str, form: str, tmp_
 LINKS = {
     "nowhere": "a link to nothing", "no/where": "a link to nothing", ".": "a link to a folder above it",
     "..": "a link to a folder above it", "../..": "a link to a folder above it", "../val": "a link to another split",
-    f"../val/{WNIDS[1]}": "a link to another split",
+    f"../val/{WNIDS[1]}": "a link to another split", f"../train/{WNIDS[0]}": "a link to another folder of this split",
 }  # fmt: skip
 
 
@@ -323,13 +323,13 @@ def test_a_class_of_val_that_leads_to_those_of_train_is_named(tmp_path: Path) ->
         assert report.val == 4 and report.left_out == ((f"val/{name}", "a link to another split"),)
 
 
-@pytest.mark.parametrize("target", ["train", "nowhere", "val"])
+@pytest.mark.parametrize("target", ["train", f"train/{WNIDS[0]}", ".", "..", "nowhere", "val"])
 def test_a_split_that_is_a_link_to_the_other_or_to_nothing(target: str, tmp_path: Path) -> None:
     source = folders(tmp_path)
     shutil.rmtree(source / "val")
     (source / "val").symlink_to(target)
     said = message(lambda: make(source, tmp_path / "made"))
-    assert ("the same images as train and as val" if target == "train" else "val cannot be read") in said
+    assert ("val cannot be read" if target in ("nowhere", "val") else "the same images as train and as val") in said
 
 
 @pytest.mark.parametrize("first", ["val", "train"])
@@ -357,6 +357,7 @@ ARCHIVES = {
     "cab": b"MSCF" + bytes(9), "cpio": b"0707010000",
     "old cpio": b"\xc7\x71" + bytes(9), "sqsh": b"hsqs" + bytes(9), "ar": b"!<arch>\n",
     "iso": bytes(32769) + b"CD001", "lha": b"!!-lh5-",
+    "gz.tar": gzip.compress(PLAIN), "zip.tar": b"PK\x03\x04" + bytes(600), "xz.TAR": lzma.compress(PLAIN),
     "fox.tar.br": b"\x8b\x02\x80abc", "cut.zip": b"", "page.tgz": b"<html>",
 }  # fmt: skip
 
@@ -706,7 +707,14 @@ def test_two_data_sets_in_a_folder_are_not_guessed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"ILSVRC2012_val_00000001.JPEG\n", b"ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000002 900\n", b"\xff 1"],
+    [
+        b"",
+        b"ILSVRC2012_val_00000001.JPEG\n",
+        b"x.JPEG n01440764\n",
+        b"x.JPEG,0\n",
+        b"ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000002 900\n",
+        b"\xff 1",
+    ],
 )
 def test_a_bad_table_of_caffe_is_one_sentence(text: bytes, tmp_path: Path) -> None:
     write(tmp_path / "source" / "train", train_files())
@@ -777,6 +785,18 @@ def test_classes_that_lie_too_deep_are_said(above: str, tmp_path: Path) -> None:
         write(tmp_path / split / above, train_files())
     (note,) = make(tmp_path, tmp_path / "made").notes
     assert note == "a single class: if it holds others, each needs a folder directly in train"
+
+
+@pytest.mark.parametrize("kaggle", [False, True])
+def test_a_test_set_without_labels_is_no_val(kaggle: bool, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    if kaggle:
+        as_kaggle(source)
+        shutil.rmtree(source / "ILSVRC" / "Data" / "CLS-LOC" / "val")
+    else:
+        write(source, {f"train/{n}": b for n, b in train_files().items()} | {"test/1.jpg": jpeg("1")})
+    assert make(source, tmp_path / "made").val == 0
+    assert "has no validation images" in message(lambda: make(source, tmp_path / "other", train_only=False))
 
 
 @pytest.mark.parametrize("gone", [WNIDS[:1], WNIDS[1:]])
