@@ -28,7 +28,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from traitlets.config import Config
 
-from notebooks import ROOT, find
+from notebooks import FOLD, FOLD_END, ROOT, find
 
 EXERCISES = "## Exercises"
 SECTIONS = ("## The claim", EXERCISES)  # of a student copy, after the title
@@ -73,6 +73,8 @@ def trimmed(nb: NotebookNode) -> NotebookNode:
                 if not heading or heading.startswith(SECTIONS):
                     parts.append(part)
             cell.source = STORED_RUNS.sub("", "".join(parts)).strip()
+            if cell.source.startswith(FOLD):
+                cell.source = cell.source.removeprefix(FOLD).removesuffix(FOLD_END)
         elif "setup" not in cell.metadata.get("tags", []) and "nbgrader" not in cell.metadata:
             cell = new_markdown_cell(shown(cell) if heading.startswith(SECTIONS) else "", id=cell.id)
         if not cell.source:

@@ -3,8 +3,9 @@
     python tools/grade.py                           all assignments of course/
     python tools/grade.py 04_local_response_norm --course /path/to/course --jobs 4
 
-Writes COURSE/grades.csv (one row per student and exercise), COURSE/by_hand.md (what a teacher must look at) and
-COURSE/feedback/STUDENT/ASSIGNMENT.md. Exit code 1 only where an assignment's own solutions fail its tests.
+Writes COURSE/grades.csv (one row per student and exercise), COURSE/totals.csv (one per student), COURSE/by_hand.md
+(what a teacher must look at) and COURSE/feedback/STUDENT/ASSIGNMENT.md. Exit code 1 only where an assignment's own
+solutions fail its tests.
 
 The setup cells run once. Each exercise is then graded in a forked process of its own: the student's cells in order,
 then the test of COURSE/source in a namespace that has nothing of the student's but the answers. So tests, points and
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -29,6 +31,7 @@ import signal
 import sys
 import tempfile
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from math import ceil
@@ -45,9 +48,13 @@ LIBRARY = "paperlib"
 HIDDEN = "### BEGIN HIDDEN TESTS"
 TEST = "<test>"
 STUDENT = "<ipython-input"  # how IPython names the code of a cell
-SUSPICIOUS = r"\b(?:_getframe|setprofile|settrace|ctypes|gc|inspect|__eq__|__code__)\b"
+SUSPICIOUS = r"\b(?:_getframe|f_back|f_globals|f_locals|setprofile|settrace|ctypes|gc|inspect|__eq__|__code__)\b"
+SUSPICIOUS += r"|(?<![.\w])(?:open|exec)(?=\()|\bread_text\b"
+NO_WORDS = ("", "YOUR ANSWER HERE")
 IDLE = 5  # times the limit of computing time, an exercise may take by the clock: a busy machine costs nobody points
 TO_MARK = "to be marked: "
+ABSENT = "not submitted"
+HEADER = "student,assignment,exercise,points,comment"
 STORED_RUNS = "records_of"  # a solution that calls it reads recorded runs where students train
 TRAINS = r"\b(?:fit|short_run|records_of)\("
 LARGEST = 50_000_000  # bytes of a notebook
@@ -94,9 +101,9 @@ def about(cell: NotebookNode) -> dict[str, Any]:
 
 
 def defined(source: str) -> list[str]:
-    """Names that a cell defines at its top level; none where it is no Python."""
+    """Names that a cell defines at its top level; none where it is no Python (but for lines that IPython reads)."""
     try:
-        body = ast.parse(source).body
+        body = ast.parse(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)).body
     except SyntaxError:
         return []
     names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
@@ -126,28 +133,61 @@ def exercises_of(nb: NotebookNode) -> list[Exercise]:
             found.append(Exercise(name, points, answer, names, list(known), cell.source, test_id, text))
             text = ""
         elif cell.cell_type == "markdown":
-            text += "\n\n" + cell.source
+            begins = re.search(r"^\*\*\d+\. ", cell.source, flags=re.MULTILINE)
+            text = cell.source[begins.start() :] if begins else f"{text}\n\n{cell.source}"
     return found
+
+
+def words_of(nb: NotebookNode, source: NotebookNode, name: str) -> str:
+    """The answer in words: its cell, and text cells that the student added below it or below its question."""
+    place = next(number for number, cell in enumerate(source.cells) if about(cell).get("grade_id") == name)
+    given = {cell.source for cell in source.cells if cell.cell_type == "markdown" and not about(cell)}
+    parts, here = [], False
+    for cell in nb.cells:
+        grade_id = about(cell).get("grade_id")
+        if grade_id or cell.source in given:
+            here = grade_id == name or cell.source == source.cells[place - 1].source
+        if here and cell.source not in given and (grade_id or cell.cell_type != "code"):
+            parts.append(cell.source.strip())
+    return "\n\n".join(part for part in parts if part not in NO_WORDS)
 
 
 def setup_of(nb: NotebookNode) -> list[str]:
     return [cell.source for cell in nb.cells if cell.cell_type == "code" and "setup" in cell.metadata.get("tags", [])]
 
 
-def read(folder: Path, assignment: str) -> tuple[NotebookNode | None, str]:
-    """A student's notebook and a remark, or None and why it cannot be read; a wrong file name is only a remark."""
-    there = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    path = folder / f"{assignment}.ipynb"
-    if path not in there:
-        others = sorted(p.name for p in folder.rglob("*") if p.is_file() and ".ipynb_checkpoints" not in p.parts)
-        if len(there) != 1:
-            return None, f"no {path.name} in the folder (files: {', '.join(others)[:100] or 'none'})"
-        path = there[0]
+def files_in(folder: Path) -> list[Path]:
+    """Files below a folder, without those that Jupyter, macOS and editors keep for themselves."""
+    parts = [(path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path, names in parts if not any(name.startswith((".", "__MACOSX")) for name in names)]
+
+
+def read(student: Path, assignment: str, others: list[str]) -> tuple[NotebookNode | None, str]:
+    """A student's notebook and a remark, or None and why there is none; a wrong file name is only a remark.
+
+    It lies in the folder ASSIGNMENT, or as ASSIGNMENT.ipynb beside the folders of the ``others``.
+    """
+    folder, path = student / assignment, student / f"{assignment}.ipynb"
+    if folder.is_dir():
+        files = files_in(folder)
+        there = [file for file in files if file.suffix == ".ipynb"]
+        path = folder / path.name
+        if path not in there:
+            if len(there) != 1:
+                names = ", ".join(file.name for file in files)[:100]
+                return None, f"no {path.name} in the folder (files: {names or 'none'})"
+            path = there[0]
+    elif not path.is_file():
+        known = {*others, *(f"{other}.ipynb" for other in others)}
+        astray = [str(file.relative_to(student)) for file in files_in(student)]
+        astray = [name for name in astray if Path(name).parts[0] not in known]
+        return None, f"{ABSENT}, but there is {', '.join(astray)[:100]}" if astray else ABSENT
     remark = "" if path.name == f"{assignment}.ipynb" else f"the file is called {path.name}"
     try:
         if path.stat().st_size > LARGEST:
             return None, f"{path.name} is larger than {LARGEST // 1_000_000} MB"
-        nb = nbformat.read(path, as_version=4)
+        with warnings.catch_warnings(action="ignore"):  # of nbformat, on what it mends
+            nb = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
         for cell in nb.cells:
             cell.source, _ = "".join(cell.source), about(cell)
     except Exception as error:  # whatever is wrong with it, the others are graded
@@ -167,6 +207,7 @@ class Guard:
 
     def __init__(self, roots: set[str]) -> None:
         self.kept: list[tuple[Any, str, Any, Any]] = []
+        self.classes: list[tuple[type, set[str]]] = []
         seen: set[int] = set()
         for module in list(sys.modules.values()):
             name = getattr(module, "__name__", "")
@@ -184,6 +225,7 @@ class Guard:
                     seen.add(id(value))
                     members = [(key, member) for key, member in vars(value).items() if callable(member)]
                     self.kept += [(value, key, member, code_of(member)) for key, member in members]
+                    self.classes.append((value, set(vars(value))))
 
     def restore(self) -> list[str]:
         """Put everything back; the names of what had been changed."""
@@ -199,6 +241,11 @@ class Guard:
                     value.__code__ = code
                 module = owner.__module__ + "." if isinstance(owner, type) else ""
                 changed.append(f"{module}{owner.__name__}.{key}")
+        for owner, keys in self.classes:  # an operator that was inherited, such as == of a tensor
+            for key in vars(owner).keys() - keys:
+                if key.startswith("__") and callable(vars(owner)[key]):
+                    delattr(owner, key)
+                    changed.append(f"{owner.__module__}.{owner.__name__}.{key}")
         return changed
 
 
@@ -218,10 +265,20 @@ def limit(folder: str, seconds: float) -> None:
             resource.setrlimit(what, (number, resource.getrlimit(what)[1]))
 
 
-def watcher(called: set[str], library: str) -> Callable[[types.FrameType, str, Any], None]:
-    """For `sys.setprofile`: notes functions of the library that code of the student calls."""
+def made_up(value: Any) -> str:
+    """The class of a value, or of one within it, which the student wrote or which equals everything; or nothing."""
+    if str(type(value).__module__).partition(".")[0] in ("__main__", "unittest"):
+        return type(value).__name__
+    within = value.values() if type(value) is dict else value if type(value) in (tuple, list) else ()
+    return next(filter(None, map(made_up, within)), "")
 
-    def watch(frame: types.FrameType, event: str, _: Any) -> None:
+
+def watcher(called: set[str], returned: set[str], library: str) -> Callable[[types.FrameType, str, Any], None]:
+    """For `sys.setprofile`: notes functions of the library that code of the student calls, and odd results of it."""
+
+    def watch(frame: types.FrameType, event: str, value: Any) -> None:
+        if event == "return" and frame.f_back is not None and frame.f_back.f_code.co_filename == TEST:
+            returned.add(made_up(value))
         if event != "call" or not frame.f_code.co_filename.startswith(library):
             return
         above = frame.f_back
@@ -245,10 +302,10 @@ def judge(test: str, names: dict[str, Any], clean: dict[str, Any], guard: Guard)
     called = {f"{value.__module__}.{value.__qualname__}" for value in names.values() if is_librarys_own(value)}
     module = sys.modules.get(LIBRARY)
     library = str(Path(str(module.__file__)).parent) if module else "<no library>"
-    space = {**clean, **names}
+    space, returned = {**clean, **names}, set[str]()
     verdict: dict[str, Any] = {"passed": False, "reason": "", "line": 0}
     code = compile(test, TEST, "exec")
-    sys.setprofile(watcher(called, library))
+    sys.setprofile(watcher(called, returned, library))
     try:
         exec(code, space)
         verdict["passed"] = True
@@ -266,13 +323,22 @@ def judge(test: str, names: dict[str, Any], clean: dict[str, Any], guard: Guard)
             verdict["reason"] = "left empty"
     finally:
         sys.setprofile(None)
-    return verdict | {"called": sorted(called), "changed": guard.restore()}
+    odd = sorted(returned - {"", *names})
+    return verdict | {"called": sorted(called), "returned": odd, "changed": guard.restore()}
 
 
 def attempt(
-    pipe: Connection, folder: str, shell: Any, cells: dict[int, str], exercise: Exercise, guard: Guard, seconds: float
+    ends: tuple[Connection, Connection],
+    folder: str,
+    shell: Any,
+    cells: dict[int, str],
+    exercise: Exercise,
+    guard: Guard,
+    seconds: float,
 ) -> None:
     """The forked process: the student's cells, then the test, which arrives only then, with a word to sign with."""
+    graders, pipe = ends
+    graders.close()  # so that this process ends where the grader has
     limit(folder, seconds)
     clean = dict(shell.user_ns)
     errors = {}
@@ -302,7 +368,7 @@ def run(
     """The verdict on one exercise, or why there is none with the cell that ended the process (None: the test did)."""
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = FORK.Pipe()
-        process = FORK.Process(target=attempt, args=(theirs, folder, shell, cells, exercise, guard, timeout))
+        process = FORK.Process(target=attempt, args=((ours, theirs), folder, shell, cells, exercise, guard, timeout))
         process.start()
         theirs.close()
         place, word, too_long = -1, secrets.token_hex(16), {"reason": f"ran longer than {timeout:g} s"}
@@ -329,8 +395,37 @@ def run(
             ours.close()
 
 
+def defines(name: str, source: str) -> bool:
+    """Whether a cell of any kind seems to define it, also where it is no Python."""
+    return bool(re.search(rf"\b(?:def|class)\s+{name}\b|^{name}\s*=(?!=)", source, flags=re.MULTILINE))
+
+
+def not_found(row: Row, exercise: Exercise, verdict: dict[str, Any], cells: list[NotebookNode]) -> None:
+    """Why an answer is missing or empty; a teacher looks where it may be in another place or has another name."""
+    name = (verdict["missing"] or exercise.names)[0]
+    there = [number for number, cell in enumerate(cells) if defines(name, cell.source)]
+    filled = [number for number in there if "raise NotImplementedError" not in cells[number].source]
+    others = [defined(cell.source) for cell in cells if about(cell).get("grade_id") == exercise.name]
+    if verdict["missing"]:
+        row.points, row.reason = 0.0, f"no cell defines {name}"
+    failed = [verdict["errors"][str(number)] for number in there if str(number) in verdict["errors"]]
+    if verdict["missing"] and failed:
+        row.reason = f"the cell of {name}: {failed[-1]}"
+    elif filled and (verdict["missing"] or len(filled) < len(there)):
+        row.by_hand = True
+        row.reason += f" where it is tested, but {name} is in cell {filled[-1] + 1}: look at the answer"
+    elif verdict["missing"] and not there and any(others):
+        row.by_hand = True
+        row.reason += f", but its cell defines {', '.join(others[-1])}: look at the answer"
+
+
 def decide(
-    row: Row, exercise: Exercise, verdict: dict[str, Any], sources: dict[int, str], allowed: set[str], show_hidden: bool
+    row: Row,
+    exercise: Exercise,
+    verdict: dict[str, Any],
+    cells: list[NotebookNode],
+    allowed: set[str],
+    show_hidden: bool,
 ) -> None:
     """Points, reason and whether a teacher must look, from what the forked process found."""
     if "passed" not in verdict:
@@ -346,13 +441,8 @@ def decide(
             line = exercise.test.splitlines()[verdict["line"] - 1].strip()
             row.reason = "a hidden test fails" + (f": {row.reason}" if row.reason else "")
             row.reason += f" [{line}]" if show_hidden else ""
-    if verdict["missing"]:
-        row.points = 0.0
-        name = verdict["missing"][0]
-        row.reason = f"no cell defines {name}"
-        for number, source in sources.items():
-            if re.search(rf"\b(?:def|class)\s+{name}\b|^{name}\s*=", source, flags=re.MULTILINE):
-                row.reason = f"the cell of {name}: {verdict['errors'].get(str(number), 'defines something else')}"
+    if verdict["missing"] or row.reason == "left empty":
+        not_found(row, exercise, verdict, cells)
     words = exercise.may_call()
     needless = [name for name in verdict["called"] if name not in allowed and not words & set(name.split(".")[-2:])]
     if needless and verdict["passed"]:
@@ -361,9 +451,15 @@ def decide(
     if verdict["changed"]:
         row.points, row.by_hand = 0.0, True
         row.reason = f"changes {', '.join(verdict['changed'][:3])} during the test"
+    elif verdict["returned"] and row.points:
+        row.by_hand, row.reason = True, f"returns a {verdict['returned'][0]}, no number: look at the answer"
     elif verdict["changed_before"] and row.points:
         row.by_hand = True
         row.reason = f"changes {', '.join(verdict['changed_before'][:3])} (undone before the test)"
+
+
+def nothing(student: str, assignment: str, exercises: list[Exercise], reason: str, by_hand: bool = True) -> list[Row]:
+    return [Row(student, assignment, exercise.name, 0.0, exercise.points, by_hand, reason) for exercise in exercises]
 
 
 def grade(
@@ -371,11 +467,17 @@ def grade(
     assignment: str,
     nb: NotebookNode,
     remark: str,
-    context: tuple[Any, Guard, list[Exercise], list[str], dict[str, set[str]], float, bool],
+    context: tuple[Any, Guard, NotebookNode, dict[str, set[str]], float, bool],
 ) -> list[Row]:
     """All exercises of one submission."""
-    shell, guard, exercises, setup, allowed, timeout, show_hidden = context
+    shell, guard, source, allowed, timeout, show_hidden = context
+    exercises, setup = exercises_of(source), setup_of(source)
     tests = {exercise.test_id for exercise in exercises}
+    ids = {about(cell).get("grade_id") for cell in nb.cells} - {None}
+    if not ids & {about(cell).get("grade_id") for cell in source.cells} and (
+        ids or not any(defines(name, cell.source) for e in exercises for name in e.names for cell in nb.cells)
+    ):
+        return nothing(student, assignment, exercises, "none of the exercises is in this notebook")
     place = {about(cell).get("grade_id"): number for number, cell in enumerate(nb.cells)}
     sources = {
         number: cell.source for number, cell in enumerate(nb.cells)
@@ -387,8 +489,7 @@ def grade(
         row = Row(student, assignment, exercise.name, 0.0, exercise.points)
         rows.append(row)
         if not exercise.test:
-            answer = nb.cells[place[exercise.name]].source if exercise.name in place else ""
-            row.by_hand, row.reason = True, f"{TO_MARK}{' '.join(answer.split()) or 'no answer'}"
+            row.by_hand, row.reason = True, f"{TO_MARK}{words_of(nb, source, exercise.name) or 'no answer'}"
             continue
         end = place.get(exercise.test_id, len(nb.cells))
         verdict: dict[str, Any] = {}
@@ -399,9 +500,10 @@ def grade(
                 skipped[guilty], verdict = verdict["reason"], {}
         if "errors" in verdict:
             verdict["errors"] |= {str(number): why for number, why in skipped.items()}
-        decide(row, exercise, verdict, sources, allowed.get(exercise.name, set()), show_hidden)
+        decide(row, exercise, verdict, nb.cells, allowed.get(exercise.name, set()), show_hidden)
         mine = [text for text in sources.values() if set(defined(text)) & set(exercise.names)]
-        if row.points and (found := re.search(SUSPICIOUS, "\n".join(mine))):
+        ran = "\n".join(text for number, text in sources.items() if number < end)
+        if row.points and (found := re.search(SUSPICIOUS, ran)):
             row.by_hand, row.reason = True, f"uses {found[0]}: look at the answer"
         if row.points and STORED_RUNS in exercise.solution and not re.search(TRAINS, "\n".join(mine)):
             row.by_hand, row.reason = True, "gives numbers, but neither trains nor reads recorded runs"
@@ -410,7 +512,9 @@ def grade(
     return rows
 
 
-def grade_assignment(pipe: Connection, course: Path, assignment: str, students: list[str], options: Any) -> None:
+def grade_assignment(
+    pipe: Connection, course: Path, assignment: str, all_: list[str], students: list[str], options: Any
+) -> None:
     """A process for one assignment: setup once, then a forked process for each submission, `jobs` at a time."""
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
@@ -422,7 +526,9 @@ def grade_assignment(pipe: Connection, course: Path, assignment: str, students: 
     shell = InteractiveShell.instance(config=config)
     shell.enable_gui = lambda gui=None: None  # %matplotlib inline
     for cell in setup:
-        shell.run_cell(cell, silent=True).raise_error()
+        with contextlib.redirect_stdout(io.StringIO()):  # what it shows
+            result = shell.run_cell(cell, silent=True)
+        result.raise_error()
     imported = [node for cell in setup for node in ast.walk(ast.parse(re.sub(r"^[%!].*", "", cell, flags=re.M)))]
     roots = {alias.name for node in imported if isinstance(node, ast.Import) for alias in node.names}
     roots |= {str(node.module) for node in imported if isinstance(node, ast.ImportFrom)}
@@ -440,26 +546,26 @@ def grade_assignment(pipe: Connection, course: Path, assignment: str, students: 
                 pipe.send_bytes(json.dumps({"broken": f"{exercise.name}: {verdict['reason']}"}).encode())
                 return
             allowed[exercise.name] = set(verdict["called"])
-    context = (shell, guard, exercises, setup, allowed, options.timeout, options.show_hidden)
+    context = (shell, guard, source, allowed, options.timeout, options.show_hidden)
 
     def rows_of(student: str) -> list[Row]:
-        folder = course / "submitted" / student / assignment
-        nb, remark = read(folder, assignment) if folder.is_dir() else (None, "not submitted")
+        nb, remark = read(course / "submitted" / student, assignment, all_)
         if nb is None:
-            by_hand = folder.is_dir()
-            return [Row(student, assignment, exercise.name, 0.0, exercise.points, by_hand, remark)
-                    for exercise in exercises]  # fmt: skip
+            return nothing(student, assignment, exercises, remark, by_hand=remark != ABSENT)
         return grade(student, assignment, nb, remark, context)
 
     def child(out: Connection, student: str) -> None:
         out.send_bytes(json.dumps([asdict(row) for row in rows_of(student)]).encode())
 
-    for rows in in_turns(child, students, options.jobs):
-        pipe.send_bytes(json.dumps(rows).encode())
+    for student, rows in in_turns(child, students, options.jobs):
+        failed = nothing(student, assignment, exercises, "this submission ended its grader, or the grader failed on it")
+        pipe.send_bytes(json.dumps(rows or [asdict(row) for row in failed]).encode())
 
 
-def in_turns(work: Callable[[Connection, str], None], items: list[str], jobs: int) -> Iterator[list[dict[str, Any]]]:
-    """The results of `work` in forked processes, as they come; a process that fails counts as its item's result."""
+def in_turns(
+    work: Callable[[Connection, str], None], items: list[str], jobs: int
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Each item with the result of `work` in a forked process, as they come; nothing from a process that failed."""
     waiting, running = list(items), {}
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -468,43 +574,63 @@ def in_turns(work: Callable[[Connection, str], None], items: list[str], jobs: in
             process.start()
             theirs.close()
             running[ours] = (process, waiting.pop(0))
-        for ready in wait(list(running)):
+        # a student's process may have ended its parent and hold the pipe's other end: no end of file tells
+        ended = [ours for ours, (process, _) in running.items() if not process.is_alive()]
+        for ready in wait(list(running), 0 if ended else 1) or ended:
             assert isinstance(ready, Connection)
             process, item = running.pop(ready)
             try:
-                yield json.loads(ready.recv_bytes())
+                yield item, json.loads(ready.recv_bytes()) if ready.poll() else []
             except EOFError:
-                yield [asdict(Row(item, "", "", 0.0, 0.0, True, "the grader failed on this submission"))]
+                yield item, []
             process.join()
 
 
 # ------------------------------------------------------------------------------------------ what a teacher gets
 
 
+def with_earlier(course: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what COURSE/grades.csv has of assignments that were not graded now."""
+    if not (course / "grades.csv").exists():
+        return table
+    text = dict.fromkeys(["student", "assignment", "exercise", "reason"], str)
+    earlier = pd.read_csv(course / "grades.csv", dtype=text, keep_default_na=False)
+    return pd.concat([earlier[~earlier.assignment.isin(table.assignment)], table], ignore_index=True)
+
+
 def with_marks(course: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what the teacher has entered in COURSE/marks.csv: student,assignment,exercise,points,comment."""
+    """The table with what the teacher has entered in COURSE/marks.csv (HEADER)."""
     marks = course / "marks.csv"
     if not marks.exists():
         return table
     keys = ["student", "assignment", "exercise"]
-    given = pd.read_csv(marks, dtype=dict.fromkeys([*keys, "comment"], str), keep_default_na=False).set_index(keys)
+    try:
+        given = pd.read_csv(marks, dtype=str, keep_default_na=False).set_index(keys)
+        numbers = given.points.astype(float)
+    except (AttributeError, KeyError, ValueError) as error:
+        sys.exit(f"{marks} cannot be read: {error}. Its first line is {HEADER}, and 2.5 has a point.")
     if unknown := sorted(set(given.index) - set(table.set_index(keys).index)):
         sys.exit(f"{marks} marks {', '.join(unknown[0])}, which is not in the course")
-    for key, mark in given.iterrows():
+    for (key, mark), points in zip(given.iterrows(), numbers, strict=True):
         rows = (table[keys] == list(key)).all(axis=1)
-        table.loc[rows, ["points", "by_hand", "reason"]] = [float(mark.points), False, str(mark.comment)]
+        table.loc[rows, ["points", "by_hand", "reason"]] = [points, False, mark.get("comment", "")]
     return table
 
 
 def write(course: Path, table: pd.DataFrame, guides: dict[str, dict[str, str]]) -> None:
-    """The CSV, the list for the teacher with the marking guide, and each student's feedback."""
-    table.to_csv(course / "grades.csv", index=False)
-    lines = ["# To look at by hand", "", "Enter marks in marks.csv (student,assignment,exercise,points,comment)."]
+    """Two CSV, the list for the teacher with the marking guide, and each student's feedback."""
+    one_line = table.reason.str.split().str.join(" ")
+    table.assign(reason=one_line).to_csv(course / "grades.csv", index=False)
+    totals(table).to_csv(course / "totals.csv")
+    lines = ["# To look at by hand", "", f"Enter marks in marks.csv ({HEADER})."]
     for (assignment, exercise), rows in table[table.by_hand].groupby(["assignment", "exercise"], sort=False):
         lines += ["", f"## {assignment}, {exercise} ({rows['of'].iloc[0]:g} points)"]
         if guide := guides.get(assignment, {}).get(exercise):
             lines += ["", *(f"> {line}" for line in guide.strip().splitlines())]
-        lines += ["", *(f"- {row.student} ({row.points:g}): {row.reason}" for row in rows.itertuples())]
+        lines.append("")
+        for row in rows.itertuples():
+            text = row.reason.replace("\n", "\n  ")
+            lines.append(f"- {row.student} ({row.points:g}): {text}")
     (course / "by_hand.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for (student, assignment), rows in table.groupby(["student", "assignment"]):
         folder = course / "feedback" / str(student)
@@ -516,12 +642,17 @@ def write(course: Path, table: pd.DataFrame, guides: dict[str, dict[str, str]]) 
         (folder / f"{assignment}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
+def totals(table: pd.DataFrame) -> pd.DataFrame:
+    """The points of each student in each assignment and in all."""
+    points = table.pivot_table(index="student", columns="assignment", values="points", aggfunc="sum")
+    return points.assign(total=points.sum(axis=1))
+
+
 def summary(table: pd.DataFrame) -> str:
     """Who got how many points, below it every exercise that lost some or is to be looked at, with the reason."""
-    points = table.pivot_table(index="student", columns="assignment", values="points", aggfunc="sum")
     to_mark = table.reason.str.startswith(TO_MARK)
     lost = table[((table.points < table.of) | table.by_hand) & ~to_mark]
-    lines = [points.assign(total=points.sum(axis=1)).to_string(float_format="{:g}".format), ""]
+    lines = [totals(table).to_string(float_format="{:g}".format), ""]
     for (student, assignment), rows in lost.groupby(["student", "assignment"]):
         if len(rows) > 1 and rows.reason.nunique() == 1:
             first = {"exercise": "all of these", "points": rows.points.sum(), "of": rows.of.sum()}
@@ -547,18 +678,21 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     course = options.course.resolve()
     there = sorted(path.name for path in (course / "source").glob("*") if path.is_dir())
+    submitted = course / "submitted"
     chosen = options.assignments or [
-        name for name in there if any((course / "submitted").glob(f"*/{name}"))
-    ]  # fmt: skip
+        name for name in there if any([*submitted.glob(f"*/{name}"), *submitted.glob(f"*/{name}.ipynb")])
+    ]
     if unknown := sorted(set(chosen) - set(there)):
         sys.exit(f"no assignment {unknown[0]} in {course / 'source'}; run `make assignments` first")
-    students = sorted(path.name for path in (course / "submitted").glob("*") if path.is_dir())
+    students = sorted(path.name for path in submitted.glob("[!._]*") if path.is_dir())
     if not students or not chosen:
-        sys.exit(f"no submissions in {course / 'submitted'}: put them in STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb")
+        sys.exit(f"no submissions in {submitted}: put them in STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb")
+    if loose := sorted(path.name for path in submitted.glob("[!._]*") if path.is_file()):
+        print(f"not graded, as they are in no student's folder: {', '.join(loose)}\n")
     rows, broken = [], 0
     for assignment in chosen:
         ours, theirs = FORK.Pipe()
-        process = FORK.Process(target=grade_assignment, args=(theirs, course, assignment, students, options))
+        process = FORK.Process(target=grade_assignment, args=(theirs, course, assignment, there, students, options))
         process.start()
         theirs.close()
         with contextlib.suppress(EOFError):
@@ -574,9 +708,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{assignment} could not be graded: its setup fails")
             broken = 1
     if rows:
-        table = pd.DataFrame(rows).sort_values(["student", "assignment"], kind="stable")
+        table = with_earlier(course, pd.DataFrame(rows)).sort_values(["student", "assignment"], kind="stable")
         table = with_marks(course, table)
-        sources = {name: nbformat.read(course / "source" / name / f"{name}.ipynb", as_version=4) for name in chosen}
+        sources = {
+            name: nbformat.read(course / "source" / name / f"{name}.ipynb", as_version=4)
+            for name in there if name in set(table.assignment)
+        }  # fmt: skip
         guides = {
             name: {exercise.name: f"{exercise.text}\n\n{exercise.solution}" for exercise in exercises_of(nb)}
             for name, nb in sources.items()

@@ -33,6 +33,7 @@ STRIP = [
     "--extra-keys", "cell.metadata.execution metadata.language_info.version",
 ]  # fmt: skip
 """How nbstripout is called: outputs and counts stay, for nbval compares nothing without them."""
+FOLD, FOLD_END = "<details><summary>Model answer</summary>\n\n", "\n\n</details>"
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,23 @@ def write_navigation(notebook: nbformat.NotebookNode, path: Path) -> None:
     notebook.cells[0].source = "\n\n".join([*paragraphs[:2], navigation(path), *paragraphs[2:]])
 
 
+def fold_answers(notebook: nbformat.NotebookNode) -> None:
+    """Fold the answers to the exercises: code in JupyterLab and in the book, words everywhere."""
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            if cell.cell_type == "code":
+                cell.metadata["jupyter"] = {"source_hidden": True}
+                cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
+            elif not cell.source.startswith(FOLD):
+                cell.source = f"{FOLD}{cell.source}{FOLD_END}"
+
+
 def execute(source: Path, target: Path, timeout: int) -> Outcome:
     """Execute ``source`` in its own folder and write it, stripped, to ``target``; its process does nothing else."""
     notebook = nbformat.read(source, as_version=4)
     if source.parent == NOTEBOOKS:
         write_navigation(notebook, source)
+        fold_answers(notebook)
     client = NotebookClient(
         notebook,
         timeout=timeout,

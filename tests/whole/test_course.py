@@ -18,6 +18,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import notebooks as tool  # tools/notebooks.py
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 VARIATIONS = tomllib.loads(assignments.VARIATIONS.read_text(encoding="utf-8"))
@@ -43,7 +45,7 @@ def cell(source: str, name: str, *, points: int = 0, words: bool = False) -> Not
     mine |= {"grade_id": name, "schema_version": 3, "cell_type": "markdown" if words else "code"}
     mine |= {"points": points} if points else {}
     make = new_markdown_cell if words else new_code_cell
-    return make(source, metadata={"nbgrader": mine, "jupyter": {"source_hidden": True}})
+    return make(source, metadata={"nbgrader": mine})
 
 
 def lesson() -> NotebookNode:
@@ -78,7 +80,9 @@ def lesson() -> NotebookNode:
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("course")
-    nbformat.write(lesson(), folder / "01_doubling.ipynb")
+    nb = lesson()
+    tool.fold_answers(nb)
+    nbformat.write(nb, folder / "01_doubling.ipynb")
     nbformat.write(new_notebook(cells=[new_markdown_cell("# no exercises")]), folder / "00_claims.ipynb")
     paths = [folder / "00_claims.ipynb", folder / "01_doubling.ipynb"]
     assert assignments.make(paths, folder / "course") == ["01_doubling"]
@@ -100,19 +104,23 @@ def test_a_student_copy_is_title_claims_setup_and_blanks(course: Path) -> None:
         assert gone not in text
     assert text.count("| S1-a | it doubles |") == 1
     assert text.count("raise NotImplementedError()") == 2 + 1 and text.count("YOUR ANSWER HERE") == 1
-    assert not any(cell.get("outputs") or "jupyter" in cell.metadata for cell in nb.cells)
+    assert not any(cell.get("outputs") or "jupyter" in cell.metadata or "hide-input" in cell.metadata.get("tags", [])
+                   for cell in nb.cells)  # fmt: skip
 
 
 def test_the_solutions_have_all_tests_and_no_marks(course: Path) -> None:
     text = "\n".join(cell.source for cell in copy_in(course, "solutions").cells)
     assert "    return factor * x" in text and '"any x"' in text and "linear" in text and "###" not in text
+    assert "<details>" not in text and "<details>" not in "".join(c.source for c in copy_in(course, "source").cells)
     assert "add_missing_cells" in (course / "nbgrader_config.py").read_text()
 
 
 PATCHED = "fractions.Fraction = lambda *a: 7\nabs = None\ndef double(x):\n    return 4 if x == 2 else 7"
 COUNTED = "seen = []\ndef double(x):\n    seen.append(x)\n    return 4 if len(seen) == 1 else 0"
 CLOSE = "math.isclose = lambda *a: True\ndef double(x):\n    return 2 * x"
+OPERATOR = "fractions.Fraction.__ne__ = lambda a, b: True\ndef double(x):\n    return 2 * x"
 EQUAL = "return type('Y', (), {'__eq__': lambda s, o: True})()"
+MOCK = "from unittest.mock import ANY; return [ANY][0]"
 IN_THE_TEST = "fractions.Fraction = lambda *a: 4; return 4"
 ENDS = "import os\nos._exit(0)"
 CASES = {  # the answer to `double` -> its points, whether a teacher is asked to look, and a part of the reason
@@ -128,7 +136,18 @@ CASES = {  # the answer to `double` -> its points, whether a teacher is asked to
     "patched": (PATCHED, 0, False, "a hidden test fails"),
     "patched-in-test": (IN_THE_TEST, 0, True, "during the test"),
     "patched-and-right": (CLOSE, 2, True, "changes math.isclose"),
+    "patched-operator": (OPERATOR, 2, True, "changes fractions.Fraction.__ne__"),
     "equals-all": (EQUAL, 2, True, "__eq__"),
+    "equals-anything": (MOCK, 2, True, "returns a _ANY"),
+    "own-class": ("class Y(int): pass\n\ndef double(x):\n    return Y(2 * x)", 2, True, "returns a Y"),
+    "looks-around": ("1 or x.f_back; return 2 * x", 2, True, "uses f_back"),
+    "reads-a-file": ("open('/dev/null').close(); return 2 * x", 2, True, "uses open"),
+    "renamed": ("def dubble(x):\n    return 2 * x", 0, True, "no cell defines double, but its cell defines dubble"),
+    "answer-below": (None, 0, True, "left empty where it is tested, but double is in cell"),
+    "answer-above": (None, 0, True, "left empty where it is tested, but double is in cell"),
+    "answer-in-test": (None, 0, True, "left empty where it is tested, but double is in cell"),
+    "answer-as-text": (None, 0, True, "no cell defines double where it is tested, but double is in cell"),
+    "answer-in-two": (None, 2, False, ""),
     "no-tests": (None, 2, False, ""),
     "no-metadata": (None, 2, False, ""),
     "no-answer": (None, 0, False, "no cell defines double"),
@@ -138,14 +157,33 @@ CASES = {  # the answer to `double` -> its points, whether a teacher is asked to
 def handed_in(course: Path, student: str) -> NotebookNode:
     """A student's copy, filled in; an answer of several lines takes the place of the whole cell."""
     nb = copy_in(course, "release")
+    cells = {grade.about(cell).get("grade_id"): cell for cell in nb.cells}
+    blank = cells["double"].source
     for name, body in {"double": CASES[student][0] or "return 2 * x", "half": "return x / 2"}.items():
-        (own,) = [cell for cell in nb.cells if grade.about(cell).get("grade_id") == name]
-        own.source = body if "\n" in body else f"def {name}(x):\n    {body}"
+        cells[name].source = body if "\n" in body else f"def {name}(x):\n    {body}"
+    answer, place = cells["double"].source, nb.cells.index(cells["double"])
+    if student in ("answer-below", "answer-above", "answer-in-test"):
+        cells["double"].source = blank
+    match student:
+        case "answer-below":
+            nb.cells.append(new_code_cell(answer))
+        case "answer-above":
+            nb.cells.insert(place, new_code_cell(answer))
+        case "answer-in-test":
+            cells["double-test"].source = f"{answer}\n\n{cells['double-test'].source}"
+        case "answer-as-text":
+            nb.cells[place] = new_markdown_cell(answer, metadata=cells["double"].metadata)
+        case "answer-in-two":
+            cells["double"].source = "two = 2"
+            nb.cells.insert(place + 1, new_code_cell("def double(x):\n    return two * x"))
+        case "no-metadata":
+            cells["why"].source = "Because.\n\n| x | y |\n|---|---|"
+            for cell in nb.cells:
+                cell.metadata = {}
+        case "right":
+            nb.cells += [new_markdown_cell("It is below."), new_code_cell("double(3)")]
     deleted = {"no-tests": ("double-test", "half-test"), "no-answer": ("double",)}.get(student, ())
     nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") not in deleted]
-    if student == "no-metadata":
-        for cell in nb.cells:
-            cell.metadata = {}
     return nb
 
 
@@ -163,15 +201,23 @@ def table(course: Path) -> pd.DataFrame:
         folder.mkdir(parents=True)
         nbformat.write(handed_in(course, student), folder / "01_doubling.ipynb")
     right = nbformat.writes(handed_in(course, "right"))
-    for student, (name, text) in {
-        "broken": ("01_doubling.ipynb", "{"), "renamed": ("mine (1).ipynb", right),
-        "text": ("answer.txt", "4"), "list": ("01_doubling.ipynb", "[1]"),
+    name = "01_doubling/01_doubling.ipynb"
+    other = right.replace('"grade_id": "', '"grade_id": "of-another-')
+    ends = right.replace("return factor * x", "import os; os.kill(os.getppid(), 9)")
+    for path, text in {
+        f"broken/{name}": "{", "renamed-file/01_doubling/mine (1).ipynb": right, "text/01_doubling/answer.txt": "4",
+        f"list/{name}": "[1]", f"Núñez, Ana/{name}": "\ufeff" + right, "flat/01_doubling.ipynb": right,
+        "zip/01_doubling/my work/01_doubling.ipynb": right, "zip/01_doubling/__MACOSX/._01_doubling.ipynb": "\0",
+        "astray/01-doubling/01_doubling.ipynb": right, f"other/{name}": other, f"ends-grader/{name}": ends,
+        f".ipynb_checkpoints/{name}": right, "__MACOSX/x/._01_doubling.ipynb": "\0",
     }.items():  # fmt: skip
-        (course / "submitted" / student / "01_doubling").mkdir(parents=True)
-        (course / "submitted" / student / "01_doubling" / name).write_text(text)
+        (course / "submitted" / path).parent.mkdir(parents=True)
+        (course / "submitted" / path).write_text(text, encoding="utf-8")
     (course / "submitted" / "absent").mkdir()
+    (course / "submitted" / "loose_01_doubling.ipynb").write_text(right)
     done = graded(course, "--timeout", "3")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("not graded, as they are in no student's folder: loose_01_doubling.ipynb\n")
     return pd.read_csv(course / "grades.csv").fillna({"reason": ""}).set_index(["student", "exercise"])
 
 
@@ -185,11 +231,29 @@ def test_each_gets_what_a_fair_teacher_would_give(student: str, table: pd.DataFr
 
 
 def test_what_cannot_be_read_is_named_and_the_others_are_graded(table: pd.DataFrame) -> None:
-    for student, reason in {"broken": "NotJSONError", "text": "answer.txt", "list": "cannot be read"}.items():
+    reasons = {
+        "broken": "NotJSONError",
+        "text": "answer.txt",
+        "list": "cannot be read",
+        "other": "none of the exercises",
+    }
+    reasons |= {"astray": "but there is 01-doubling/01_doubling.ipynb", "ends-grader": "ended its grader"}
+    for student, reason in reasons.items():
         assert table.loc[student].by_hand.all() and reason in table.loc[student, "reason"].iloc[0]
         assert table.loc[student].points.sum() == 0 and table.loc[student].of.sum() == 6
-    assert table.loc["renamed"].points.sum() == 3 and "mine (1).ipynb" in table.loc["renamed", "reason"].iloc[0]
+    assert "mine (1).ipynb" in table.loc["renamed-file", "reason"].iloc[0]
     assert set(table.loc["absent"].reason) == {"not submitted"} and not table.loc["absent"].by_hand.any()
+    there = {*CASES, *reasons, "renamed-file", "absent", "Núñez, Ana", "flat", "zip"}
+    assert set(table.index.get_level_values("student")) == there
+
+
+@pytest.mark.parametrize("student", ["renamed-file", "Núñez, Ana", "flat", "zip"])
+def test_a_notebook_is_found_where_learning_platforms_put_it(student: str, table: pd.DataFrame) -> None:
+    assert table.loc[student].points.sum() == 3
+
+
+def test_a_function_below_a_magic_is_a_definition() -> None:
+    assert grade.defined("%%time\ndef f():\n    pass") == ["f"] and grade.defined("def f(") == []
 
 
 def test_feedback_says_what_is_wrong_and_nothing_of_hidden_tests(table: pd.DataFrame, course: Path) -> None:
@@ -198,7 +262,16 @@ def test_feedback_says_what_is_wrong_and_nothing_of_hidden_tests(table: pd.DataF
     assert "double: 0 of 2. 2 doubled is 4" in told["hard-coded"] and "half: 1 of 1\n" in told["hard-coded"]
     assert not any("assert" in text or "Fraction(6)" in text for text in told.values())
     by_hand = (course / "by_hand.md").read_text()
-    assert "> It is linear." in by_hand and "- right (0): to be marked" in by_hand
+    assert "> It is linear." in by_hand and "> # 01" not in by_hand
+    assert "- right (0): to be marked: It is below.\n" in by_hand
+    assert "- no-metadata (0): to be marked: Because.\n  \n  | x | y |\n  |---|---|\n" in by_hand
+    assert "- no-tests (0): to be marked: no answer\n" in by_hand
+
+
+def test_totals_have_a_row_for_each_student(table: pd.DataFrame, course: Path) -> None:
+    totals = pd.read_csv(course / "totals.csv").set_index("student")
+    assert list(totals.columns) == ["01_doubling", "total"] and totals.loc["right"].tolist() == [3, 3]
+    assert set(totals.index) == set(table.index.get_level_values("student"))
 
 
 def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_path: Path) -> None:
@@ -211,14 +284,28 @@ def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_pa
 
 
 def test_marks_of_the_teacher_count(table: pd.DataFrame, tmp_path: Path) -> None:
-    (tmp_path / "marks.csv").write_text("student,assignment,exercise,points,comment\nright,01_doubling,why,2.5,good\n")
+    (tmp_path / "marks.csv").write_text(f"{grade.HEADER}\nright,01_doubling,why,2.5,good\n")
     rows = table.reset_index()
     marked = grade.with_marks(tmp_path, rows.copy()).set_index(["student", "exercise"])
     assert marked.loc[("right", "why"), ["points", "by_hand", "reason"]].tolist() == [2.5, False, "good"]
     assert marked.drop(("right", "why")).points.sum() == rows.points.sum()
-    (tmp_path / "marks.csv").write_text("student,assignment,exercise,points,comment\nnobody,01_doubling,why,1,\n")
-    with pytest.raises(SystemExit, match="marks nobody, 01_doubling, why, which is not in the course"):
-        grade.with_marks(tmp_path, rows)
+    for text, message in {
+        f"{grade.HEADER}\nnobody,01_doubling,why,1,\n": "marks nobody, 01_doubling, why, which is not in the course",
+        f"{grade.HEADER}\nright,01_doubling,why,much,\n": "cannot be read: could not convert string to float: 'much'",
+        f"{grade.HEADER}\nright,01_doubling,why,2.5,good\n".replace(",", ";"): "Its first line is student,assignment",
+        "student,assignment,exercise\n": "Its first line is student,assignment",
+    }.items():
+        (tmp_path / "marks.csv").write_text(text)
+        with pytest.raises(SystemExit, match=message):
+            grade.with_marks(tmp_path, rows)
+
+
+def test_grading_one_assignment_keeps_the_grades_of_the_others(tmp_path: Path) -> None:
+    columns = ["student", "assignment", "exercise", "points", "of", "by_hand", "reason"]
+    earlier = [["007", "01", "double", 2.0, 2.0, False, ""], ["007", "02", "half", 0.0, 1.0, True, "to be marked: x"]]
+    pd.DataFrame(earlier, columns=columns).to_csv(tmp_path / "grades.csv", index=False)
+    now = pd.DataFrame([["007", "02", "half", 1.0, 1.0, False, ""]], columns=columns)
+    assert grade.with_earlier(tmp_path, now).values.tolist() == [earlier[0], now.loc[0].tolist()]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

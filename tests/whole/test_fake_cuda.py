@@ -18,8 +18,9 @@ from paperlib.nets.layers import set_step
 from paperlib.nets.lrn import LocalResponseNorm, SpatialResponseNorm, local_response_norm
 from paperlib.nets.sizes import SAMPLE_SIZES, VGG_SAMPLE_SIZES
 from paperlib.recipe import Recipe, Sizes
-from paperlib.training import evaluate, loop
+from paperlib.training import evaluate, loop, towers
 from paperlib.training.journal import Journal
+from paperlib.training.processes import Topology
 from paperlib.training.records import first_line
 from tests import tiny
 from tests.whole.pretended import PretendedGPU
@@ -122,3 +123,9 @@ def test_the_step_and_its_velocity(training: loop.Training) -> None:
         parameter.grad = torch.zeros(parameter.shape).to("cuda")
     training.optimiser.step(0.1, 0)
     assert placed(training) == {"cuda"}
+
+
+def test_the_net_put_together_of_both_towers(training: loop.Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(towers, "gather", lambda tensors, topology: dict(tensors))
+    training.topology = Topology(towers=2)
+    assert {parameter.device.type for parameter in loop.whole_net(training).parameters()} == {"cuda"}

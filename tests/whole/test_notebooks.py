@@ -296,7 +296,15 @@ def exercises_stand_alone(nb: NotebookNode) -> list[str]:
     return [complaint] if complaint else []
 
 
-SERIES_RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (opening, exercises, student_copy)
+def answers_are_folded(nb: NotebookNode) -> list[str]:
+    """Who reads an exercise does not see its answer: `make notebooks` folds it."""
+    folded = copy.deepcopy(nb)
+    tool.fold_answers(folded)
+    pairs = zip(nb.cells, folded.cells, strict=True)
+    return [f"the answer to {cell.metadata.nbgrader.grade_id} is not folded" for cell, other in pairs if cell != other]
+
+
+SERIES_RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (opening, exercises, student_copy, answers_are_folded)
 
 
 # ------------------------------------------------------------------------------------------ rules that make it teach
@@ -557,6 +565,7 @@ def right() -> NotebookNode:
     for count, cell in enumerate(code_cells(nb), 1):
         cell.execution_count = count
     code_cells(nb)[1].outputs = [new_output("execute_result", {"text/plain": "4"}, execution_count=2)]
+    tool.fold_answers(nb)
     return nb
 
 
@@ -669,6 +678,8 @@ WRONG: list[tuple[Callable[[NotebookNode], list[str]], Callable[[NotebookNode], 
     (exercises, lambda nb: nb.cells.append(graded_cell(SOLUTION, "more", solution=True)), "more has no test"),
     (exercises, lambda nb: nb.cells.insert(-4, graded_cell(SOLUTION, "early", solution=True)), "early has no test"),
     (exercises, lambda nb: [nb.cells.pop(-3), nb.cells.pop(-3)], "no exercises"),
+    (answers_are_folded, lambda nb: nb.cells[17].metadata.pop("jupyter"), "the answer to double is not folded"),
+    (answers_are_folded, replacing("<details><summary>Model answer</summary>", ""), "the answer to why is not folded"),
     (student_copy, with_source("### BEGIN HIDDEN TESTS\nassert True\n### END HIDDEN TESTS"), "non-grade"),
     (student_copy, with_source("### BEGIN SOLUTION\n1\n### END SOLUTION"), "non-solution"),
     (student_copy, replacing("    ### END SOLUTION", ""), "no end"),
@@ -843,8 +854,11 @@ def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_
     v, row = decide.verdicts("S3.1-b.1")[0], claims.row("S3.1-b.1")
     takes = {v.outcome: "this one", "otherwise": "another"}
     card = shown_by(monkeypatch, "S3.1-b.1", takes)
-    assert f"| **We found** | **{row.status}**. {notebook.IN_WORDS[row.outcome]} |" in card and row.claim in card
-    assert f"**{v.value}**, {style.scale_name(v.scale, v.proxy)}, n = {v.seeds}" in card and "this one |" in card
+    assert (
+        f"| **We found** | **{row.status}**. {notebook.IN_WORDS[row.outcome]} But: {row.caveat}. |" in card
+        and row.claim in card
+    )
+    assert f"**{v.value}** ({style.scale_name(v.scale, v.proxy)}, n = {v.seeds})" in card and "this one |" in card
     assert "| another |" in shown_by(monkeypatch, "S3.2-a", {"holds": "no", "otherwise": "another"})
     assert "exact" in shown_by(monkeypatch, "S1-c", "x") and "1,093" in shown_by(monkeypatch, "S1-c", "x")
 
@@ -852,7 +866,7 @@ def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_
 def test_a_verdict_card_can_show_a_comparison_beside_its_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     v = decide.verdicts_beside("size", "conv 640 v. mlp 640")[0]
     card = shown_by(monkeypatch, "S1-a", {v.outcome: "so"}, beside="size: conv 640 v. mlp 640")
-    assert f"**{v.status}**" in card and v.value in card and "| so |" in card and "beside it" in card
+    assert f"**{v.word}**" in card and v.value in card and "| so |" in card and "beside it" in card
 
 
 @pytest.mark.usefixtures("recorded")
