@@ -90,10 +90,11 @@ def kernels_by_seed() -> Drawing:
         fontsize=11,
     )  # fmt: skip
     alt = f"The {count} kernels of conv1 of {len(found)} nets. Mean index of colour in the two towers: " + "; ".join(
-        f"seed {seed}: {one:.2f} and {two:.2f}" for seed, one, two in means.itertuples()
+        f"seed {seed}: {one:.3f} and {two:.3f}" for seed, one, two in means.itertuples()
     )
     apart = (means[1] - means[2]).abs()
-    caption = f"The mean indices of the two towers lie {apart.min():.2f} to {apart.max():.2f} apart, by seed."
+    caption = f"A tower's mean index is {means.min().min():.2f} to {means.max().max():.2f} (noise: 0.67). "
+    caption += f"The two towers of a net lie {apart.min():.2f} to {apart.max():.2f} apart."
     return Drawing(figure, frame.round(4), alt, caption)
 
 

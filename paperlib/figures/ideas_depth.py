@@ -18,55 +18,67 @@ from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
+LAYERS = (*CONVOLUTIONS, "fc6")
 
 
 def draw_net(axes: Axes, model: ModelRecipe, whole: ModelRecipe) -> list[dict[str, object]]:
-    """The convolutions of a net as boxes: as high as the root of their side, as wide as that of their maps."""
+    """The convolutions of a net as boxes: as high as the root of their side, as wide as that of their maps; and fc6.
+
+    fc6 is as high as the root of its inputs. Orange are layers with other parameters than in the ``whole`` net.
+    """
     here, before = (table.summary(m, sizes.FULL_SIZES) for m in (model, whole))
-    rows = []
-    for x, name in enumerate(CONVOLUTIONS):
-        if name in here.index:
+    rows: list[dict[str, object]] = []
+    for x, name in enumerate(LAYERS):
+        if name not in here.index:
+            if name in before.index:
+                axes.plot(x, 0, "x", color=PALETTE[3], ms=10, mew=2)
+            continue
+        parameters = int(here["parameters"][name])
+        changed = name not in before.index or parameters != before["parameters"][name]
+        if name == "fc6":
+            inputs = parameters // int(str(here.loc[name, "output"])) - 1
+            width, height, text = 0.25, 0.0055 * inputs**0.5, f"{inputs:,} in"
+        else:
             side, _, maps = (int(n) for n in str(here.loc[name, "output"]).split("x"))
-            parameters = int(here["parameters"][name])
-            changed = name not in before.index or parameters != before["parameters"][name]
-            width, height, colour = 0.035 * maps**0.5, 0.11 * side**0.5, PALETTE[1] if changed else PALETTE[0]
-            axes.add_patch(Rectangle((x - width / 2, -height / 2), width, height, color=colour, alpha=0.75, lw=0))
-            axes.text(x, -0.55, f"{side}²×{maps}", ha="center", va="top", fontsize=8)
-            rows.append({"layer": name, "side": side, "maps": maps, "parameters": parameters, "changed": changed})
-        elif name in before.index:
-            axes.plot(x, 0, "x", color=PALETTE[3], ms=10, mew=2)
-    axes.set(xlim=(-0.6, 5.6), ylim=(-0.8, 0.55), xticks=range(6), yticks=[])
-    axes.set_xticklabels([name[-1] for name in CONVOLUTIONS], fontsize=8)
+            width, height, text = 0.035 * maps**0.5, 0.11 * side**0.5, f"{side}²×{maps}"
+        colour = PALETTE[1] if changed else PALETTE[0]
+        axes.add_patch(Rectangle((x - width / 2, -height / 2), width, height, color=colour, alpha=0.75, lw=0))
+        axes.text(x, -0.55, text, ha="center", va="top", fontsize=8)
+        rows.append({"layer": name, "parameters": parameters, "changed": changed})
+    axes.set(xlim=(-0.6, 6.6), ylim=(-0.8, 0.55), xticks=range(7), yticks=[])
+    axes.set_xticklabels([name[-1] for name in CONVOLUTIONS] + ["fc6"], fontsize=8)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     return rows
 
 
 def nets_without(models: dict[str, ModelRecipe]) -> Drawing:
-    """Small copies of Figure 2: of each net its convolutions; orange, those whose parameters change; a cross, removed.
+    """Small copies of Figure 2: of each net its convolutions and fc6; orange, other parameters; a cross, removed.
 
     The first of ``models`` is the whole net.
     """
     whole = next(iter(models.values()))
     everything = int(table.summary(whole, sizes.FULL_SIZES)["parameters"]["sum"])
     lines = -(-len(models) // 2)
-    figure, panels = subplots(lines, 2, figsize=(8.8, 1.35 * lines))
+    figure, panels = subplots(lines, 2, figsize=(9.2, 1.35 * lines))
     rows, totals = [], {}
     for axes, (name, model) in zip(panels.flat, models.items(), strict=False):
         totals[name] = int(table.summary(model, sizes.FULL_SIZES)["parameters"]["sum"])
-        change = 100 * (totals[name] / everything - 1)
-        axes.set_title(f"{name}: {totals[name] / 1e6:.1f} M parameters ({change:+.1f} %)", fontsize=9)
+        change = f" ({100 * (totals[name] / everything - 1):+.1f} %)" if totals[name] != everything else ""
+        axes.set_title(f"{name}: {totals[name] / 1e6:.1f} M parameters{change}", fontsize=9)
         rows += [{"net": name, **row} for row in draw_net(axes, model, whole)]
     for axes in panels.flat[len(models) :]:
         axes.axis("off")
+    frame = pd.DataFrame(rows)
+    unchanged = [name for name, part in frame.groupby("net", sort=False) if not part["changed"].any()][1:]
     more = [name for name, total in totals.items() if total > everything]
-    alt = "The convolutions of each net as boxes; parameters in all: " + "; ".join(
+    alt = "The convolutions of each net and fc6 as boxes; parameters in all: " + "; ".join(
         f"{n} {t:,}" for n, t in totals.items()
     )
-    caption = "Removing a layer (cross) changes the next one too (orange). With fc6, which is not drawn, "
-    caption += f"{len(more)} of {len(models) - 1} changed nets have more parameters than the whole"
-    caption += f": {', '.join(more)}." if more else "."
-    return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
+    caption = "Orange: a layer whose parameters change"
+    caption += f" (without any: {', '.join(map(str, unchanged))}). " if unchanged else ". "
+    caption += f"More parameters than the whole net: {', '.join(more) or 'none'}."
+    return Drawing(figure, frame, f"{alt}.", caption)
 
 
 def costs(models: dict[str, ModelRecipe]) -> Drawing:
@@ -112,23 +124,29 @@ def errors_by_arm(name: str, scale: str) -> Drawing:
     return Drawing(figure, frame[["arm", "seed", "test_error"]], f"{alt}.", caption)
 
 
-def seen_by_one_unit(model: ModelRecipe) -> int:
-    """Side, in pixels, of what one unit of the last convolution sees, from the windows and strides of the net."""
+def growth(model: ModelRecipe) -> dict[str, int]:
+    """Side, in pixels, of what one unit sees after each layer, up to the last convolution: by windows and strides."""
     with torch.device("meta"):
-        layers = list(table.make(model, sizes.FULL_SIZES).modules())
-    windows = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.MaxPool2d)]
-    last = max(i for i, layer in enumerate(windows) if isinstance(layer, nn.Conv2d))
-    seen, apart = 1, 1
-    for layer in windows[: last + 1]:
+        layers = table.make(model, sizes.FULL_SIZES).named_modules()
+    windows = [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2d | nn.MaxPool2d)]
+    last = max(i for i, (_, layer) in enumerate(windows) if isinstance(layer, nn.Conv2d))
+    seen, apart, found = 1, 1, {}
+    for name, layer in windows[: last + 1]:
         size, stride = (each[0] if isinstance(each, tuple) else each for each in (layer.kernel_size, layer.stride))
         seen += (size - 1) * apart
         apart *= stride
-    return seen
+        found[name] = seen
+    return found
+
+
+def seen_by_one_unit(model: ModelRecipe) -> int:
+    """Side, in pixels, of what one unit of the last convolution sees."""
+    return list(growth(model).values())[-1]
 
 
 def fields(photo: Tensor, models: dict[str, ModelRecipe]) -> Drawing:
     """What one unit of the last convolution sees of a photograph (3, 224, 224), in each net; the first is the whole."""
-    figure, panels = subplots(1, len(models), figsize=(1.7 * len(models) + 0.6, 2.3))
+    figure, panels = subplots(1, len(models), figsize=(1.45 * len(models), 1.9))
     sides = {name: seen_by_one_unit(model) for name, model in models.items()}
     for axes, (name, side) in zip(panels, sides.items(), strict=True):
         axes.imshow(photo.permute(1, 2, 0).numpy())
@@ -137,6 +155,7 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe]) -> Drawing:
         axes.axis("off")
     whole, *others = sides.values()
     told = "; ".join(f"{name} {side}" for name, side in sides.items())
-    caption = f"One unit of the last convolution sees {whole} pixels a side, and {min(others)} with a layer less."
+    less = " or ".join(str(side) for side in dict.fromkeys(others))
+    caption = f"One unit of the last convolution sees {whole} pixels a side, and {less} without any one layer."
     frame = pd.DataFrame({"net": list(sides), "side": list(sides.values())})
     return Drawing(figure, frame, f"Squares on a photograph, side in pixels: {told}.", caption)

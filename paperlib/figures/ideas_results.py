@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from textwrap import shorten
+import math
+from typing import Any
 
 import pandas as pd
 import torch
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from paperlib.evidence import conv1
-from paperlib.figures.style import PALETTE, Drawing, subplots
-from paperlib.figures.tables import AUTHORS, table2
+from paperlib.evidence import conv1, store
+from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, subplots
 from paperlib.paper import facts
-
-IMAGES = {facts.VAL12: 50_000, "ILSVRC-2012 test": 100_000}
-"""Data of Table 2 -> its images."""
+from paperlib.training import records
 
 
 def standard_error(percent: float, images: int) -> float:
@@ -24,61 +22,72 @@ def standard_error(percent: float, images: int) -> float:
     return 100 * (share * (1 - share) / images) ** 0.5
 
 
-def published() -> pd.DataFrame:
-    """Top-5 errors on ILSVRC-2012 of the paper and of later trainings: sorted, each once, with its standard error."""
-    frame = table2().data
-    frame = frame[frame["data"].isin(IMAGES) & frame["top-5 error (%)"].notna()]
-    frame = frame[(frame["whose"] == AUTHORS) | frame["whose"].str.startswith("later")]
-    frame = frame.drop_duplicates(["whose", "what", "top-5 error (%)"])
-    errors = [standard_error(e, IMAGES[d]) for e, d in zip(frame["top-5 error (%)"], frame["data"], strict=True)]
-    frame = frame.assign(standard_error=errors)
-    return frame.sort_values("top-5 error (%)", kind="stable", ignore_index=True)
+def gain_of(before: float, after: float, images: int) -> tuple[float, float]:
+    """Points that an error falls by, and two standard errors of that at most: as if no image had served both."""
+    return before - after, 2 * math.hypot(standard_error(before, images), standard_error(after, images))
 
 
-def gains() -> dict[str, float]:
-    """Points of top-5 error that the paper gained: by nets and images on 2012 validation, by views on 2010 test."""
+TOGETHER = "seven nets against the runner-up"
+
+
+def gains() -> pd.DataFrame:
+    """What lowered the paper's top-5 error: nets, images (2012 validation), views (2010 test), all (2012 test)."""
     of_2012 = {row.model: row.val_top5 or 0 for row in facts.TABLE2}
+    of_test = {row.model: row.test_top5 or 0 for row in facts.TABLE2}
     ours = next(row for row in facts.TABLE1 if row.ours)
-    return {
-        "five nets for one": of_2012["1 CNN"] - of_2012["5 CNNs"],
-        "more training images (and a sixth convolution)": of_2012["1 CNN"] - of_2012["1 CNN*"],
-        "ten views for one": facts.CENTRE_VIEW[1] - (ours.test_top5 or 0),
+    pairs = {
+        "five nets for one": (of_2012["1 CNN"], of_2012["5 CNNs"], 50_000),
+        "more training images (and conv6)": (of_2012["1 CNN"], of_2012["1 CNN*"], 50_000),
+        "ten views for one": (facts.CENTRE_VIEW[1], ours.test_top5 or 0, facts.ILSVRC[0].test),
+        TOGETHER: (max(of_test.values()), of_test["7 CNNs*"], 100_000),
     }
+    rows = [(what, *gain_of(*pair)) for what, pair in pairs.items()]
+    return pd.DataFrame(rows, columns=["what", "points", "two_standard_errors"])
 
 
-def published_errors() -> Drawing:
-    """The paper's top-5 errors on ILSVRC-2012, and those of later trainings of its net: two panels, one scale."""
-    frame = published()
-    parts = {
-        "the paper": frame[frame["whose"] == AUTHORS],
-        "nets called AlexNet, later": frame[frame["whose"] != AUTHORS],
-    }
-    parts = {name: part.head(12).reset_index(drop=True) for name, part in parts.items()}
-    heights = [len(part) for part in parts.values()]
-    figure, panels = subplots(2, 1, figsize=(8.6, 0.3 * sum(heights) + 1.6), sharex=True, height_ratios=heights)
-    marks = {"ten": ("o", PALETTE[0], "ten views"), "centre": ("s", PALETTE[1], "centre view")}
-    for axes, (name, part) in zip(panels, parts.items(), strict=True):
-        for y, row in enumerate(part.to_dict("records")):
-            mark, colour, _ = marks.get(row["views"], ("x", "#555555", ""))
-            axes.errorbar(row["top-5 error (%)"], y, xerr=2 * row["standard_error"], fmt=mark, color=colour, ms=5)
-        names = [what if name == "the paper" else f"{whose[7:]}: {what}"
-                 for whose, what in zip(part["whose"], part["what"], strict=True)]  # fmt: skip
-        labels = [shorten(each, 52, placeholder=" …") for each in names]
-        tests = [" (test)" * data.endswith("test") for data in part["data"]]
-        axes.set_yticks(range(len(part)), [a + b for a, b in zip(labels, tests, strict=True)], fontsize=8)
-        axes.set(title=name, ylim=(len(part) - 0.5, -0.5))
-    for mark, colour, name in (*marks.values(), ("x", "#555555", "views not said")):
-        panels[0].plot([], [], mark, color=colour, label=name)
-    panels[0].legend(fontsize=8.5, loc="upper right")
-    panels[1].set_xlabel("top-5 error (%), validation or (test); bars: two standard errors", loc="right")
-    alt = "Top-5 errors on ILSVRC-2012: " + "; ".join(
-        f"{row['what']}{' (test)' * row['data'].endswith('test')} {row['top-5 error (%)']:g} %"
-        for row in parts["the paper"].to_dict("records")
-    )
-    worth = [f"{name} {points:.1f}" for name, points in gains().items() if "views" not in name]
-    caption = f"In points of error: {', '.join(worth)}. "
-    caption += f"Two standard errors of the images are at most {2 * frame['standard_error'].max():.1f}."
-    return Drawing(figure, frame, f"{alt}.", caption)
+def published_gains() -> Drawing:
+    """The gains of :func:`gains` as bars with two standard errors; dashed, all together against the runner-up."""
+    frame = gains()
+    figure, axes = subplots(figsize=(7.6, 2.5))
+    for y, (what, points, margin) in enumerate(frame.values.tolist()):
+        look: dict[str, Any] = {"fill": False, "ls": "--"} if what == TOGETHER else {"color": PALETTE[0], "alpha": 0.8}
+        axes.barh(y, points, xerr=margin, height=0.6, ecolor="#333333", **look)
+        axes.text(points + margin + 0.15, y, f"{points:.1f}", va="center", fontsize=9)
+    axes.set_yticks(range(len(frame)), frame["what"])
+    axes.set(xlabel="points of top-5 error; bars: two standard errors of the images", xlim=(0, 12))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    *parts, together = [f"{row.what} {row.points:.1f}" for row in frame.itertuples()]
+    caption = f"In points of top-5 error: {', '.join(parts)}; {together}."
+    return Drawing(figure, frame.round(3), f"Four bars. {caption}", caption)
+
+
+def view_gains() -> Drawing:
+    """Top-1 error in the centre view less that in ten views: the paper's net, and recorded ones, a dot each.
+
+    The bars are two standard errors of the images at most, of nets that have no other seeds.
+    """
+    paper, ours = facts.CENTRE_VIEW[0], next(row for row in facts.TABLE1 if row.ours)
+    rows = [("the paper, ILSVRC-2010 test", *gain_of(paper, ours.test_top1 or 0, facts.ILSVRC[0].test))]
+    for name, scale in (("full", "tinyimagenet"), ("net", "cifar10"), ("net", "sample")):
+        runs = [lines for _, _, lines in store.records_of(name, scale)]
+        for lines in runs:
+            errors = {line["views"]: line["top1_error"] for line in records.of_kind(lines, "test")}
+            points, two = gain_of(errors[1], errors[10], records.of_kind(lines, "test")[0]["n"])
+            seeds = f"{len(runs)} seeds" if name == "net" else f"one seed, {len(store.epochs_of(lines))} epochs"
+            rows.append((f"{SCALE_NAMES[scale]}, {seeds}", points, two if name == "full" else math.nan))
+    frame = pd.DataFrame(rows, columns=["net", "points", "two_standard_errors"])
+    places = {net: y for y, net in enumerate(dict.fromkeys(frame["net"]))}
+    figure, axes = subplots(figsize=(7.6, 0.4 * len(places) + 0.9))
+    y, margins = frame["net"].map(places), frame["two_standard_errors"]
+    axes.errorbar(frame["points"], y, xerr=margins, fmt="o", ms=5, alpha=0.8)
+    axes.axvline(0, color="#555555", lw=0.8)
+    axes.set_yticks(list(places.values()), list(places))
+    axes.set_xlabel("points of top-1 error; bars: two standard errors of the images", loc="right")
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    means = frame.groupby("net", sort=False)["points"].mean()
+    caption = f"Ten views gain, in points: {'; '.join(f'{net} {points:.2f}' for net, points in means.items())}."
+    return Drawing(figure, frame.round(4), f"A dot a net, in points of top-1 error. {caption}", caption)
 
 
 def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, title: str) -> Drawing:
@@ -113,17 +122,21 @@ def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, ti
 def selectivity(kernels: Tensor, chance: Tensor, title: str) -> Drawing:
     """Each kernel's selectivity for orientation and its bandwidth, and those of kernels with shuffled pixels."""
     figure, axes = subplots(figsize=(6.4, 4.0))
-    rows = []
+    rows, measured = [], {}
     for some, style, name in ((chance, {"ms": 2, "color": "#bbbbbb"}, "shuffled"), (kernels, {"ms": 5}, "trained")):
-        oriented, wide = conv1.orientation_selectivity(some), conv1.bandwidth(some)
+        oriented, wide = measured[name] = conv1.orientation_selectivity(some), conv1.bandwidth(some)
         axes.plot(oriented, wide, "o", **style, label=name)
         rows.append({"kernels": name, "orientation": float(oriented.median()), "bandwidth": float(wide.median())})
+    edge = measured["shuffled"][0].quantile(0.95)
+    beyond = 100 * float((measured["trained"][0] > edge).double().mean())
+    axes.axvline(float(edge), color="#555555", lw=0.9, ls="--", label="95 % of the shuffled lie to the left")
     axes.set(xlabel="selectivity for orientation, 0 to 1", ylabel="bandwidth (octaves)", xlim=(0, 1), ylim=(0, None))
     axes.set_title(title)
     axes.legend(loc="lower left")
     shuffled, trained = rows
     alt = f"Medians: orientation {trained['orientation']:.2f}, shuffled {shuffled['orientation']:.2f}; "
     alt += f"bandwidth {trained['bandwidth']:.2f} octaves, shuffled {shuffled['bandwidth']:.2f}."
-    caption = f"Half of the trained kernels have a selectivity for orientation above {trained['orientation']:.2f}; "
-    caption += f"with shuffled pixels it is {shuffled['orientation']:.2f}."
+    caption = f"{beyond:.0f} % of the trained kernels are more selective for orientation than 95 % of the shuffled. "
+    caption += f"Their median bandwidth is {trained['bandwidth']:.2f} octaves, that of the shuffled "
+    caption += f"{shuffled['bandwidth']:.2f}."
     return Drawing(figure, pd.DataFrame(rows), alt, caption)

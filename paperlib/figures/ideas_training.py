@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from paperlib.evidence import metrics
-from paperlib.figures.style import PALETTE, Drawing, bars, subplots
-from paperlib.paper import arithmetic, facts
+from paperlib.evidence import decide, metrics
+from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, bars, subplots
 from paperlib.training import loop, records
 
 STEEP = np.array([1.0, 25.0])
@@ -73,23 +72,22 @@ def after_drop(rate: float = 0.01, before: int = 200, after: int = 40) -> Drawin
     figure, (steps, further) = subplots(1, 2, figsize=(8.8, 3.2))
     steps.plot(shown["update"], shown["paper"], ".-", color=PALETTE[0], label="the paper's rule")
     steps.plot(shown["update"], shown["torch"], "x-", ms=4, color=PALETTE[1], label="torch.optim.SGD")
-    steps.set(ylabel="length of the step", title="one step", ylim=(0, None))
+    steps.set(ylabel="length (old rate × gradient)", title="one step", ylim=(0, None))
     steps.legend(fontsize=9)
     j = np.arange(1, after + 1)
     formula = 0.9 * 0.9 * (1 - 0.9**j) / 0.1**2
     further.plot(shown["update"], shown["further"], color=PALETTE[0], label="summed")
     further.plot(j, formula, ".", color=PALETTE[3], label="formula")
-    further.set(ylabel="further than torch", title="all steps since the drop")
+    further.set(ylabel="further than torch (same unit)", title="all steps since the drop")
     further.legend(fontsize=9)
     for axes in (steps, further):
         axes.axvline(0.5, color="#555555", lw=0.8)
-        axes.set_xlabel("updates after the drop (lengths in old rate × gradient)", fontsize=9)
-    end = float(frame["further"].iloc[-1])
+        axes.set_xlabel("updates after the drop", fontsize=9)
+    end, limit = float(frame["further"].iloc[-1]), 0.9 * 0.9 / 0.1**2
     alt = "Left, the length of a step: PyTorch's falls to a tenth at once, the paper's by a tenth at each update. "
-    alt += (
-        f"Right, how much further the paper's rule has gone: it levels off near {end:.0f} old steps of plain descent."
-    )
-    caption = f"After a drop the paper's velocity fades slowly: its rule goes {end:.0f} old plain steps further."
+    alt += f"Right, how much further the paper's rule has gone: it levels off near {limit:.0f} old plain steps."
+    caption = "After a drop the paper's velocity fades slowly: "
+    caption += f"its rule goes {end:.0f} old plain steps further in {after} updates, {limit:.0f} in the end."
     return Drawing(figure, frame.round(6), alt, caption)
 
 
@@ -146,33 +144,40 @@ def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
 
 def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
     """The training loss of some runs against their updates, and the loss of guessing."""
-    figure, axes = subplots(figsize=(7.2, 3.4))
+    figure, axes = subplots(figsize=(7.6, 3.4))
     rows = []
-    for (name, run), marker, colour in zip(runs.items(), "o^s", PALETTE, strict=False):
+    looks = (("o", "-"), ("^", "-"), ("s", ":"))
+    for (name, run), (marker, line), colour in zip(runs.items(), looks, PALETTE, strict=False):
         losses = [window["train_loss"] for window in records.of_kind(run.lines, "window")]
-        axes.plot(metrics.running_error(run.lines)[0], losses, marker=marker, ms=4, color=colour, label=name)
+        updates = metrics.running_error(run.lines)[0]
+        axes.plot(updates, losses, line, marker=marker, ms=4, color=colour, label=name)
         rows.append({"start": name, "last_loss": losses[-1]})
     axes.axhline(math.log(classes), color="#555555", lw=0.8)
-    axes.text(1, math.log(classes) - 0.05, "guessing", va="top", ha="right", fontsize=9, color="#555555",
+    axes.text(1, math.log(classes) + 0.02, "guessing", va="bottom", ha="right", fontsize=9, color="#555555",
               transform=axes.get_yaxis_transform())  # fmt: skip
-    axes.set(xlabel="updates", ylabel="training loss (nats)", ylim=(0, None))
+    axes.set(xlabel="updates", ylabel="training loss (nats)")
     axes.legend(fontsize=9, loc="lower left")
-    alt = f"Training loss against updates for {' and '.join(runs)}; a line marks the loss of guessing, ln {classes}."
+    alt = f"Training loss against updates for {', '.join(runs)}; a line marks the loss of guessing, ln {classes}."
     caption = "Weights that are too small leave the loss at that of guessing for longer."
     return Drawing(figure, pd.DataFrame(rows), alt, caption)
 
 
-def use_of_peak() -> Drawing:
-    """Share of the peak of two GTX 580 that the paper's training needs, against its length: a calculation."""
-    days = np.linspace(2, 9, 60)
-    shares = [arithmetic.share_of_peak(float(d)) for d in days]
-    least, most = facts.TRAINING_DAYS
-    figure, axes = subplots(figsize=(6.6, 3.0))
-    axes.plot(days, shares, color=PALETTE[0])
-    axes.axvspan(least, most, color=PALETTE[1], alpha=0.25, lw=0)
-    axes.set(xlabel="length of the training (days)", ylabel="use of two cards' peak (%)", ylim=(0, None))
-    low, high = arithmetic.share_of_peak(most), arithmetic.share_of_peak(least)
-    words = f"{least} to {most} days ask for {low:.0f} to {high:.0f} % of the peak of two GTX 580"
-    return Drawing(
-        figure, pd.DataFrame({"days": days, "share": shares}).round(4), f"A falling curve: {words}.", f"{words}."
-    )
+def by_arm(name: str, scale: str) -> Drawing:
+    """A panel for each recorded comparison of an experiment: a dot a seed of both arms, their means, the interval."""
+    found = [v for v in decide.verdicts_of(name, scale) if v.has_value]
+    figure, panels = subplots(1, len(found), figsize=(8.8, 2.3), squeeze=False)
+    rows, told = [], []
+    for axes, v in zip(panels.flat, found, strict=True):
+        c, measure = v.comparison, metrics.METRICS[v.comparison.metric]
+        frame = metrics.results(name, scale, c.metric)
+        for y, arm in enumerate((c.a, c.b)):
+            values = frame.loc[frame["arm"] == arm, c.metric]
+            axes.plot(values, [y] * len(values), "o", ms=5, alpha=0.6, color=PALETTE[0])
+            axes.plot(values.mean(), y, "|", ms=22, mew=2.5, color=PALETTE[3])
+            rows += [{"measure": c.metric, "arm": arm, "value": value} for value in values]
+        told.append(f"{c.b}, {measure.heading}: {v.text}, {v.status}")
+        axes.set_yticks([0, 1], [c.a, c.b])
+        axes.set(xlabel=f"{measure.heading} ({measure.unit})", ylim=(1.5, -0.5))
+        axes.set_title(f"{c.b} less {c.a}: {v.text}", fontsize=9)
+    caption = f"{SCALE_NAMES[scale]}. {'; '.join(told)}."
+    return Drawing(figure, pd.DataFrame(rows), f"A dot a seed, a line for each mean. {caption}", caption)

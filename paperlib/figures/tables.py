@@ -24,9 +24,14 @@ class Table:
     title: str
 
     def markdown(self) -> str:
-        """The table in Markdown; a dash where there is no number."""
-        rows = self.data.astype(object).where(self.data.notna(), "–")
-        return f"{self.title}\n\n{markdown_table(list(rows.columns), rows.values.tolist())}\n"
+        """The table in Markdown."""
+        return f"{self.title}\n\n{in_markdown(self.data)}\n"
+
+
+def in_markdown(frame: pd.DataFrame) -> str:
+    """Some rows in Markdown; a dash where there is no number."""
+    rows = frame.astype(object).where(frame.notna(), "–")
+    return markdown_table(list(rows.columns), rows.values.tolist())
 
 
 COLUMNS = ["whose", "what", "data", "views", "top-1 error (%)", "top-5 error (%)", "nets averaged", "repeats"]

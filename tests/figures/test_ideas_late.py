@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from paperlib.evidence import decide
 from paperlib.figures import ideas_depth, ideas_results, ideas_training
 from paperlib.recipe import ModelRecipe
 
@@ -26,6 +27,15 @@ def test_after_a_drop_the_rules_part_as_the_formula_says() -> None:
     assert drawn.loc[drawn["update"] <= 0, "further"].abs().max() < 1e-6
 
 
+def test_arms_have_their_seeds_and_the_interval_of_the_verdict() -> None:
+    drawn = ideas_training.by_arm("update", "sample")
+    for v in decide.verdicts_of("update", "sample"):
+        of_arm = drawn.data[drawn.data["measure"] == v.comparison.metric].groupby("arm")["value"]
+        means = of_arm.mean()
+        assert v.text in drawn.caption and [of_arm.count()[v.comparison.a], of_arm.count()[v.comparison.b]] == [*v.n_of]
+        assert means[v.comparison.b] - means[v.comparison.a] == pytest.approx(v.estimate, abs=1e-4)
+
+
 def test_the_staircase_names_its_drops() -> None:
     drawn = ideas_training.staircase([50, 40, 40, 40], [0.1, 0.1, 0.1, 0.01, 0.01])
     assert "epoch 4" in drawn.caption and drawn.data["rate"].tolist() == [0.1, 0.1, 0.1, 0.01]
@@ -40,20 +50,33 @@ def test_what_one_unit_sees(removed: tuple[str, ...], side: int) -> None:
 def test_a_net_without_a_layer_is_drawn_without_it() -> None:
     drawn = ideas_depth.nets_without({"whole": ModelRecipe(), "no conv3": ModelRecipe(removed=("conv3",))}).data
     without = drawn[drawn["net"] == "no conv3"]
-    assert without["layer"].tolist() == ["conv1", "conv2", "conv4", "conv5"]
+    assert without["layer"].tolist() == ["conv1", "conv2", "conv4", "conv5", "fc6"]
     assert without.loc[without["changed"], "layer"].tolist() == ["conv4"]
 
 
-def test_published_errors_are_sorted_once_each_and_have_the_luck_of_their_images() -> None:
-    frame = ideas_results.published()
-    assert frame["top-5 error (%)"].is_monotonic_increasing
-    assert not frame.duplicated(["whose", "what", "top-5 error (%)"]).any()
-    assert ideas_results.standard_error(50, 100) == pytest.approx(5)
+def test_a_net_whose_other_layers_keep_their_parameters_is_named() -> None:
+    """Without conv4 conv5 still reads 192 maps of its tower; without conv5 fc6 reads 384 maps."""
+    nets = {"whole": (), "no conv4": ("conv4",), "no conv5": ("conv5",)}
+    drawn = ideas_depth.nets_without({name: ModelRecipe(removed=removed) for name, removed in nets.items()})
+    assert "(without any: no conv4)" in drawn.caption and "whole net: no conv5." in drawn.caption
+    assert drawn.data.query("net == 'no conv5' and changed")["layer"].tolist() == ["fc6"]
 
 
 def test_gains_are_those_of_the_papers_tables() -> None:
-    """Table 2: 18.2, 16.4 and 16.6 %; footnote 5 and Table 1: 18.3 and 17.0 %."""
-    assert list(ideas_results.gains().values()) == pytest.approx([1.8, 1.6, 1.3])
+    """Table 2: 18.2, 16.4, 16.6 %, and 26.2, 15.3 % in the test; footnote 5 and Table 1: 18.3 and 17.0 %."""
+    frame = ideas_results.gains()
+    assert frame["points"].tolist() == pytest.approx([1.8, 1.6, 1.3, 10.9])
+    assert ideas_results.standard_error(50, 100) == pytest.approx(5)
+    assert frame["two_standard_errors"][0] == pytest.approx(2 * ((18.2 * 81.8 + 16.4 * 83.6) / 50_000) ** 0.5)
+
+
+def test_gains_of_ten_views_are_those_of_the_records() -> None:
+    """The paper gained 39.0 less 37.5 %; of the small nets the mean is that of their verdict, a dot a seed."""
+    frame = ideas_results.view_gains().data
+    assert frame["points"][0] == pytest.approx(1.5)
+    (v,) = [v for v in decide.verdicts("S6-b.1") if v.scale == "sample" and v.experiment == "net"]
+    sample = frame[frame["net"].str.startswith("Fashion-MNIST")]
+    assert len(sample) == v.n and sample["points"].mean() == pytest.approx(v.estimate, abs=1e-3)
 
 
 def test_agreement_has_the_luck_of_the_images_and_says_where_it_ends() -> None:

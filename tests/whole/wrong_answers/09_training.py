@@ -39,22 +39,11 @@ def matching_sigma(small, full, sigma):
     return sigma * full / small
 
 
-# %% training-days: the forward pass only
-def days(macs, images, epochs, speed):
-    return 2 * macs * images * epochs / speed / 86_400
+# %% training-run: from the lowest to the highest, in any order
+def worst_rise(losses):
+    return max(losses) - min(losses)
 
 
-# %% training-days: a multiplication with addition is one operation
-def days(macs, images, epochs, speed):
-    return 3 * macs * images * epochs / speed / 86_400
-
-
-# %% training-run: the first step that is not below
-def first_below(lines, loss):
-    steps = [line["step"] for line in lines if line["kind"] == "window" and line["train_loss"] <= loss]
-    return min(steps, default=math.inf)
-
-
-# %% training-run: lines of other kinds as well
-def first_below(lines, loss):
-    return min((line["step"] for line in lines if line.get("train_loss", math.inf) < loss), default=math.inf)
+# %% training-run: only from one loss to the next
+def worst_rise(losses):
+    return max(after - before for before, after in zip([losses[0], *losses], losses, strict=False))

@@ -46,13 +46,13 @@ def as_far(index):
     return sum(apart(deal) >= apart(range(half)) - 1e-9 for deal in deals) / len(deals)
 
 
-# %% results-run: a share in place of per cent
-def with_error(lines, images):
-    error = [line for line in lines if line["kind"] == "epoch"][-1]["test_error"]
-    return error, (error / 100 * (1 - error / 100) / images) ** 0.5
+# %% results-run: the second net's luck instead of the first's
+def mcnemar(first, second):
+    b, c = int((first & ~second).sum()), int((second & ~first).sum())
+    return 100 * (c - b) / len(first), 100 * (b + c) ** 0.5 / len(first)
 
 
-# %% results-run: the best epoch
-def with_error(lines, images):
-    error = min(line["test_error"] for line in lines if line["kind"] == "epoch")
-    return error, (error * (100 - error) / images) ** 0.5
+# %% results-run: as if each net had images of its own
+def mcnemar(first, second):
+    wrong = [1 - float(each.double().mean()) for each in (first, second)]
+    return 100 * (wrong[1] - wrong[0]), 100 * (sum(p * (1 - p) for p in wrong) / len(first)) ** 0.5
