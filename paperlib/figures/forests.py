@@ -155,7 +155,7 @@ class Kind:
         return max(low, self.least), min(high, self.most)
 
 
-ERROR = Kind("errors", "the first is better", "points of error; positive: the first is better", 0.0, -4.0, 6.0)
+ERROR = Kind("errors", "the first is better", "points of error; positive: the first is better", 0.0, -6.0, 6.0)
 TIME = Kind(
     "times", "the first is faster", "updates of the second / updates of the first; above 1: the first is faster",
     1.0, 0.2, 10.0, log=True,
