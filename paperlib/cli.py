@@ -330,6 +330,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usable_streams()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
+        os.getcwd()
+    except OSError:  # torch would end the process
+        return _fail("The working folder is gone: change to another one.", 2)
+    try:
         code = app(args=arguments, prog_name="paperlib", standalone_mode=False)
         sys.stdout.flush()
     except USAGE_ERROR as error:

@@ -25,12 +25,18 @@ def is_checkout(folder: Path) -> bool:
     return (folder / "data" / "recorded").is_dir() and (folder / "data" / "sample").is_dir()
 
 
+def in_environment(variable: str) -> str:
+    """The value of an environment variable; empty where it is unset or blank."""
+    text = os.environ.get(variable, "")
+    return text if text.strip() else ""
+
+
 def find_root() -> Path:
     """``PAPERLIB_HOME``; else the checkout that this file is in; else the working folder.
 
     A ``~user`` that is not known stays as it is: :func:`user_path` says so where a path is used.
     """
-    if named := os.environ.get(HOME, "").strip():
+    if named := in_environment(HOME):
         home = Path(os.path.expanduser(named))
         return home.resolve() if os.path.exists(home) else home
     return SOURCE if is_checkout(SOURCE) else Path.cwd()
@@ -63,7 +69,12 @@ def write_whole(path: Path, data: bytes | bytearray) -> None:
 
 
 def user_path(text: str | Path) -> Path:
-    """A path that a user names, with "~" as the shell reads it. Raises :class:`PaperlibError` for an unknown user."""
+    """A path that a user names, with "~" as the shell reads it.
+
+    Raises :class:`PaperlibError` for an unknown user, and for an empty text, which would be the working folder.
+    """
+    if not str(text):
+        raise PaperlibError('a path is empty, as of a variable that is not set: name the folder, or "." for this one')
     try:
         return Path(text).expanduser()
     except RuntimeError:

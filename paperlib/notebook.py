@@ -109,8 +109,8 @@ def _count(n: int, noun: str) -> str:
 
 def how_of(r: claims.Row) -> str:
     """The reason, the command that would decide it, and when it was declared and first run."""
-    since = claims.since_of(r)
-    parts = (r.reason, r.command and claims.command_of(r), since and f"Declared, first run: {since}.")
+    since = f"Declared in commit {r.declared}, first run on {r.first_run}." if r.declared and r.first_run else ""
+    parts = (r.reason, r.command and claims.command_of(r), since)
     return " ".join(part for part in parts if part)
 
 
@@ -118,13 +118,12 @@ IN_WORDS = {
     "exact": "Counting agrees with the paper.",
     "rounding": "Counting gives the paper's number if digits are cut off.",
     "erratum": "Counting gives another number than the paper's.",
-    "imprecise": "It is true of some of what it is said of.",
+    "imprecise": "It is true for one way of counting, or one of the years, and not for the other.",
     "implemented": "Our code does it, and tests compare it with an independent form. No run judges it.",
     "cited": "We measured nothing here; the source is given.",
     "needs ImageNet": "Only a training on ImageNet could tell.",
-    "no measure": "The paper says nothing that a measurement could contradict.",
-    "not run": "Nobody can run this now.",
-    "not run yet": "Nothing is recorded yet.",
+    "not tested": "Nothing that we ran or counted can decide it; the table below says why.",
+    "planned": "Nothing is recorded yet.",
     "holds": "The whole interval lies on the paper's side.",
     "contradicted": "The whole interval lies on the other side.",
     "no effect": "The whole interval is smaller than any effect of interest.",
@@ -145,14 +144,14 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     found = [v for v in decide.verdicts(*claims.ids_of(claims.entry_of(claim_id))) if v.scale == r.scale]
     if beside:
         found = decide.verdicts_beside(*beside.split(": ", 1))[:1]
-        outcome, status = (found[0].outcome, found[0].status) if found else ("not run yet", "not run yet")
-    if status == "not run yet":
+        outcome, status = (found[0].outcome, found[0].word) if found else ("planned", "planned")
+    if status == "planned":
         say(f"{_in_one_line(claim_id)}: *planned, not run yet*. The paper says: {r.claim}")
         return
     but = f" But: {r.caveat}." if r.caveat and not beside else ""
     number = _numbers(found) if found else r.result if r.status != "implemented" else "held by tests"
     rows = [
-        ("**We found**", f"**{status}**. {why(found) if outcome == 'undecided' else IN_WORDS[outcome]}{but}"),
+        ("**We found**", f"**{status}**. {meaning(found, outcome)}{but}"),
         ("**The number**", number or "none"),
         ("**Take away**", take if isinstance(take, str) else take.get(outcome, take.get("otherwise", ""))),
     ]
@@ -160,8 +159,15 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     say(markdown_table((_in_one_line(r.id), "**The paper said:** " + said), rows))
 
 
+def meaning(found: Sequence[Verdict], outcome: str) -> str:
+    """A sentence on an outcome. Of comparisons that no claim asks for it says which is better."""
+    if outcome in ("holds", "contradicted") and found and not found[0].comparison.claim:
+        return f"The whole interval lies on one side: the {found[0].word}."
+    return why(found) if outcome == "undecided" else IN_WORDS[outcome]
+
+
 def why(found: Sequence[Verdict]) -> str:
-    """Why a claim is undecided: seeds, a size that a proxy cannot decide, or the interval."""
+    """Why a claim is undecided: seeds, a size that a proxy cannot decide, or the interval, of all parts or of some."""
     open_ = [v for v in found if v.outcome == "undecided"]
     sizes = [v for v in open_ if v.proxy and v.comparison.question != "direction"]
     if open_ and len(sizes) == len(open_):
@@ -174,14 +180,23 @@ def why(found: Sequence[Verdict]) -> str:
         )
     if open_ and all(v.n < v.fewest for v in open_):
         return "There are too few seeds."
-    return IN_WORDS["undecided"] if open_ else "A declared part has no runs yet."
+    if len(open_) < len(found):
+        return "Some parts are decided, and some are not." if open_ else "A declared part has no runs yet."
+    return IN_WORDS["undecided"]
+
+
+MOST_NUMBERS = 5  # On a card
 
 
 def _numbers(found: Sequence[Verdict]) -> str:
-    """The first number with interval, scale and seeds; how many other comparisons bear on the claim there."""
-    v, others = found[0], len({decide.test_of(v.comparison) for v in found}) - 1
-    text = f"{claims.what_of(v)}: **{v.value}**, {scale_name(v.scale, v.proxy)}, n = {v.seeds}"
-    return text + (f" (and {_count(others, 'more comparison')}, in the table below)" if others else "")
+    """All comparisons of a claim, those that are not decided first: value, scale and seeds, and what became of each."""
+    ordered = sorted(found, key=lambda v: v.outcome != "undecided")
+    unique = list({(v.experiment, decide.test_of(v.comparison)): v for v in reversed(ordered)}.values())[::-1]
+    outcomes = {v.outcome for v in unique}
+    told = [f"{claims.what_of(v)}: **{v.value}**" + f", {v.word}" * (len(outcomes) > 1) for v in unique[:MOST_NUMBERS]]
+    told += [f"and {_count(len(unique) - MOST_NUMBERS, 'more comparison')}"] * (len(unique) > MOST_NUMBERS)
+    seeds = dict.fromkeys(v.seeds for v in unique[:MOST_NUMBERS])
+    return f"{'; '.join(told)} ({scale_name(found[0].scale, found[0].proxy)}, n = {' or '.join(seeds)})"
 
 
 def provenance(*names: str) -> None:
@@ -200,8 +215,9 @@ def provenance(*names: str) -> None:
         days = sorted(first["started"][:10] for first in firsts)
         when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing recorded yet"
         commit = decide.declarations().get(f"{name}/{scale}", "–")
-        shared = len(declared.get(name, scale).arms) > 1 and {arm for arm, _, _ in recorded} == {"baseline"}
-        count = f"0 (and {len(firsts)} of the shared baseline)" if shared else len(firsts)
+        of = declared.get(name, scale)
+        shared = len(of.arms) > 1 and {arm for arm, *_ in recorded} == {of.control}
+        count = f"0 (and {len(firsts)} of the shared {of.control})" if shared else len(firsts)
         rows.append((name, scale, commit, count, when, "; ".join(made) or "–"))
     heads = ("experiment", "scale", "declared in commit", "runs", "run on", "torch, Python, processor")
     table = "\n".join([markdown_table(heads, rows), *([""] if parts else []), *parts])
@@ -298,7 +314,7 @@ def _ratio_table(name: str, scale: str) -> None:
     for v in found:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
-        status = f"**{v.status}**" + (f" ({v.outlook})" if v.outlook else "")
+        status = f"**{v.word}**" + (f" ({v.outlook})" if v.outlook else "")
         rows.append((c.arms, c.metric.replace("_", " "), question[c.question], v.text, v.seeds, status, c.claim or "–"))
     if not rows:
         return
@@ -328,7 +344,7 @@ def rate_table(scale: str) -> None:
             return ""
         if math.isnan(score):
             return "never" if arm in timed else "diverged"
-        text = f"{score:.0f}" if arm in timed else f"{score:.1f}"
+        text = f"{score:.0f}" if arm in timed else f"{score:.2f}"
         return f"**{text}**" if rate == chosen[arm] else text
 
     epochs = declared.get("relu-rates", scale).stop.epochs

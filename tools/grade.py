@@ -687,6 +687,8 @@ def main(arguments: list[str] | None = None) -> int:
     students = sorted(path.name for path in submitted.glob("[!._]*") if path.is_dir())
     if not students or not chosen:
         sys.exit(f"no submissions in {submitted}: put them in STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb")
+    if loose := sorted(path.name for path in submitted.glob("[!._]*") if path.is_file()):
+        print(f"not graded, as they are in no student's folder: {', '.join(loose)}\n")
     rows, broken = [], 0
     for assignment in chosen:
         ours, theirs = FORK.Pipe()

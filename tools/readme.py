@@ -62,7 +62,7 @@ def found() -> str:
     }
     measured = [r for r in table if r.scale]
     decided = [r for r in measured if r.status != "undecided"]
-    waiting = len(by_status.get("not run yet", []))
+    waiting = len(by_status.get("planned", []))
     overfit = [v for claim in ("S4.1-c.1", "S4.2-d") for v in decide.verdicts(claim) if v.has_value]
     points = [
         f"**Counting.** {exact} statements of the paper are exact, {rounded} right if digits are cut off, "
@@ -121,7 +121,7 @@ def figure1_sentences() -> list[str]:
     """What Figure 1 came to, a sentence for each scale and setting."""
     return [
         f"{style.SCALE_NAMES[scale]}, setting of {relu.ARMS[v.comparison.a].setting}: "
-        f"{v.sentence('tanh takes {} as many updates as ReLU')}, n = {v.seeds} ({v.status})."
+        f"{v.sentence('tanh takes {} as many updates as ReLU')}, n = {v.seeds} ({v.word})."
         for scale in ("cifar10", "sample")
         for name in ("relu", "relu-others")
         for v in decide.verdicts_of(name, scale)

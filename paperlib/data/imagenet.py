@@ -53,14 +53,19 @@ SOLUTION = "LOC_val_solution.csv"
 """Kaggle's table of validation images, with the WordNet id and place of each object; an image has one class."""
 CAFFE = "val.txt"
 """Caffe's table of validation images, with the index of each class in ``synsets.txt``."""
+ANNOTATIONS = "val_annotations.txt"
+"""Tiny ImageNet's table of validation images, with the WordNet id and place of each object."""
 SYNSETS = ("synsets.txt", "synset_words.txt")
 TABLES = re.compile(r"data|.*devkit.*|caffe.*|ilsvrc_?12", re.IGNORECASE)
 """Folders that may hold one of these tables, or the files of the development kit."""
-NAMES_OF_TABLES = {name.casefold() for name in (TRUTH, "meta.mat", SOLUTION, CAFFE, *SYNSETS)}
+NAMES_OF_TABLES = {name.casefold() for name in (TRUTH, "meta.mat", SOLUTION, CAFFE, ANNOTATIONS, *SYNSETS)}
+INNER = re.compile(r"images?|ILSVRC2012_img_val", re.IGNORECASE)
+"""Folders within ``val`` that hold all of its images, and are no class."""
 KAGGLE = ("ILSVRC", "Data", "CLS-LOC")
 """The folders in which Kaggle puts ``train`` and ``val``, below its table."""
-SPLITS = {"train": (("ILSVRC2012_img_train.tar",), ("train",)),
-          "val": (("ILSVRC2012_img_val.tar",), ("val", "validation", "valid"), ("test",))}  # fmt: skip
+SPLITS = {"train": (("ILSVRC2012_img_train.tar",), ("train", "training", "ILSVRC2012_img_train")),
+          "val": (("ILSVRC2012_img_val.tar",), ("val", "validation", "valid", "ILSVRC2012_img_val"), ("test",)),
+}  # fmt: skip
 """Names of each split. Those of a group mean the same, and those of a later group count where there is none before."""
 
 
@@ -74,10 +79,11 @@ class Item(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The images of a split by class, sorted by name; and every other file with the reason why it is not used."""
+    """The images of a split by class, by name; every other file with the reason why it is not used; its place."""
 
     classes: dict[str, list[Item]]
     unused: list[tuple[str, str]]
+    place: Path | None = None
 
 
 class Part(NamedTuple):
@@ -294,6 +300,8 @@ def validation_classes(places: Sequence[Path], classes: Sequence[str] = ()) -> t
     """
     if solution := table(places, SOLUTION):
         return by_solution(solution), SOLUTION
+    if annotations := table(places, ANNOTATIONS):
+        return by_annotations(annotations), ANNOTATIONS
     truth, meta, caffe = _devkit(places, TRUTH), _devkit(places, "meta.mat"), table(places, CAFFE)
     if truth is not None and meta is not None:
         by_row = enumerate(by_devkit(places[0], truth, meta), start=1)
@@ -341,6 +349,15 @@ def by_solution(file: Path) -> dict[str, str]:
             rows.append((row["ImageId"], classes[0]))
         return one_class_each(rows)
     except (ValueError, csv.Error) as error:
+        raise DataError(f"{file} is damaged ({printable(str(error))}): get it again") from None
+
+
+def by_annotations(file: Path) -> dict[str, str]:
+    """Stem of each validation image -> class, from Tiny ImageNet's table."""
+    try:
+        rows = [line.split("\t")[:2] for line in text_of(file).splitlines() if line.strip()]
+        return one_class_each((name, wnid) for name, wnid in rows)
+    except ValueError as error:
         raise DataError(f"{file} is damaged ({printable(str(error))}): get it again") from None
 
 
@@ -414,6 +431,8 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
         if Path(os.path.realpath(place)) in apart:
             raise DataError(f"{source} has the same images as train and as val: give it validation images of their own")
         images, unused, folders = contents(place, apart)
+        if split == "val" and len(folders) == 1 and INNER.fullmatch(folders[0]) and folders[0] not in classes:
+            images, folders = [i._replace(name=i.name.removeprefix(f"{folders[0]}/")) for i in images], []
         flat = [image for image in images if "/" not in image.name]
         if flat and split == "val":
             if len(flat) < len(images):
@@ -428,22 +447,8 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
         raise DataError(f"{place} cannot be read ({printable(str(error))}): {advice}") from None
     if not images:
         raise DataError(f"{place} holds no images in class folders or class tars: unpack or fetch them again")
-    items: dict[str, dict[str, Item]] = {}
-    spelt: dict[str, str] = {}
-    taken: set[str] = set()
-    for image in sorted(images):
-        raw, _, file = image.name.partition("/")
-        name = printable(raw)
-        if spelt.setdefault(name, raw) != raw:
-            raise DataError(f"{place} has two classes {name}, whose Unicode spellings differ: make one folder of them")
-        if image.name in taken:
-            unused.append((image.name, "has the same name as another image, which is used"))
-            continue
-        taken.add(image.name)
-        key = f"{split}/{name}/{printable(file)}"
-        while key in items.setdefault(name, {}):  # two names, as of two Unicode forms, that are printed alike
-            key += " (2)"
-        items[name][key] = Item(key, str(image.file), image.start, image.size)
+    items, twice = _named(images, split, place)
+    unused += twice
     reasons = {printable(name): reason for name, reason in unused}
     for name in sorted({printable(folder) for folder in folders} - items.keys()):
         if split == "train":
@@ -454,6 +459,7 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
     return Found(
         {name: [items[name][each] for each in sorted(items[name])] for name in sorted(items)},
         sorted((f"{split}/{printable(name)}", reason) for name, reason in unused),
+        place,
     )
 
 
@@ -471,3 +477,25 @@ def _labelled(place: Path, flat: list[Part], classes: dict[str, str], told: str)
         twice = next(image for image in flat if stems[stem(image.name)] is not image)
         raise DataError(f"{place} has {printable(twice.name)} twice, with different endings: remove one of them")
     return [image._replace(name=f"{classes[each]}/{image.name}") for each, image in stems.items()]
+
+
+def _named(images: list[Part], split: str, place: Path) -> tuple[dict[str, dict[str, Item]], list[tuple[str, str]]]:
+    """Class -> name of each image -> image; and the images that have the very name of another."""
+    items: dict[str, dict[str, Item]] = {}
+    spelt: dict[str, str] = {}
+    taken: set[str] = set()
+    twice = []
+    for image in sorted(images):
+        raw, _, file = image.name.partition("/")
+        name = printable(raw)
+        if spelt.setdefault(name, raw) != raw:
+            raise DataError(f"{place} has two classes {name}, whose Unicode spellings differ: make one folder of them")
+        if image.name in taken:
+            twice.append((image.name, "has the same name as another image, which is used"))
+            continue
+        taken.add(image.name)
+        key = f"{split}/{name}/{printable(file)}"
+        while key in items.setdefault(name, {}):  # two names, as of two Unicode forms, that are printed alike
+            key += " (2)"
+        items[name][key] = Item(key, str(image.file), image.start, image.size)
+    return items, twice

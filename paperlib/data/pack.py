@@ -312,6 +312,9 @@ def prepare_folder(
     classes = sorted(train.classes)
     found = {"train": train.classes}
     found["val"], unused = (val := find(source, "val", classes)).classes, train.unused + val.unused
+    for place in (train.place, val.place):
+        if place and Path(os.path.realpath(destination)).is_relative_to(os.path.realpath(place)):
+            raise DataError(f"{destination} lies in {place}, among the source images: name a folder outside")
     if not found["val"] and not train_only:
         raise DataMissingError(
             f"{source} has no validation images, val/<class>/ or ILSVRC's own: add them, as `paperlib train` needs "
@@ -330,9 +333,16 @@ def prepare_folder(
     lines = [f"{item.size} {item.name}" for by_class in found.values() for items in by_class.values() for item in items]
     key = hashlib.sha256("\n".join([json.dumps(about), *lines]).encode()).hexdigest()
     parts = destination / f"parts-{FORMAT}-{key[:12]}"
-    if finished := _finished(destination, key):
-        shutil.rmtree(parts, ignore_errors=True)  # of a call killed in its last moment
-        return finished
+    try:
+        if finished := _finished(destination, key):
+            shutil.rmtree(parts, ignore_errors=True)  # of a call killed in its last moment
+            return finished
+        _check_ours(destination, parts)
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PaperlibError(
+            f"cannot prepare into {destination} ({error.strerror or error}): name a folder that can be made and written"
+        ) from None
 
     shards: dict[str, dict[Path, list[tuple[int, Item]]]] = {}
     for split in SPLITS:
@@ -340,8 +350,6 @@ def prepare_folder(
         rows = [(label, found[split][classes[label]][j]) for label, j in order]
         shards[split] = {parts / f"{split}-{k // SHARD:05}": rows[k : k + SHARD] for k in range(0, len(rows), SHARD)}
     try:
-        _check_ours(destination, parts)
-        parts.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             busy = f"another process is preparing {destination}"
             held.callback(locked(parts / "lock", busy, DataError).release)
@@ -411,6 +419,8 @@ def _notes(found: dict[str, dict[str, list[Item]]]) -> list[str]:
         notes.append("no validation images, so `paperlib train` cannot use this folder")
     elif lacking := sorted(classes - found["val"].keys()):
         notes.append(f"no validation images of {len(lacking):,} of {len(classes):,} classes, the first {lacking[0]}")
+    if len(classes) == 1:
+        notes.append("a single class: if it holds others, each needs a folder directly in train")
     if len(classes) > MOST_CLASSES:
         notes.append(f"{len(classes):,} classes, `paperlib train` takes at most {MOST_CLASSES:,}")
     return notes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import torch
@@ -12,14 +11,14 @@ from paperlib.data import cache, readers, sample
 from paperlib.data.images import DataError, DataMissingError, Dataset
 from paperlib.data.known import FINGERPRINTS, KNOWN, TITLES
 from paperlib.data.sample import load_photos, load_sample
-from paperlib.files import ROOT, user_path
+from paperlib.files import ROOT, in_environment, user_path
 
 logger = logging.getLogger(__name__)
 
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of the user's own data sets: the argument, else PAPERLIB_DATA, else ``data/cache``."""
-    return user_path(root or os.environ.get("PAPERLIB_DATA") or ROOT / "data" / "cache")
+    return user_path(root or in_environment("PAPERLIB_DATA") or ROOT / "data" / "cache")
 
 
 def where(name: str, root: str | Path | None = None) -> list[Path]:

@@ -7,11 +7,11 @@ implementation, an experiment, a citation, or nothing, with the reason. This mod
 - ``implemented``: a procedure or setting, with the tests that hold it;
 - ``reproduced``, ``supported (proxy)``, ``contradicted``, ``no effect ≥ δ``, ``mixed``, ``undecided``: from recorded
   runs, by the rule of :mod:`paperlib.evidence.decide`; "(proxy)" where the form is not the paper's;
-- ``not run yet``: an experiment is declared and has no records;
+- ``planned``: an experiment is declared and has no records;
 - ``cited``: history, and other people's numbers;
 - ``needs ImageNet``: with the command that would decide it;
-- ``no measure``: the paper says nothing that a measurement could contradict; the reason tells what is shown instead;
-- ``not run``: with the reason.
+- ``not tested``: nothing was run that could decide it (fate ``not run``), or the paper says nothing that a measurement
+  could contradict (``no measure``); the reason says which, and what is shown instead.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def row_of(entry: dict[str, Any]) -> Row:
         case "cited":
             decided |= {"status": "cited", "result": entry["source"], "setting": "cited"}
         case fate:
-            decided |= {"status": fate, "reason": entry["reason"], "command": entry.get("command", "")}
+            status = "needs ImageNet" if fate == "needs ImageNet" else "not tested"
+            decided |= {"status": status, "reason": entry["reason"], "command": entry.get("command", "")}
     decided["reason"] = f"{decided['reason']} {besides(entry)}".strip()
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
@@ -101,8 +102,8 @@ def from_experiments(entry: dict[str, Any]) -> dict[str, Any]:
     ids = ids_of(entry)
     found = list({(v.experiment, v.scale, replace(v.comparison, claim="")): v for v in decide.verdicts(*ids)}.values())
     if not found:
-        waiting = f"No run of experiment {', '.join(entry['experiments'])} is recorded yet."
-        return {"status": "not run yet", "reason": f"{entry['note']} {waiting}".strip()}
+        waiting = f"Planned: experiment {', '.join(entry['experiments'])}."
+        return {"status": "planned", "reason": f"{entry['note']} {waiting}".strip()}
     at = {scale: [v for v in found if v.scale == scale] for scale in dict.fromkeys(v.scale for v in found)}
     missing = {scale: decide.planned(scale, *ids) > len(here) for scale, here in at.items()}
     outcomes = {scale: outcome_at(here, missing[scale]) for scale, here in at.items()}

@@ -126,7 +126,7 @@ def evidence_of(r: Row) -> str:
 
 def since_of(r: Row) -> str:
     """When its comparisons were declared, and when their first run began."""
-    return ", ".join(part for part in (r.declared, r.first_run) if part)
+    return "; ".join(part for part in (r.declared, r.first_run) if part)
 
 
 def places_of(r: Row) -> str:
@@ -181,7 +181,7 @@ def as_json(table: Sequence[Row]) -> str:
 
 def as_markdown(table: Sequence[Row], folder: str = "") -> str:
     """The table in Markdown; with a link to each notebook, where they lie in ``folder``."""
-    heads = ("id", "claim", "status", "scale, seeds", "declared, first run", "result, or reason", "notebook")
+    heads = ("id", "claim", "status", "scale, seeds", "declared in; first run on", "result, or reason", "notebook")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in table:
         result = (r.result or r.reason) + (f" (But: {r.caveat}.)" if r.caveat else "")

@@ -95,9 +95,9 @@ def pool_of(experiment: Experiment, run: Run) -> Any:
 
 
 @cached
-def spreads_of(scale: str, metric: str) -> dict[Any, Spread]:
-    """Pool -> spread of the metric within arms, over all experiments at a scale; a shared run counts once."""
-    pools: dict[Any, dict[str, dict[int, float]]] = {}
+def groups_of(scale: str, metric: str) -> dict[Any, dict[str, tuple[str, dict[int, float]]]]:
+    """Pool -> arms that differ in more than the seed: name, and the metric by seed. A shared run counts once."""
+    pools: dict[Any, dict[str, tuple[str, dict[int, float]]]] = {}
     for e in (e for e in declared.DECLARED if e.scale == scale):
         runs_of = {(arm, seed): lines for arm, seed, lines in store.records_of(e.name, scale)}
         samples = samples_of(e.name, scale, metric)
@@ -105,5 +105,12 @@ def spreads_of(scale: str, metric: str) -> dict[Any, Spread]:
             if seed in samples[arm].values:
                 run = run_of(lines)
                 arms = pools.setdefault(pool_of(e, run), {})
-                arms.setdefault(seedless(run).id, {})[seed] = samples[arm].values[seed]
-    return {key: intervals.pooled([[*values.values()] for values in arms.values()]) for key, arms in pools.items()}
+                arms.setdefault(seedless(run).id, (arm, {}))[1][seed] = samples[arm].values[seed]
+    return pools
+
+
+@cached
+def spreads_of(scale: str, metric: str) -> dict[Any, Spread]:
+    """Pool -> spread of the metric within arms, over all experiments at a scale."""
+    pools = groups_of(scale, metric)
+    return {key: intervals.pooled([[*values.values()] for _, values in arms.values()]) for key, arms in pools.items()}

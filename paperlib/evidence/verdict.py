@@ -19,6 +19,7 @@ ALPHA = 0.05  # Error rate of all tests of one experiment together
 FACTOR = 1.5  # A size is reproduced within this factor of the paper's
 FEWEST, FEWEST_POOLED, POOLED_DF = 5, 3, 20
 """Seeds per arm that a verdict needs; fewer are enough where the pool has ``POOLED_DF`` degrees of freedom."""
+MOST_SEEDS = 100  # Beyond, their number depends on an estimate near zero, and is not told
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:
@@ -29,6 +30,19 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
     if "undecided" in kinds or not kinds:
         return "undecided"
     return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def plainly(outcome: Outcome, pair: object, times: bool) -> str:
+    """An outcome where no claim asks: which of a ``pair`` is better, or on which side of zero one arm lies."""
+    better = "faster" if times else "better"
+    words = {"holds": f"first {better}", "contradicted": f"second {better}"}
+    return (words if pair else {"holds": "above zero", "contradicted": "below zero"}).get(outcome, outcome)
+
+
+def end(number: float) -> str:
+    """An end of an interval; more digits where two would make it zero, as its sign decides."""
+    digits = 2 if abs(number) >= 0.005 or not number else 1 - math.floor(math.log10(abs(number)) + 1)
+    return f"{number:z.{digits}f}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,11 @@ class Verdict:
         """The outcome in words."""
         return in_words(self.outcome, self.proxy, f"{self.comparison.smallest_effect:g}")
 
+    @property
+    def word(self) -> str:
+        """The status where a claim asks; else which of the two is better, as nobody said which would be."""
+        return self.status if self.comparison.claim else plainly(self.outcome, self.comparison.b, self.ratio)
+
     # ------------------------------------------------------------------------------------- what would decide
 
     @property
@@ -137,7 +156,7 @@ class Verdict:
             return "no value yet"
         if self.bound:
             return f"{'>' if self.bound == 'lower' else '<'} {self.estimate:.2f}{self.unit} (bound)"
-        interval = "" if math.isnan(self.low) else f" ({self.low:z.2f} to {self.high:z.2f})"
+        interval = "" if math.isnan(self.low) else f" ({end(self.low)} to {end(self.high)})"
         return f"{self.estimate:z.2f}{self.unit}{interval}"
 
     @property
@@ -154,7 +173,8 @@ class Verdict:
         if self.proxy and self.comparison.question != "direction":
             return f"{half}; a proxy cannot decide a size"
         more = self.seeds_to_decide
-        return half if more is None else f"{half}; about {more} seeds an arm for an even chance to decide it"
+        about = f"about {more}" if more is None or more <= MOST_SEEDS else f"more than {MOST_SEEDS}"
+        return half if more is None else f"{half}; {about} seeds an arm for an even chance to decide it"
 
     def sentence(self, around: str) -> str:
         """The text in a sentence, ``around``, with {} for the value; where there is no value, the text alone."""

@@ -2,58 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch
 
-from paperlib.evidence import claims
-from paperlib.figures.style import Drawing, use_style
+from paperlib.evidence import claims, metrics
+from paperlib.evidence.rows import Row
+from paperlib.evidence.verdict import Verdict
+from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 
 # ---------------------------------------------------------------------------------------------------------
 # The table of claims as a picture
 
 GROUPS = {
-    "it holds": {"exact": "#029e73", "rounding": "#5cc0a2", "reproduced": "#00664a"},
-    "it holds at small scale": {
-        "supported (proxy)": "#56a5d8", "no effect": "#8fc4e6", "no effect (proxy)": "#c0dff2",
-    },
-    "it does not hold as printed": {
-        "erratum": "#d55e00", "imprecise": "#e9a27c", "contradicted": "#de8f05", "contradicted (proxy)": "#f0b45c",
-        "mixed": "#f6d8a8",
-    },
+    "it holds by arithmetic": {"exact": "#029e73", "rounding": "#5cc0a2"},
+    "it does not hold as printed": {"erratum": "#d55e00", "imprecise": "#e9a27c", "contradicted": "#b04a00"},
+    "it holds as the paper measured it": {"reproduced": "#00664a"},
+    "it holds at small scale": {"supported (proxy)": "#56a5d8"},
+    "it goes the other way at small scale": {"contradicted (proxy)": "#f0b45c"},
+    "it shows no effect of interest": {"no effect": "#8fc4e6", "no effect (proxy)": "#c0dff2"},
     "it is a procedure": {"implemented": "#dcb8d4"},
     "it is open": {
-        "undecided": "#8f8f8f", "not run yet": "#c4c4c4", "needs ImageNet": "#d6d6d6", "cited": "#e4e4e4",
-        "no measure": "#eeeeee", "not run": "#f6f6f6",
+        "undecided": "#bdbdbd", "mixed": "#bdbdbd", "planned": "#e4e4e4", "needs ImageNet": "#e4e4e4",
+        "cited": "#e4e4e4", "not tested": "#e4e4e4",
     },
 }  # fmt: skip
-"""What became of a claim, in five groups: the statuses of each with their shade.
+"""What became of a claim: the statuses of each group with their shade.
 
-That a procedure is implemented says nothing on whether it is a good one, or what the authors ran.
+That a procedure is implemented says nothing on whether it is a good one, or what the authors ran. What a proxy
+contradicts is not refuted as printed: it goes the other way at small scale.
 """
-LETTERS = {
-    "undecided": "?",
-    "not run yet": "p",
-    "needs ImageNet": "I",
-    "cited": "c",
-    "no measure": "m",
-    "not run": "x",
-}
-"""What tells apart the greys of what is open, after the claim's letter."""
+FAMILIES = {
+    "By counting": ["it holds by arithmetic", "it does not hold as printed"],
+    "By training": [
+        "it holds as the paper measured it", "it holds at small scale", "it goes the other way at small scale",
+        "it shows no effect of interest",
+    ],
+    "By building it": ["it is a procedure"],
+    "Open": ["it is open"],
+}  # fmt: skip
+"""How a claim was judged -> its groups."""
+SHORT = {"needs ImageNet": "ImageNet"}
+"""What is written into a square that is open, where it is not the status."""
 
 STATUS_COLOURS = {kind: colour for kinds in GROUPS.values() for kind, colour in kinds.items()}
 
 
+def of_group(group: str, table: Sequence[Row]) -> list[Row]:
+    """The rows of a group."""
+    return [r for r in table if r.word in GROUPS[group]]
+
+
+def conclusion(table: Sequence[Row]) -> str:
+    """How many rows each group has, in a sentence."""
+    n = {group: len(of_group(group, table)) for group in GROUPS}
+    said = {
+        "it holds by arithmetic": "are arithmetic that comes out",
+        "it does not hold as printed": "do not hold as printed",
+        "it holds as the paper measured it": "hold as measured",
+        "it holds at small scale": "hold at small scale",
+        "it goes the other way at small scale": "{} the other way there",
+        "it shows no effect of interest": "show no effect",
+        "it is a procedure": "are procedures",
+    }
+    told = ", ".join(
+        f"{n[group]} {text.format('goes' if n[group] == 1 else 'go')}" for group, text in said.items() if n[group]
+    )
+    only = sum(r.word == "needs ImageNet" for r in table)
+    return f"Of {len(table)} rows {told}, and {n['it is open']} are open, {only} of them for want of ImageNet."
+
+
 def fig_claims() -> Drawing:
-    """The table of claims as a picture: a square per claim, a line per section, a hue per group of :data:`GROUPS`."""
+    """The table of claims as a picture: a square per claim, a line per section, a hue per group of :data:`GROUPS`.
+
+    What is open is grey and has its status in the square.
+    """
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
     words = list(STATUS_COLOURS)
     squares = frame.assign(
         word=[words.index(r.word) for r in table],
-        label=[f"{r.id.split('-')[1]} {LETTERS.get(r.word, '')}".strip() for r in table],
+        label=[r.id.split("-")[1] for r in table],
         place=frame.groupby("section").cumcount(),
         line=frame["section"].where(frame["section"] == "abstract", "section " + frame["section"]),
     )
@@ -62,32 +95,47 @@ def fig_claims() -> Drawing:
     figure, axes = plt.subplots(figsize=(9.6, 0.34 * len(lines) + 1.9))
     sns.heatmap(
         grid, annot=labels, fmt="", cmap=list(STATUS_COLOURS.values()), vmin=-0.5, vmax=len(words) - 0.5, cbar=False,
-        linewidths=1.5, linecolor="white", annot_kws={"fontsize": 8}, ax=axes,
+        linewidths=1.5, linecolor="white", annot_kws={"fontsize": 8, "va": "bottom"}, ax=axes,
     )  # fmt: skip
+    for line, place, status in zip(squares["line"], squares["place"], squares["status"], strict=True):
+        if status in GROUPS["it is open"]:
+            y = list(lines).index(line) + 0.55
+            axes.text(place + 0.5, y, SHORT.get(status, status), fontsize=6, ha="center", va="top")
     axes.set(xlabel="", ylabel="", xticks=[])
     axes.grid(False)
     axes.tick_params(length=0)
-    counts = {word: sum(r.word == word for r in table) for word in STATUS_COLOURS}
-    handles = []
-    for group, shades in GROUPS.items():
-        here = [word for word in shades if counts[word]]
-        handles.append(Patch(alpha=0, label=f"{group}: {sum(counts[word] for word in here)}"))
-        handles += [
-            Patch(
-                fc=shades[word], ec="#999999", lw=0.4, label=f"{LETTERS.get(word, '')} {word} ({counts[word]})".strip()
-            )
-            for word in here
-        ]
-        handles += [Patch(alpha=0, label=" ")] * (max(map(len, GROUPS.values())) - len(here))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(GROUPS),
-        fontsize=8.5,
-        handlelength=1.2,
-        columnspacing=1.0,
-    )
-    counted = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-    return Drawing(
-        figure, frame, f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
-    )
+    handles = [
+        Patch(fc=next(iter(shades.values())), ec="#999999", lw=0.4, label=f"{group}: {len(of_group(group, table))}")
+        for group, shades in GROUPS.items() if of_group(group, table)
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, handlelength=1.2)
+    counted = ", ".join(f"{n} {word}" for word, n in claims.tally(table).items())
+    alt = f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
+    return Drawing(figure, frame, alt, conclusion(table))
+
+
+def one_verdict(v: Verdict) -> Drawing:
+    """A comparison of two arms as a picture: each run, the two means, and the interval of their difference."""
+    c, heading = v.comparison, metrics.METRICS[v.comparison.metric].heading
+    frame = metrics.results(v.experiment, v.scale, c.metric).dropna(subset=c.metric)
+    frame = frame.loc[frame["arm"].isin([c.a, c.b]), ["arm", "seed", c.metric]]
+    figure, (runs, difference) = subplots(2, 1, figsize=(7.6, 3.4), height_ratios=(2, 1.1))
+    for y, (arm, colour) in enumerate(zip((c.a, c.b), PALETTE, strict=False)):
+        values = frame.loc[frame["arm"] == arm, c.metric]
+        runs.plot(values, [y] * len(values), "o", color=colour, ms=6, alpha=0.7)
+        runs.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=colour, lw=2.5)
+        runs.annotate(f"mean {values.mean():.2f}", (values.mean(), y - 0.34), ha="center", fontsize=9)
+    runs.set(ylim=(1.6, -0.8), xlabel=f"{heading} ({v.unit.strip()}), a dot a seed")
+    runs.set_yticks([0, 1], [c.a, c.b])
+    difference.axvspan(-c.smallest_effect, c.smallest_effect, color="#e2e2e2", lw=0)
+    difference.axvline(0, color="#555555", lw=0.8)
+    difference.plot([v.low, v.high], [0, 0], color="#111111", lw=2)
+    difference.plot(v.estimate, 0, "D", color="#111111", ms=6)
+    difference.annotate(v.value, (v.estimate, 0), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+    difference.set(ylim=(-0.6, 1.0), yticks=[], xlabel="second mean minus first; grey: too small to be of interest")
+    for axes in (runs, difference):
+        axes.grid(axis="y", visible=False)
+    whole, side = ("", "on both sides") if v.low <= 0 <= v.high else ("whole ", "right" if v.low > 0 else "left")
+    caption = f"The means are {abs(v.estimate):.2f} points apart; the {whole}interval lies {side} of zero: {v.status}."
+    alt = f"Above, the runs of {c.a} and {c.b} as dots with their means. Below, their difference: {v.value}."
+    return Drawing(figure, frame, alt, caption)

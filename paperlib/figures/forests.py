@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,10 @@ from matplotlib.ticker import MaxNLocator
 
 from paperlib.errors import PaperlibError
 from paperlib.evidence import claims, decide
-from paperlib.evidence.verdict import Verdict
+from paperlib.evidence.verdict import Verdict, end, plainly
 from paperlib.experiments import declared
 from paperlib.experiments.form import Comparison, Experiment
+from paperlib.experiments.scales import SCALES
 from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -85,8 +87,8 @@ def sections_of(name: str, asked: list[Comparison]) -> list[str]:
     return list(dict.fromkeys([own, *places] if own in places or not places else [*places, own]))
 
 
-def lines(*sections: str, ratios: bool = False) -> pd.DataFrame:
-    """A row a test and scale with a recorded verdict, of all sections or of some.
+def lines(*sections: str, ratios: bool = False, experiments: Sequence[str] = ()) -> pd.DataFrame:
+    """A row a test and scale with a recorded verdict, of all sections or of some, of all experiments or of some.
 
     In the order of the paper, then of declaration; all scales of a comparison together, the largest first. Equal tests
     of one experiment are one row, with all the claims that they serve.
@@ -95,7 +97,7 @@ def lines(*sections: str, ratios: bool = False) -> pd.DataFrame:
         raise PaperlibError(f"no comparison is in section {unknown[0]!r}; the sections are {', '.join(SECTIONS)}")
     blocks, tests = {("", ""): 0}, dict[Any, int]()
     rows: dict[tuple[int, ...], tuple[Any, ...]] = {}
-    for experiment in declared.DECLARED:
+    for experiment in (each for each in declared.DECLARED if not experiments or each.name in experiments):
         verdicts = {v.comparison: v for v in decide.verdicts_of(experiment.name, experiment.scale)}
         for test, asked in comparisons_of(experiment, ratios).items():
             places = sections_of(experiment.name, asked)
@@ -162,14 +164,17 @@ TIME = Kind(
 )  # fmt: skip
 
 
-def forest(*sections: str) -> Drawing:
-    """All comparisons of errors, or those that belong to ``sections`` ("3.3"), one line per comparison and scale."""
-    return drawn(ERROR, sections)
+def forest(*sections: str, experiments: Sequence[str] = ()) -> Drawing:
+    """All comparisons of errors, or those that belong to ``sections`` ("3.3"), one line per comparison and scale.
+
+    Of ``experiments`` only these.
+    """
+    return drawn(ERROR, sections, experiments)
 
 
-def forest_times(*sections: str) -> Drawing:
-    """All comparisons of times to an error, or those that belong to ``sections``."""
-    return drawn(TIME, sections)
+def forest_times(*sections: str, experiments: Sequence[str] = ()) -> Drawing:
+    """All comparisons of times to an error, or those that belong to ``sections``, of all experiments or of some."""
+    return drawn(TIME, sections, experiments)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -179,10 +184,10 @@ MOST_LINES = 45  # More are drawn in two columns
 LINE = 0.158  # Inches a line
 
 
-def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:
+def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = ()) -> Drawing:
     """The forest of one kind of comparison."""
     use_style()
-    frame = lines(*sections, ratios=kind.log)
+    frame = lines(*sections, ratios=kind.log, experiments=experiments)
     where = f" in section{'s' * (len(sections) > 1)} {' and '.join(sections)}" if sections else ""
     if frame.empty:
         return nothing_yet(f"comparison of {kind.what}{where}", COLUMNS)
@@ -192,10 +197,10 @@ def drawn(kind: Kind, sections: tuple[str, ...]) -> Drawing:
     figure, panels = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axes, column in zip(panels[0], columns, strict=True):
         draw_column(axes, column, kind, kind.shown(frame), max(c.height for c in columns))
-    title = textwrap.fill(conclusion(frame, kind, where), 125 if len(columns) > 1 else 100)
+    title = textwrap.fill(counts(frame, kind, where), 125 if len(columns) > 1 else 100)
     figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
     legend(figure, frame, kind)
-    return Drawing(figure, frame.round(4), alt_text(frame, kind, where), f"{conclusion(frame, kind, where)}.")
+    return Drawing(figure, frame.round(4), alt_text(frame, kind, where), conclusion(frame, kind))
 
 
 def in_columns(frame: pd.DataFrame) -> list[pd.DataFrame]:
@@ -282,7 +287,7 @@ OUTCOME_COLOURS = {"holds": "#111111", "contradicted": PALETTE[3], "no effect": 
 def draw_line(axes: Axes, y: float, row: Any, kind: Kind, shown: tuple[float, float]) -> None:
     """One comparison at one scale: its zone without interest, interval, estimate (hollow with too few seeds), word."""
     colour, mark = MARKS[row.scale]
-    axes.annotate(row.outcome, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
+    axes.annotate(word(row, kind), (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
                   color=OUTCOME_COLOURS[row.outcome], annotation_clip=False)  # fmt: skip
     if math.isnan(row.estimate):
         text = "no bound: neither reached it" if row.bound else "no value: no run counts"
@@ -312,13 +317,13 @@ def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
     for scale, (colour, mark) in MARKS.items():
         if (of_scale := frame[frame["scale"] == scale]).empty:
             continue
-        few, many = of_scale["n"].min(), of_scale["n"].max()
-        seeds = f"n = {few}" if few == many else f"n = {few} to {many}"
+        seeds = "1 seed" if of_scale["n"].max() == 1 else f"{of_scale['n'].min()} or more seeds an arm"
         name = f"{scale_name(scale, bool(of_scale['proxy'].any()))}, {seeds}"
         handles.append(Line2D([], [], color=colour, marker=mark, ms=4.5, label=name))
     handles.append(Patch(color="#e2e2e2", lw=0, label="less than the smallest effect of interest"))
     if not frame["enough"].all():
-        handles.append(Line2D([], [], color="#555555", lw=0.8, marker="o", ms=4.5, mfc="white", label="too few seeds"))
+        colour, mark = MARKS[frame.loc[~frame["enough"], "scale"].iloc[0]]
+        handles.append(Line2D([], [], color=colour, lw=0.8, marker=mark, ms=4.5, mfc="white", label="too few seeds"))
     if (frame["bound"] != "").any():
         handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="lower (or upper) bound"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5)
@@ -328,25 +333,89 @@ def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
 # In words
 
 
-def conclusion(frame: pd.DataFrame, kind: Kind, where: str) -> str:
+def word(row: Any, kind: Kind) -> str:
+    """The outcome at the right of a line: of a claim where one asks, else which of the two is better."""
+    if not row.enough:
+        return f"{row.n} seed{'s' * (row.n != 1)}"
+    return str(row.outcome if row.claims else plainly(row.outcome, row.b, kind.log))
+
+
+def counts(frame: pd.DataFrame, kind: Kind, where: str) -> str:
     """How many comparisons came out in which way."""
-    words = {
-        "holds": (f"holds ({kind.better})", f"hold ({kind.better})"),
-        "contradicted": ("is contradicted", "are contradicted"),
-        "no effect": ("shows no effect of interest", "show no effect of interest"),
-        "undecided": ("is undecided", "are undecided"),
+    better = "faster" if kind.log else "better"
+    said = {
+        "holds": f"in {{}} the first is {better}", "contradicted": f"in {{}} the second is {better}",
+        "no effect": "{} without an effect of interest", "undecided": "{} undecided",
     }  # fmt: skip
-    counts = [(sum(frame["outcome"] == outcome), *both) for outcome, both in words.items()]
-    parts = [f"{n} {one if n == 1 else many}" for n, one, many in counts if n]
-    return f"Of {len(frame)} comparison{'' if len(frame) == 1 else 's'}{where}, {', '.join(parts)}"
+    found = frame["outcome"].value_counts()
+    parts = ", ".join(text.format(found[outcome]) for outcome, text in said.items() if outcome in found)
+    return f"{len(frame)} comparison{'s' * (len(frame) != 1)} of {kind.what}{where}: {parts}"
+
+
+MOST_TOLD, MOST_NAMED = 3, 5
+
+
+def conclusion(frame: pd.DataFrame, kind: Kind) -> str:
+    """The largest decided effects in words, those that a claim asks for first, and what is not decided."""
+    rows = sorted(frame.itertuples(), key=lambda row: (not row.claims, -distance(row, kind)))
+    decided = [row for row in rows if row.outcome in ("holds", "contradicted")]
+    open_ = [row for row in frame.itertuples() if row.outcome not in ("holds", "contradicted")]
+    usual = frame["scale"].mode()[0]
+    told = [effect(row, kind, row.scale != usual) for row in decided[: MOST_TOLD + (len(decided) == MOST_TOLD + 1)]]
+    told += [f"{len(decided) - len(told)} more are decided"] if len(decided) > len(told) else []
+    if 0 < len(open_) <= MOST_NAMED:
+        told.append("not decided: " + ", ".join(interval(row, kind, row.scale != usual) for row in open_))
+    elif open_:
+        told.append(f"{len(open_)} are not decided")
+    text = "; ".join(told) + "."
+    return text[0].upper() + text[1:]
+
+
+def distance(row: Any, kind: Kind) -> float:
+    """How far an effect is from none."""
+    return 0.0 if math.isnan(row.estimate) else abs(math.log(row.estimate) if kind.log else row.estimate)
+
+
+def interval(row: Any, kind: Kind, scale: bool) -> str:
+    """ "no decay (0.01 points, -0.86 to 0.88)": what is not decided, with its number."""
+    name = row.b if row.a == "baseline" and row.b else label(row)
+    unit = "times" if kind.log else "points"
+    number = "" if math.isnan(row.estimate) else f"{row.estimate:z.2f} {unit}"
+    ends = word(row, kind) if math.isnan(row.low) else f"{end(row.low)} to {end(row.high)}"
+    setting = "; ".join(filter(None, [SETTINGS.get(row.experiment, ""), SCALES[row.scale].title if scale else ""]))
+    inside = "; ".join(filter(None, [setting, ", ".join(filter(None, [number, ends]))]))
+    return f"{name} ({inside})" if inside else name
+
+
+def effect(row: Any, kind: Kind, scale: bool) -> str:
+    """ "no lrn costs 2.87 points (1.84 to 3.90)": a decided comparison as a sentence."""
+    first = row.outcome == "holds"
+    better, worse = (row.a, row.b) if first else (row.b, row.a)
+    if kind.log:
+        size, ends = (row.estimate, (row.low, row.high)) if first else (1 / row.estimate, (1 / row.high, 1 / row.low))
+        said = f"{better} is {'more than ' if row.bound else ''}{size:.2f} times as fast as {worse}"
+    else:
+        size, ends = abs(row.estimate), (row.low, row.high) if first else (-row.high, -row.low)
+        points, gap = f"{size:.2f} points", row.metric == "overfit"
+        if not row.b:
+            said = f"{SINGLES[row.metric]}: {points} {'less' if first else 'more'}"
+        elif row.a == "baseline":
+            verb = ("widens" if first else "narrows") + " the gap by" if gap else "costs" if first else "saves"
+            said = f"{row.b} {verb} {points}"
+        else:
+            said = f"{worse} has {points} more {'of a gap' if gap else 'error'} than {better}"
+    setting = ", ".join(filter(None, [SETTINGS.get(row.experiment, ""), SCALES[row.scale].title if scale else ""]))
+    inside = "" if math.isnan(row.low) else f" ({end(ends[0])} to {end(ends[1])})"
+    return said + inside + f", {setting}" * bool(setting)
 
 
 def alt_text(frame: pd.DataFrame, kind: Kind, where: str) -> str:
-    """The counts, then each comparison that holds or is contradicted, with its estimate."""
-    parts = [f"Forest plot of comparisons of {kind.what}. {conclusion(frame, kind, where)}"]
-    for outcome, word in (("holds", "Holds"), ("contradicted", "Contradicted")):
+    """The counts, then each comparison that is decided, with its estimate."""
+    parts = [f"Forest plot. {counts(frame, kind, where)}"]
+    better = "faster" if kind.log else "better"
+    for outcome, which in (("holds", f"The first is {better}"), ("contradicted", f"The second is {better}")):
         found = [in_words(row) for row in frame[frame["outcome"] == outcome].itertuples()]
-        parts += [f"{word}: {'; '.join(found)}"] if found else []
+        parts += [f"{which}: {'; '.join(found)}"] if found else []
     return ". ".join(parts) + "."
 
 

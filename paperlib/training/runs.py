@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import PositiveInt
 
-from paperlib.files import ROOT, user_path
+from paperlib.files import ROOT, in_environment, user_path
 from paperlib.recipe import Checked, Recipe, RecipeError, Sizes, Stop, from_dict, nearest, recipe_from_dict, to_dict
 
 
@@ -110,4 +109,4 @@ def record_path(runs_dir: Path, run_id: str) -> Path:
 
 def default_runs_dir() -> Path:
     """``PAPERLIB_RUNS``, or ``runs/`` in the checkout."""
-    return user_path(os.environ.get("PAPERLIB_RUNS") or ROOT / "runs")
+    return user_path(in_environment("PAPERLIB_RUNS") or ROOT / "runs")

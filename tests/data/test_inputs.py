@@ -235,6 +235,31 @@ def test_any_name_of_the_destination(name: bytes, tmp_path: Path) -> None:
     assert packed.check_folder(made).endswith("all checksums are right") and len(packed.load(made).test_labels) == 6
 
 
+def dangling(folder: Path) -> Path:
+    (folder / "link").symlink_to("nowhere")
+    return folder / "link"
+
+
+BAD_DESTINATIONS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "in train": (lambda f: f / "source" / "train" / "made", "among the source images: name a folder outside"),
+    "in a class": (lambda f: f / "source" / "val" / WNIDS[0] / "x" / "y", "among the source images"),
+    "below a file": (lambda f: f / "source" / "train" / ".." / "notes" / "x", "Not a directory): name a folder"),
+    "a link to nothing": (dangling, "File exists): name a folder"),
+    "too long": (lambda f: f / ("a" * 300), "File name too long): name a folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DESTINATIONS)
+def test_a_destination_that_cannot_be_is_one_sentence(case: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    write(source, {"notes": b"x"})
+    place, said = BAD_DESTINATIONS[case]
+    before = all_files(source)
+    with pytest.raises(PaperlibError, match=re.escape(said)):
+        make(source, place(tmp_path))
+    assert all_files(source) == before
+
+
 @pytest.mark.parametrize("name", [b"caf\xe9", b"a\nb", "Ünï".encode()])
 def test_any_name_of_a_class_and_any_spelling(name: bytes, tmp_path: Path) -> None:
     for split in ("train", "val"):
@@ -602,6 +627,10 @@ FORMS_OF_VAL: dict[str, dict[str, bytes]] = {
     "caffe within": {f"val/{n}": b for n, b in val_files().items()} | {"val/val.txt": caffe()},
     "caffe of PowerShell": {f"val/{n}": b for n, b in val_files().items()}
     | {"val.txt": caffe().decode().encode("utf-16")},
+    "own folder": {f"ILSVRC2012_img_val/{n}": b for n, b in val_files().items()} | KIT_INSIDE,
+    "inner folder": {f"val/images/{n}": b for n, b in val_files().items()} | {"val/val.txt": caffe()},
+    "own folder within": {f"val/ILSVRC2012_img_val/{n}": b for n, b in val_files().items()} | KIT_INSIDE,
+    "sorted within": {f"val/images/{n}": b for n, b in classes_of_val().items()},
     "devkit within": {f"validation/{n}": b for n, b in (val_files() | devkit()).items()},
     "caffe with synsets": {f"validation/{n}": b for n, b in val_files().items()}
     | {"caffe_ilsvrc12/val.txt": caffe(), "caffe_ilsvrc12/synsets.txt": "\n".join(WNIDS).encode()},
@@ -610,7 +639,8 @@ FORMS_OF_VAL: dict[str, dict[str, bytes]] = {
 
 @pytest.mark.parametrize("form", FORMS_OF_VAL)
 def test_forms_of_the_validation_set(form: str, tmp_path: Path) -> None:
-    write(tmp_path / "source", FORMS_OF_VAL[form] | {f"train/{n}": b for n, b in train_files().items()})
+    train = "ILSVRC2012_img_train" if form == "own folder" else "train"
+    write(tmp_path / "source", FORMS_OF_VAL[form] | {f"{train}/{n}": b for n, b in train_files().items()})
     same_pixels(tmp_path, tmp_path / "source")
 
 
@@ -700,7 +730,8 @@ def test_tiny_imagenet_sorted_into_class_folders(
 ) -> None:
     """The same images in the same order; with its annotations it is the published copy."""
     monkeypatch.setattr(readers, "LAYOUTS", {"tinyimagenet": datasets.TINY})
-    datasets.tiny_folder(tmp_path / "a")
+    unsorted = make(datasets.tiny_folder(tmp_path / "a"), tmp_path / "unsorted")
+    assert (unsorted.train, unsorted.val) == (12, 6)
     published = sets.load("tinyimagenet", tmp_path / "a")
     place = datasets.tiny_folder(tmp_path / "b")
     for line in (place / "val" / "val_annotations.txt").read_text().splitlines():
@@ -720,6 +751,8 @@ def test_tiny_imagenet_sorted_into_class_folders(
     shutil.move(place / "train", tmp_path / "c" / "train")
     shutil.move(place / "val", tmp_path / "c" / "val")
     assert make(tmp_path / "c", tmp_path / "made").val == 6
+    labels = [packed.open_packed(tmp_path / name).val_labels.tolist() for name in ("made", "unsorted")]
+    assert labels[0] == labels[1]
 
 
 # ------------------------------------------------------------------------------------- what the command tells
@@ -732,6 +765,14 @@ def test_a_set_without_validation_images_says_what_it_is_good_for(tmp_path: Path
     assert "`paperlib train` needs them" in text and "--train-only to prepare the training images" in text
     note = "no validation images, so `paperlib train` cannot use this folder"
     assert str(make(source, tmp_path / "made")).endswith(note) and note in lines(tmp_path / "made")
+
+
+@pytest.mark.parametrize("above", ["dogs", "images/all"])
+def test_classes_that_lie_too_deep_are_said(above: str, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write(tmp_path / split / above, train_files())
+    (note,) = make(tmp_path, tmp_path / "made").notes
+    assert note == "a single class: if it holds others, each needs a folder directly in train"
 
 
 @pytest.mark.parametrize("gone", [WNIDS[:1], WNIDS[1:]])

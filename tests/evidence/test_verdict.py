@@ -144,6 +144,9 @@ def test_seeds_that_would_decide_by_hand() -> None:
     v = verdict(-0.3, 0.9, **POINTS)
     assert (v.half_width, v.seeds_to_decide) == (pytest.approx(0.6), 20)
     assert v.outlook == "± 0.60 points; about 20 seeds an arm for an even chance to decide it"
+    assert verdict(-0.55, 0.65, **POINTS | {"smallest_effect": 0.01}).outlook.endswith(
+        "more than 100 seeds an arm for an even chance to decide it"
+    )
     # 0.1 ± 0.6: ± 0.4 lies within ± 0.5, so 5 × 2.25
     assert verdict(-0.5, 0.7, **POINTS).seeds_to_decide == 12
     ratio = verdict(0.9, 1.6)
@@ -336,7 +339,7 @@ def test_times_are_compared_as_ratios(folder: Path) -> None:
 
 def test_a_value_is_never_minus_zero() -> None:
     v = Verdict(FASTER, "made-up", "sample", True, (5, 5), estimate=-1e-3, low=-4e-3, high=0.9)
-    assert v.value == "0.00 times (0.00 to 0.90)"
+    assert v.value == "0.00 times (-0.004 to 0.90)"
 
 
 def test_a_run_that_was_stopped_early_gives_a_bound(folder: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save
 
 from paperlib import cli, files, machine, notebook, promote
+from paperlib.data import sets
 from paperlib.data.known import FINGERPRINTS
 from paperlib.errors import PaperlibError
 from paperlib.evidence import agreement, store, weights
@@ -437,6 +438,20 @@ def test_the_home_of_an_unknown_user_as_the_editions_folder(command: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t"])
+def test_blank_folders_count_as_unset(blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    unset = []
+    for value in (None, blank):
+        for name in ("PAPERLIB_RUNS", "PAPERLIB_DATA", "PAPERLIB_HOME"):
+            monkeypatch.delenv(name, raising=False)
+            if value is not None:
+                monkeypatch.setenv(name, value)
+        unset.append((runs.default_runs_dir(), sets.data_root(), files.find_root()))
+    assert unset[0] == unset[1]
+    with pytest.raises(PaperlibError, match="a path is empty"):
+        files.user_path("")
+
+
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A line of the shell in which $P is ``python -m paperlib``."""
     return subprocess.run(
@@ -451,12 +466,13 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         ("$P --help >&-", 0, "", ""), ("$P --help <&- >&- 2>&-", 0, "", ""), ("$P bogus 2>&-", 2, "", ""),
         ("$P --help >/dev/full", 2, "", "paperlib: No space left on device.\n"),
         ("(sleep 1; $P --help; echo $? >&2) | true", 0, "", "141\n"),
+        ("mkdir $T; cd $T; rmdir $T; $P list", 2, "", "paperlib: The working folder is gone: change to another one.\n"),
         ("PYTHONIOENCODING=latin-1 $P data prepare --help | grep -c prepare", 0, "1\n", ""),
     ],
-    ids=["stdout closed", "all closed", "stderr closed", "stdout full", "broken pipe", "latin-1"],
+    ids=["stdout closed", "all closed", "stderr closed", "stdout full", "broken pipe", "no folder", "latin-1"],
 )  # fmt: skip
-def test_closed_full_and_narrow_streams(line: str, code: int, out: str, err: str) -> None:
-    done = shell(line)
+def test_closed_full_and_narrow_streams(line: str, code: int, out: str, err: str, tmp_path: Path) -> None:
+    done = shell(line, T=str(tmp_path / "gone"), PYTHONPATH=str(files.SOURCE))
     assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
 
 

@@ -214,8 +214,10 @@ def table(course: Path) -> pd.DataFrame:
         (course / "submitted" / path).parent.mkdir(parents=True)
         (course / "submitted" / path).write_text(text, encoding="utf-8")
     (course / "submitted" / "absent").mkdir()
+    (course / "submitted" / "loose_01_doubling.ipynb").write_text(right)
     done = graded(course, "--timeout", "3")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("not graded, as they are in no student's folder: loose_01_doubling.ipynb\n")
     return pd.read_csv(course / "grades.csv").fillna({"reason": ""}).set_index(["student", "exercise"])
 
 

@@ -854,8 +854,11 @@ def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_
     v, row = decide.verdicts("S3.1-b.1")[0], claims.row("S3.1-b.1")
     takes = {v.outcome: "this one", "otherwise": "another"}
     card = shown_by(monkeypatch, "S3.1-b.1", takes)
-    assert f"| **We found** | **{row.status}**. {notebook.IN_WORDS[row.outcome]} |" in card and row.claim in card
-    assert f"**{v.value}**, {style.scale_name(v.scale, v.proxy)}, n = {v.seeds}" in card and "this one |" in card
+    assert (
+        f"| **We found** | **{row.status}**. {notebook.IN_WORDS[row.outcome]} But: {row.caveat}. |" in card
+        and row.claim in card
+    )
+    assert f"**{v.value}** ({style.scale_name(v.scale, v.proxy)}, n = {v.seeds})" in card and "this one |" in card
     assert "| another |" in shown_by(monkeypatch, "S3.2-a", {"holds": "no", "otherwise": "another"})
     assert "exact" in shown_by(monkeypatch, "S1-c", "x") and "1,093" in shown_by(monkeypatch, "S1-c", "x")
 
@@ -863,7 +866,7 @@ def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_
 def test_a_verdict_card_can_show_a_comparison_beside_its_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     v = decide.verdicts_beside("size", "conv 640 v. mlp 640")[0]
     card = shown_by(monkeypatch, "S1-a", {v.outcome: "so"}, beside="size: conv 640 v. mlp 640")
-    assert f"**{v.status}**" in card and v.value in card and "| so |" in card and "beside it" in card
+    assert f"**{v.word}**" in card and v.value in card and "| so |" in card and "beside it" in card
 
 
 @pytest.mark.usefixtures("recorded")
