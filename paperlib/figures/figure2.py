@@ -53,8 +53,8 @@ def layers_of(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
     return frame
 
 
-def fig2(model: ModelRecipe | None = None) -> Drawing:
-    """Figure 2 of the paper, drawn from a recipe: two towers of boxes, which reads which, and the counts below.
+def fig2(model: ModelRecipe | None = None, counts: bool = True) -> Drawing:
+    """Figure 2 of the paper, drawn from a recipe: two towers of boxes, which reads which, and below the ``counts``.
 
     Boxes are as high as the square root of their maps' side, and as wide as that of their number. Another recipe
     gives another picture. Raises :class:`PaperlibError` where the net has no towers or not the eight layers.
@@ -65,8 +65,8 @@ def fig2(model: ModelRecipe | None = None) -> Drawing:
         raise PaperlibError("Figure 2 has two towers and eight layers: draw it from a two_tower net with all of them")
     sizes = nets_sizes.FULL_SIZES
     frame = layers_of(model, sizes)
-    figure, axes = plt.subplots(figsize=(8.6, 5.9))
-    axes.set(xlim=(-0.45, 8.5), ylim=(-4.2, 2.0), aspect="equal", xticks=[])
+    figure, axes = plt.subplots(figsize=(8.6, 5.9 if counts else 3.8))
+    axes.set(xlim=(-0.45, 8.5), ylim=(-4.2 if counts else -1.75, 2.0), aspect="equal", xticks=[])
     axes.set_xlabel(
         "height of a box: square root of the side of its maps; width: square root of their number", fontsize=9
     )
@@ -95,13 +95,17 @@ def fig2(model: ModelRecipe | None = None) -> Drawing:
             if row["reads"] == "both" and x < last:
                 join(axes, before[1 - tower], here[tower], CROSSING)
         before = here
-    write_counts(axes, frame, sizes)
+    if counts:
+        write_counts(axes, frame, sizes)
+    else:
+        axes.set_yticks([])
     crossing = ", ".join(frame["layer"][frame["reads"] == "both"])
     axes.text(4, 0, f"both towers are read by\n{crossing}", ha="center", va="center", fontsize=9, color=CROSSING)
-    wrong = frame[frame["units"] != frame["paper_units"]]
+    wrong = frame[frame["units"] != frame["paper_units"]] if counts else frame[:0]
     alt = (
         f"The net of Figure 2 as two towers of boxes, one above the other, from the image to {frame['maps'].iloc[-1]} "
-        f"outputs. Both towers are read by {crossing}. Below, kernels, neurons and parameters of each layer. "
+        f"outputs. Both towers are read by {crossing}. "
+        + "Below, kernels, neurons and parameters of each layer. " * counts
         + ". ".join(
             f"{r['layer']} has {r['units']:,} neurons, not {r['paper_units']:,} as the paper says"
             for r in wrong.to_dict("records")
@@ -110,7 +114,7 @@ def fig2(model: ModelRecipe | None = None) -> Drawing:
     caption = f"Both towers are read by {crossing}; fc8 lies on the first GPU."
     if len(wrong):
         caption += f" Of the paper's {len(frame)} counts of neurons {len(wrong)} is wrong."
-    return Drawing(figure, frame.round(4), alt, caption)
+    return Drawing(figure, frame.round(4), alt.strip(), caption)
 
 
 def draw_box(axes: Axes, x: float, y: float, maps: int, side: int, colour: str) -> tuple[float, float, float, float]:
