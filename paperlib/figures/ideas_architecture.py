@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from torch import Tensor, nn
 
 from paperlib.figures.figure2 import CROSSING
@@ -133,10 +134,16 @@ def who_reads_whom(recipes: dict[str, Recipe]) -> Drawing:
             axes.grid(True, color="black", lw=0.6)
             axes.set_axisbelow(False)
             crossing = (read & ~own).any(0)
+            if above == "conv2" and crossing.any():
+                arrow, to, at = {"arrowstyle": "->", "color": CROSSING}, (0.54 * m, 0.1 * n), (0.6 * m, 0.35 * n)
+                axes.annotate("through\nnormalisation", to, at, fontsize=6.5, arrowprops=arrow)
             rows.append(
                 {"reading": reading, "layer": above, "own": bool(read[own].all()), "other": int(crossing.sum())}
             )
         line[0].set_title(reading)
+    names = ((PALETTE[0], "own tower"), (CROSSING, "other tower"), ("white", "not read"))
+    patches = [Patch(facecolor=colour, edgecolor="#555555", lw=0.5, label=name) for colour, name in names]
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, fontsize=9)
     frame = pd.DataFrame(rows)
     crossings = frame[frame["other"] > 0]
     meet = {name: list(crossings["layer"][crossings["reading"] == name]) for name in recipes}
@@ -173,7 +180,7 @@ def maps_of_layers(photo: Tensor, outputs: dict[str, Tensor]) -> Drawing:
     sides = [outputs[name].shape[-1] for name in convs]
     alt = f"A photograph, and one map of each tower after each convolution of an untrained net; sides {sides}."
     alt += " What is shown is recognisable in the first maps, and hardly in the last, where the border shows."
-    caption = f"From {sides[0]} × {sides[0]} positions to {sides[-1]} × {sides[-1]}: place is coarse from conv3 on."
+    caption = "An untrained net: the picture in conv1, patches of it in conv3, little but the border of zeros in conv5."
     return Drawing(figure, pd.DataFrame({"layer": convs, "side": sides}), alt, caption)
 
 
@@ -208,3 +215,17 @@ def shares(summary: pd.DataFrame) -> Drawing:
     caption = f"The convolutions hold {held:.1f} % of the parameters and do {effort:.1f} % of the work; "
     caption += f"{' and '.join(convs.index[high])} are above the paper's 1 %."
     return Drawing(figure, frame.assign(work=work).round(4), f"{alt}.", caption)
+
+
+MASKS = [
+    {"model.communication": towers, field: value}
+    for towers in ("conv4", "never")
+    for field, value in (("model.pool", "2x2_as_run"), ("model.lrn", False), ("model.activation", "tanh"))
+]
+"""What :func:`masked_port` changes: who reads whom, which counts show, and something that only the layers show."""
+
+
+def masked_port(number: int) -> nn.Module:
+    """A net of full size, without weights, that breaks two lines of section 3.5: notebook 06, exercise 5."""
+    with torch.device("meta"):
+        return table.make(Recipe.paper().but(**MASKS[number % len(MASKS)]).model, sizes.FULL_SIZES)

@@ -7,10 +7,13 @@ import itertools
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from torch import Tensor
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor, nn
 
 from paperlib.figures.style import PALETTE, Drawing, subplots
+from paperlib.nets.layers import learned_layers
 from paperlib.training import loop, records
+from paperlib.training.evaluate import evaluating
 
 WIDTHS = (4, 6, 6, 3)
 """Units of the small net that is drawn: inputs, two hidden layers with dropout, outputs."""
@@ -109,12 +112,43 @@ def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing
         axes.plot(at[-1], fit, "o", ms=7, color=PALETTE[1], label="training images, finished net")
         arrow = {"arrowstyle": "<->", "color": "#333333", "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", (at[-1] + 1, test), (at[-1] + 1, fit), arrowprops=arrow)
+        axes.text(at[-1] + 1.5, (test + fit) / 2, f"{test - fit:.0f}\npoints", va="center", fontsize=8.5)
         axes.axhline(guessing, color="#999999", lw=0.8)
-        axes.set(title=name, xlabel="epoch", xlim=(0, at[-1] + 2), ylim=(-2, 100))
+        axes.text(0.2, guessing + 1, "guessing", va="bottom", fontsize=8.5, color="#777777")
+        axes.set(title=name, xlabel="epoch", xlim=(0, at[-1] + 4), ylim=(-2, 104))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         rows.append({"net": name, "fit_error": fit, "test_error": test})
     panels[0].set_ylabel("top-1 error (%)")
-    panels[0].legend(fontsize=8.5, loc="upper right")
+    panels[-1].legend(fontsize=8.5, loc="upper right", bbox_to_anchor=(1, 0.88))
     alt = "Two panels, one a net: error on test images and on training images against epochs, a dot for the finished "
     alt += "net on its own training images, and an arrow between the dot and the test error, which is the overfitting."
     caption = "Without dropout the finished net knows its own images better: the arrow is how far it overfits."
     return Drawing(figure, pd.DataFrame(rows), alt, caption)
+
+
+def without_each_unit(net: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Error (%) of a net with all its units, and without each one unit of its last hidden layer: (units,)."""
+    last, seen = learned_layers(net)["fc8"], list[Tensor]()
+    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with evaluating(net):
+        logits = net(inputs)
+    hook.remove()
+    shares = [logits, *(logits - h[:, None] * w for h, w in zip(seen[0].T, last.weight.detach().T, strict=True))]
+    whole, *without = [100 * float((each.argmax(1) != labels).double().mean()) for each in shares]
+    return whole, torch.tensor(without)
+
+
+def lone_units(nets: dict[str, nn.Module], inputs: Tensor, labels: Tensor) -> Drawing:
+    """How much the error of each net changes when one unit of its last hidden layer is silenced: a dot a unit."""
+    figure, axes = subplots(figsize=(7.6, 1.9))
+    rows = []
+    for y, (name, net) in enumerate(nets.items()):
+        whole, without = without_each_unit(net, inputs, labels)
+        spread = 0.25 * torch.rand(len(without), generator=torch.Generator().manual_seed(0)) - 0.125
+        axes.plot(without - whole, y + spread, "o", ms=4, alpha=0.6, color=PALETTE[y])
+        rows += [{"net": name, "rise": rise} for rise in (without - whole).tolist()]
+    axes.axvline(0, color="#555555", lw=0.8)
+    axes.set_yticks(range(len(nets)), list(nets))
+    axes.set(xlabel="change of the test error (points) when one unit of fc7 is silenced", ylim=(len(nets) - 0.5, -0.5))
+    caption = "With dropout no unit of fc7 carries much on its own: the dots lie closer together."
+    return Drawing(figure, pd.DataFrame(rows), f"A dot a unit, a line a net. {caption}", caption)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from paperlib import data, nets
 from paperlib.figures import ideas_architecture, ideas_augment, ideas_dropout
@@ -67,6 +70,19 @@ def test_a_net_that_memorises_is_drawn_with_both_its_errors() -> None:
     run: Any = Run([*epochs, {"kind": "fit", "top1_error": 7.0}])
     drawn = ideas_dropout.memorising({"one": run, "two": run}).data
     assert drawn["fit_error"].tolist() == [7.0, 7.0] and drawn["test_error"].tolist() == [48.0, 48.0]
+
+
+def test_a_silenced_unit_is_one_whose_outgoing_weights_are_zero() -> None:
+    torch.manual_seed(0)
+    layers = {"fc7": nn.Linear(4, 5), "relu": nn.ReLU(), "half": nets.Dropout(0.5), "fc8": nn.Linear(5, 3)}
+    net, inputs, labels = nn.Sequential(OrderedDict(layers)), torch.randn(40, 4), torch.arange(40) % 3
+    whole, without = ideas_dropout.without_each_unit(net, inputs, labels)
+    net.eval()
+    assert whole == pytest.approx(100 * float((net(inputs).argmax(1) != labels).double().mean()))
+    for unit, error in enumerate(without.tolist()):
+        silent = copy.deepcopy(net)
+        silent.fc8.weight.data[:, unit] = 0
+        assert error == pytest.approx(100 * float((silent(inputs).argmax(1) != labels).double().mean()))
 
 
 def test_windows_at_the_edge() -> None:

@@ -11,24 +11,28 @@ def views_with(row, column, side, crop):
     return 2 * min(row + 1, side - crop + 1) * min(column + 1, side - crop + 1)
 
 
-# %% augment-run: the best epoch
-def last_error(lines):
-    return min(line["test_error"] for line in lines if line["kind"] == "epoch")
+# %% augment-run: the first two versions only
+def same_class(views):
+    best = views.argmax(2)
+    return 100 * (best[0] == best[min(1, len(best) - 1)]).double().mean().item()
 
 
-# %% augment-run: lines of other kinds as well
-def last_error(lines):
-    return [line for line in lines if "test_error" in line][-1]["test_error"]
-
-
-# %% augment-colour: rows in place of columns
-def shift(alphas, vectors, eigenvalues):
-    return (alphas * eigenvalues.sqrt()) @ vectors
+# %% augment-run: how often versions agree with the first
+def same_class(views):
+    best = views.argmax(2)
+    return 100 * (best == best[0]).double().mean().item()
 
 
 # %% augment-colour: variances, not standard deviations
-def shift(alphas, vectors, eigenvalues):
-    return vectors @ (alphas * eigenvalues)
+def noise(images, alphas):
+    eigenvalues, vectors = torch.linalg.eigh(torch.cov(images.double().transpose(0, 1).flatten(1)))
+    return vectors.flip(1) @ (alphas.double() * eigenvalues.flip(0))
+
+
+# %% augment-colour: the smallest first
+def noise(images, alphas):
+    eigenvalues, vectors = torch.linalg.eigh(torch.cov(images.double().transpose(0, 1).flatten(1)))
+    return vectors @ (alphas.double() * eigenvalues.clamp(min=0).sqrt())
 
 
 # %% augment-average: a view that is not sure enough

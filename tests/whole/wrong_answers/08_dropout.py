@@ -12,14 +12,16 @@ def noise(w, h, p, form):
     return (mean / (1 - p), variance / (1 - p)) if form == "inverted" else (mean, variance)
 
 
-# %% dropout-count: a layer may be empty
-def thinned_nets(units, layers):
-    return 2 ** (units * layers)
+# %% dropout-masks: logits are averaged
+def monte_carlo(w, h, masks):
+    logits = (masks * h) @ w.T
+    return torch.softmax(logits.mean(0), 0), torch.softmax(logits, 1).std(0, unbiased=False)
 
 
-# %% dropout-count: at least one unit in the whole net
-def thinned_nets(units, layers):
-    return 2 ** (units * layers) - 1
+# %% dropout-masks: divided by M - 1
+def monte_carlo(w, h, masks):
+    probabilities = torch.softmax((masks * h) @ w.T, 1)
+    return probabilities.mean(0), probabilities.std(0)
 
 
 # %% dropout-missed: every mask counts the same
@@ -36,13 +38,12 @@ def missed(w, h, p=0.5):
     return torch.relu((1 - p) * (w @ h)) - chance @ torch.relu(masks @ (w * h))
 
 
-# %% dropout-run: the wrong way round
-def overfitting(lines):
-    epochs = [line for line in lines if line["kind"] == "epoch"]
-    return next(line for line in lines if line["kind"] == "fit")["top1_error"] - epochs[-1]["test_error"]
+# %% dropout-run: the first epoch of the mean
+def turn(errors, width=5):
+    means = [sum(errors[i : i + width]) / width for i in range(len(errors) - width + 1)]
+    return means.index(min(means)) + 1, means[-1] - min(means)
 
 
-# %% dropout-run: the running training error, measured with dropout
-def overfitting(lines):
-    last = [line for line in lines if line["kind"] == "epoch"][-1]
-    return last["test_error"] - last["train_error"]
+# %% dropout-run: single epochs
+def turn(errors, width=5):
+    return errors.index(min(errors)) + 1, errors[-1] - min(errors)

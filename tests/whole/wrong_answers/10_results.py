@@ -46,7 +46,7 @@ def as_far(index):
     return sum(apart(deal) >= apart(range(half)) - 1e-9 for deal in deals) / len(deals)
 
 
-# %% results-run: the second net's luck instead of the first's
+# %% results-run: the wrong way round
 def mcnemar(first, second):
     b, c = int((first & ~second).sum()), int((second & ~first).sum())
     return 100 * (c - b) / len(first), 100 * (b + c) ** 0.5 / len(first)

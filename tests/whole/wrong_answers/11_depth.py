@@ -1,13 +1,17 @@
-# %% depth-removed: the layer's own parameters go, the next one stays
-def parameters_without(maps, i):
-    every = [after * (9 * before + 1) for before, after in zip(maps, maps[1:], strict=False)]
-    return sum(every) - every[i - 1]
+# %% depth-budget: every layer reads the inputs
+def widest(inputs, layers, budget):
+    n = 0
+    while layers * (n + 1) * (9 * inputs + 1) <= budget:
+        n += 1
+    return n
 
 
-# %% depth-removed: one bias in place of one for each map
-def parameters_without(maps, i):
-    left = maps[:i] + maps[i + 1 :]
-    return sum(9 * after * before + 1 for before, after in zip(left, left[1:], strict=False))
+# %% depth-budget: less than the budget
+def widest(inputs, layers, budget):
+    n = 0
+    while (n + 1) * (9 * inputs + 1) + (layers - 1) * (n + 1) * (9 * (n + 1) + 1) < budget:
+        n += 1
+    return n
 
 
 # %% depth-holm: all times n
@@ -36,16 +40,17 @@ def gradients(inner, x, layers):
     return slope**layers, (1 + slope) ** layers
 
 
-# %% depth-run: the last epoch of each, though one run is longer
-def behind(lines, others):
-    first, second = ([line for line in run if line["kind"] == "epoch"][-1]["test_error"] for run in (lines, others))
-    return second - first
+# %% depth-run: divided by the number of runs
+def interval(arms, a, b, c):
+    means = {arm: sum(errors) / len(errors) for arm, errors in arms.items()}
+    squares = sum((error - means[arm]) ** 2 for arm, errors in arms.items() for error in errors)
+    half = c * (squares / sum(map(len, arms.values())) * (1 / len(arms[a]) + 1 / len(arms[b]))) ** 0.5
+    return means[b] - means[a] - half, means[b] - means[a] + half
 
 
-# %% depth-run: lines of other kinds as well
-def behind(lines, others):
-    errors, of_others = (
-        {line["epoch"]: line["test_error"] for line in run if "epoch" in line} for run in (lines, others)
-    )
-    last = min(max(errors), max(of_others))
-    return of_others[last] - errors[last]
+# %% depth-run: as if there were one run an arm
+def interval(arms, a, b, c):
+    means = {arm: sum(errors) / len(errors) for arm, errors in arms.items()}
+    squares = sum((error - means[arm]) ** 2 for arm, errors in arms.items() for error in errors)
+    half = c * (2 * squares / (sum(map(len, arms.values())) - len(arms))) ** 0.5
+    return means[b] - means[a] - half, means[b] - means[a] + half
