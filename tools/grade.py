@@ -501,11 +501,10 @@ def grade(
         if "errors" in verdict:
             verdict["errors"] |= {str(number): why for number, why in skipped.items()}
         decide(row, exercise, verdict, nb.cells, allowed.get(exercise.name, set()), show_hidden)
-        mine = [text for text in sources.values() if set(defined(text)) & set(exercise.names)]
         ran = "\n".join(text for number, text in sources.items() if number < end)
         if row.points and (found := re.search(SUSPICIOUS, ran)):
             row.by_hand, row.reason = True, f"uses {found[0]}: look at the answer"
-        if row.points and STORED_RUNS in exercise.solution and not re.search(TRAINS, "\n".join(mine)):
+        if row.points and STORED_RUNS in exercise.solution and not re.search(TRAINS, ran):
             row.by_hand, row.reason = True, "gives numbers, but neither trains nor reads recorded runs"
         if remark:
             row.reason = f"{row.reason} ({remark})".strip()

@@ -17,36 +17,14 @@ import re
 import subprocess
 import sys
 import tarfile
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from PIL import Image
+from paperlib.data.contents import Part, contents
+from paperlib.data.images import DataError, DataMissingError
+from paperlib.data.readers import is_junk, printable
 
-from paperlib.data.images import DataError, DataMissingError, formats
-from paperlib.data.metadata import without_metadata
-from paperlib.data.readers import is_junk, printable, scan
-
-IMAGE = re.compile(r".+\.(jpe?g|png|bmp|gif|webp|tiff?|p[gp]m)", re.IGNORECASE | re.DOTALL)
-"""Files with these endings count as images unopened; any other file does if Pillow can read it."""
-ARCHIVE = re.compile(
-    rb"\x1f[\x1e\x8b\x9d\xa0]|BZh|\xfd7zXZ|\x5d\0\0|LZIP|\x89LZO|LRZI|RZIP|\xff\x06\0\0sNaPpY"
-    rb"|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|\x02\x21\x4c\x18|PK[\x03\x05\x07]|Rar!|7z\xbc\xaf|7kSt|zPQ"
-    rb"|.{257}ustar|0707[01]|\xc7\x71|\x71\xc7|!<arch>|xar!|MSCF|MSWIM|\x60\xea|..-l[hz].-|.{7}\*\*ACE"
-    rb"|ZOO |SIT!|StuffIt|\xed\xab\xee\xdb|hsqs|sqsh"
-    rb"|\x45\x3d\xcd\x28|\x28\xcd\x3d\x45|.{1024}\xe2\xe1\xf5\xe0|.{32769}CD001",
-    re.DOTALL,
-)
-"""Beginnings of packed files, of archives, and of disk images."""
-ARCHIVE_NAME = re.compile(
-    r".+\.(tar\..+|t[abglx]z\d?|tbz2|tzst|t?lz[4o]?|zipx?|[r7]z|rar|gz|bz2?|xz|lzma|zst|z|br|sz|lrz|zpaq|cpio|ar|xar|cab"
-    r"|wim|arj|lzh|lha|ace|zoo|sitx?|hqx|shar|rpm|deb|iso|dmg|squashfs|sqfs|sqsh|sfs|erofs)",
-    re.IGNORECASE | re.DOTALL,
-)
-"""Their names, for those that have no mark, are empty or are damaged. Only a plain ``.tar`` is read."""
-LARGEST = 1 << 28
-"""Bytes of a file that may be an image; longer ones are not opened to find out."""
 DEVKIT = "ILSVRC2012_devkit_t12"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 SOLUTION = "LOC_val_solution.csv"
@@ -84,15 +62,6 @@ class Found(NamedTuple):
     classes: dict[str, list[Item]]
     unused: list[tuple[str, str]]
     place: Path | None = None
-
-
-class Part(NamedTuple):
-    """A file of a split: its name there, and the bytes that hold it."""
-
-    name: str
-    file: Path
-    start: int
-    size: int
 
 
 def child(folder: Path, *names: str) -> Path | None:
@@ -150,107 +119,6 @@ def root_of(source: Path) -> Path:
         if len(layer) > 100:
             break
     raise DataMissingError(f"{source} has neither {SPLITS['train'][0][0]} nor a folder train of class folders or tars")
-
-
-def members(file: Path, start: int = 0, size: int | None = None) -> tuple[list[Part], list[tuple[str, str]]]:
-    """The plain files of the tar archive at byte ``start``, by the last part of their names; and what else is in it.
-
-    Hidden files and other junk are passed over, as :func:`readers.scan` does. Raises :class:`tarfile.TarError`.
-    """
-    end = file.stat().st_size if size is None else start + size
-    parts: dict[str, Part] = {}
-    other = []
-    with file.open("rb") as stream:
-        stream.seek(start)
-        try:
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
-                for member in tar:
-                    if member.size < 0 or member.isreg() and member.offset_data + member.size > end:
-                        raise tarfile.ReadError("it is cut short, or one of its sizes is wrong")
-                    path = PurePosixPath(member.name)
-                    if member.isdir() or any(is_junk(part) for part in path.parts if part not in (".", "..")):
-                        continue
-                    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-                        other.append((path.name, "no regular file in its archive"))
-                        continue
-                    if path.name in parts:
-                        other.append((path.name, "replaced by a later file of this name in its archive"))
-                    parts[path.name] = Part(path.name, file, member.offset_data, member.size)
-                stream.seek(tar.offset)  # tarfile takes an archive that is cut inside a header for a whole one
-                if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    raise tarfile.ReadError("it is cut short")
-        except (tarfile.TarError, OSError):
-            raise
-        except Exception as error:  # headers with senseless numbers make tarfile raise nearly anything
-            raise tarfile.ReadError(f"it is damaged ({type(error).__name__})") from None
-    return list(parts.values()), other
-
-
-def is_image(part: Part) -> bool:
-    """Whether Pillow can read a file, by its content where its ending does not say so."""
-    if IMAGE.fullmatch(part.name):
-        return True
-    if part.size > LARGEST:
-        return False
-    with part.file.open("rb") as stream, warnings.catch_warnings():
-        stream.seek(part.start)
-        content = stream.read(part.size)
-        warnings.simplefilter("ignore")
-        for form in (bytes, without_metadata):
-            try:
-                Image.open(io.BytesIO(form(content)), formats=formats()).close()
-                return True
-            except Image.DecompressionBombError:
-                return True
-            except Exception:  # damaged bytes make Pillow raise nearly anything
-                continue
-    return False
-
-
-def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[tuple[str, str]], list[str]]:
-    """The images of a split, its other files, and the names of its classes; a class may be a tar in it.
-
-    What is no regular file beside the classes, as a link to nothing, counts as a class: one may have been there.
-    """
-    if place.is_dir():
-        files, others = scan(place, apart)
-        everything = [Part(name, place / name, 0, about.st_size) for name, about in files.items()]
-        unused = list(others.items())
-        classes = [path.name for path in place.iterdir() if path.is_dir() and not is_junk(path.name)]
-    else:
-        (everything, unused), classes = members(place), []
-    classes += {name for name, _ in unused if "/" not in name} - {part.name for part in everything}
-    parts = []
-    for part in everything:
-        if "/" in part.name or not part.name.casefold().endswith(".tar"):
-            parts.append(part)
-            continue
-        name = part.name[:-4]
-        try:
-            inside, others_inside = members(part.file, part.start, part.size)
-        except tarfile.TarError as error:
-            raise tarfile.ReadError(f"{printable(part.name)}: {error}") from None
-        classes.append(name)
-        parts += [each._replace(name=f"{name}/{each.name}") for each in inside]
-        unused += [(f"{name}/{each}", reason) for each, reason in others_inside]
-    images = []
-    for part in parts:
-        if is_image(part):
-            images.append(part)
-        elif "/" not in part.name and (ARCHIVE_NAME.fullmatch(part.name) or ARCHIVE.match(_beginning(part))):
-            archive = place / printable(part.name)
-            raise DataError(f"{archive} is an archive that is not read in place: unpack it, or make it a plain .tar")
-        else:
-            unused.append(
-                (part.name, "not an image in a format that is read here (if it is one, make it a JPEG or PNG)")
-            )
-    return images, unused, classes
-
-
-def _beginning(part: Part) -> bytes:
-    with part.file.open("rb") as stream:
-        stream.seek(part.start)
-        return stream.read(min(part.size, 1 << 16))
 
 
 # ------------------------------------------------------------------- the classes of ILSVRC's validation images
@@ -397,6 +265,8 @@ def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str
     """Stem of each validation image -> class, from lines ``<file> <label>``; labels count from 0 in sorted order."""
     try:
         lines = [line.rsplit(maxsplit=1) for line in text_of(file).splitlines() if line.strip()]
+        if bad := [line for line in lines if len(line) < 2 or not line[1].isdecimal()]:
+            raise ValueError(f"{' '.join(bad[0])[:60]} is not a name and the number of its class")
         labels = one_class_each((name, int(label)) for name, label in lines)
         if names:
             classes = [line.split()[0] for line in text_of(names).splitlines() if line.strip()]
@@ -407,7 +277,8 @@ def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str
         if not names and max(labels.values()) + 1 != len(classes):
             raise ValueError("its labels may be those of other classes, put synsets.txt beside it")
     except ValueError as error:
-        raise DataError(f"{file} is damaged or no table of Caffe's ({error}): get it again, or the devkit") from None
+        reason = printable(str(error))
+        raise DataError(f"{file} is damaged or no table of Caffe's ({reason}): get it again, or the devkit") from None
     return {name: classes[label] for name, label in labels.items()}
 
 
@@ -426,9 +297,10 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
         place = place_of(root, split)
         if place is None:
             return Found({}, [])
-        others = [path for other in SPLITS if other != split for group in places_of(root, other) for path in group]
-        apart = [Path(os.path.realpath(path)) for path in others]
-        if Path(os.path.realpath(place)) in apart:
+        groups = [group for other in SPLITS if other != split for group in places_of(root, other)]
+        apart = [Path(os.path.realpath(path)) for group in groups for path in group]
+        here = Path(os.path.realpath(place))
+        if any(here.is_relative_to(other) or other.is_relative_to(here) for other in apart):
             raise DataError(f"{source} has the same images as train and as val: give it validation images of their own")
         images, unused, folders = contents(place, apart)
         if split == "val" and len(folders) == 1 and INNER.fullmatch(folders[0]) and folders[0] not in classes:
@@ -438,7 +310,12 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
             if len(flat) < len(images):
                 raise DataError(f"{place} has {printable(flat[0].name)} beside class folders: sort all images, or none")
             places = [root, source, *([place] if place.is_dir() else []), *above_kaggle(root)]
-            images, folders = _labelled(place, flat, *validation_classes(places, classes)), []
+            try:
+                images, folders = _labelled(place, flat, *validation_classes(places, classes)), []
+            except DataError:
+                if place.name.casefold() != "test":
+                    raise
+                return Found({}, [])  # a test set as it is published, without labels
             unused = [(name, reason) for name, reason in unused if name.casefold() not in NAMES_OF_TABLES]
         elif flat:
             raise DataError(f"{place} has {printable(flat[0].name)}, which is in no class folder: move it into one")

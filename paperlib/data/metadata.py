@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 
 
 def without_metadata(content: bytes) -> bytes:
-    """A JPEG, PNG, TIFF or WebP file with what its pixels need, and its orientation if that is plain; others unchanged.
+    """What the pixels of a JPEG, PNG, GIF, TIFF or WebP need, and a plain orientation; other formats unchanged.
 
     Raises nearly anything for a file whose frame is damaged.
     """
@@ -47,8 +48,25 @@ def _png(content: bytes) -> bytes:
         kind = content[at + 4 : at + 8]
         if kind[:1].isupper() or (kind == b"eXIf" and whole):
             kept += content[at:end]
+        elif not whole:  # perhaps of another length than it says
+            pixels = PIXELS_OF_PNG.search(content, at + 8)
+            end = pixels.start() - 4 if pixels else len(content)
         at = end
     return bytes(kept)
+
+
+PIXELS_OF_PNG = re.compile(rb"PLTE|IDAT")
+
+
+def _gif(content: bytes) -> bytes:
+    palette = 3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0
+    start = at = 13 + palette
+    while content[at] == 0x21:  # an extension: its kind, then blocks of some length until an empty one
+        at += 2
+        while content[at]:
+            at += 1 + content[at]
+        at += 1
+    return content[:start] + content[at:]
 
 
 PIXEL_TAGS = {*range(254, 267), *range(273, 282), 284, 292, 293, 301, 317, 320, *range(322, 326), 338, 339, 347,
@@ -81,5 +99,5 @@ def _webp(content: bytes) -> bytes:
     return b"RIFF" + (len(kept) + 4).to_bytes(4, "little") + b"WEBP" + kept
 
 
-STRIPPED = {b"\xff\xd8": _jpeg, b"\x89PNG\r\n\x1a\n": _png, b"RIFF": _webp,
+STRIPPED = {b"\xff\xd8": _jpeg, b"\x89PNG\r\n\x1a\n": _png, b"RIFF": _webp, b"GIF8": _gif,
             b"II*\0": _tiff, b"MM\0*": _tiff, b"II+\0": _tiff, b"MM\0+": _tiff}  # fmt: skip

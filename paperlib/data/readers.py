@@ -173,7 +173,8 @@ def scan(place: Path, apart: Sequence[Path] = ()) -> tuple[dict[str, os.stat_res
     """The files of a folder (or the one file) by their path below it, sorted; junk is passed over.
 
     Also what is no regular file, by path, with the reason: it is never opened, as a pipe would block for ever. No link
-    is followed to a folder above it, or to one of ``apart``, the resolved folders of other splits.
+    is followed to a folder above it, to another folder of ``place``, or to one of ``apart``, the resolved folders of
+    other splits: an image would have two classes, or be tested on after training.
     """
     if place.is_file():
         return {place.name: place.stat()}, {}
@@ -204,6 +205,8 @@ def scan(place: Path, apart: Sequence[Path] = ()) -> tuple[dict[str, os.stat_res
                         other[name] = "a link to a folder above it"
                     elif linked and any(real.is_relative_to(each) or each.is_relative_to(real) for each in apart):
                         other[name] = "a link to another split"
+                    elif linked and real.is_relative_to(above[0]):
+                        other[name] = "a link to another folder of this split"
                     else:
                         todo.append((entry.path, f"{name}/", (*above, real)))
                 elif stat.S_ISREG(about.st_mode):

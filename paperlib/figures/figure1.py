@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +14,8 @@ from matplotlib.axes import Axes
 
 from paperlib.data import known
 from paperlib.evidence import decide, metrics, store
-from paperlib.experiments import relu
+from paperlib.evidence.verdict import Verdict
+from paperlib.experiments import declared, relu
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.paper import facts
 from paperlib.training import records
@@ -77,7 +80,10 @@ def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
     wanted = list(UNIT_NAMES) if units == "all" else units.split()
     frame = curves("relu", scale, [arm for arm in relu.FIGURE1_ARMS if relu.ARMS[arm].unit in wanted])
     if frame.empty:
-        return nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]}", list(frame.columns))
+        return replace(
+            nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]}", list(frame.columns)),
+            planned=f"this figure on {SCALE_NAMES[scale]}",
+        )
     threshold = relu.UNIT_STOPS[scale].threshold or 0.0
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharex=True, sharey=True)
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
@@ -109,25 +115,29 @@ def ratio_text(scale: str, setting: str) -> str:
     return "no pair of runs recorded"
 
 
+SETTINGS = {
+    "2012": "2012", "2012/19pct": "2012 with the second net", "2012+bias": "2012 with biases at the weights' rate",
+    "2012+pixels": "2012 with standardised pixels", "2012+init": "2012 with matched initial weights",
+    "today": "today (all three)", "xavier": "today with Xavier's initial weights",
+}  # fmt: skip
+"""Setting and net of a pair of ReLU and tanh -> its name."""
+
+
 def relu_parts(scale: str = "sample") -> Drawing:
     """How many times as long tanh takes as ReLU, in the setting of 2012, with one part of it changed, and today."""
     use_style()
-    settings = {
-        "2012": "2012", "2012+bias": "2012, biases at the weights' rate", "2012+pixels": "2012, standardised pixels",
-        "2012+init": "2012, matched initial weights", "today": "today (all three)",
-    }  # fmt: skip
-    found = {
-        relu.ARMS[v.comparison.a].setting: v
-        for name in ("relu", "relu-others", "relu-parts")
-        for v in decide.verdicts_of(name, scale)
-        if relu.ARMS[v.comparison.b].unit == "tanh" and v.comparison.question == "direction"
-    }
+    settings, found = SETTINGS, dict[str, Verdict]()
+    for name in ("relu", "relu-others", "relu-parts", "relu-19pct", "relu-xavier"):
+        for v in decide.verdicts_of(name, scale) if name in declared.names(scale) else ():
+            if relu.ARMS[v.comparison.b].unit == "tanh":
+                net = "/19pct" * v.comparison.a.endswith("/19pct")
+                found.setdefault(relu.ARMS[v.comparison.a].setting + net, v)
     shown = [(s, found[s]) for s in settings if s in found]
     rows = [{"setting": s, **{k: getattr(v, k) for k in ("estimate", "low", "high", "n", "bound")}} for s, v in shown]
     frame = pd.DataFrame(rows, columns=["setting", "estimate", "low", "high", "n", "bound"])
     if frame.empty:
         return nothing_yet(f"comparison of ReLU and tanh on {SCALE_NAMES[scale]}", list(frame.columns))
-    figure, axes = plt.subplots(figsize=(7.6, 2.9))
+    figure, axes = plt.subplots(figsize=(7.6, 3.4))
     for y, (_, v) in enumerate(shown):
         if not v.has_value:
             continue
@@ -152,6 +162,9 @@ def relu_parts(scale: str = "sample") -> Drawing:
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
         f"{settings[s]}: {v.text}" for s, v in shown
     )
-    counts = [sum(v.outcome == outcome for _, v in shown) for outcome in ("holds", "contradicted")]
-    caption = f"Of {len(shown)} settings ReLU is faster in {counts[0]} and tanh in {counts[1]}; the rest is undecided."
-    return Drawing(figure, frame.round(4), alt, caption)
+    sides: dict[str, list[str]] = {"ReLU is faster": [], "tanh is faster": [], "not decided": []}
+    for s, v in shown:  # by the interval or bound, whatever a claim asks
+        low, high = {"lower": (v.estimate, math.inf), "upper": (0.0, v.estimate)}.get(v.bound, (v.low, v.high))
+        sides["ReLU is faster" if low > 1 else "tanh is faster" if high < 1 else "not decided"].append(settings[s])
+    told = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names)
+    return Drawing(figure, frame.round(4), alt, f"{told}.")

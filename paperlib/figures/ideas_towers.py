@@ -1,22 +1,20 @@
-"""The pictures of notebook 03: memory against a card, who reads whom, one tower against two."""
+"""The pictures of notebook 03: memory against a card, who reads whom, what each tower is needed for."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from paperlib.evidence import metrics
 from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS
 from paperlib.figures.ideas_relu import outputs_of
 from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.table import build
 from paperlib.recipe import ModelRecipe, Sizes
-from paperlib.training.loop import Trained
 
 HATCHES = ("", "//", "..", "\\\\", "xx", "++")
 
@@ -103,8 +101,11 @@ def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Dr
     return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.", caption)
 
 
-def error_without(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | None) -> float:
-    """Test error (per cent) of a two-tower net with one tower's maps set to zero after conv5; None: with both."""
+def errors_by_class(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | None) -> Tensor:
+    """Test error (per cent) of each class, of a two-tower net with one tower's maps set to zero after conv5.
+
+    None: with both towers.
+    """
 
     def silence(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         halves = [half * (tower != k) for k, half in enumerate(output.chunk(2, dim=1))]
@@ -112,26 +113,26 @@ def error_without(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | No
 
     handle = net.get_submodule("act5").register_forward_hook(silence)
     with torch.no_grad():
-        wrong = net(crops).argmax(1) != labels
+        wrong = (net(crops).argmax(1) != labels).double()
     handle.remove()
-    return 100 * float(wrong.double().mean())
+    return torch.stack([100 * wrong[labels == each].mean() for each in labels.unique()])
 
 
-def one_against_two(live: Mapping[str, Trained], errors: Mapping[str, float]) -> Drawing:
-    """Training error of a net of two towers and one of one, just trained; test errors of what is made of them."""
-    figure, (left, right) = subplots(1, 2, figsize=(8.8, 3.3))
-    names = ("two towers", "one tower")
-    for name, trained, dashes, colour in zip(names, live.values(), ("-", "--"), PALETTE, strict=False):
-        left.plot(*metrics.running_error(trained.lines), dashes, marker="o", ms=3, color=colour, label=name)
-    left.set(xlabel="updates", ylabel="training error (%)", ylim=(0, 100), title="Live, one seed, sample (proxy)")
-    left.legend()
-    colours = [PALETTE[0], *TOWER_COLOURS, PALETTE[1]]
-    right.barh(list(errors)[::-1], list(errors.values())[::-1], color=colours[::-1][-len(errors) :])
-    right.axvline(90, color="#555555", lw=0.8)
-    right.set(xlabel="test error (%); line: guessing", xlim=(0, 100), title="1,000 test images")
-    right.grid(axis="y", visible=False)
+def shared_work(errors: Mapping[str, Tensor], classes: Sequence[str]) -> Drawing:
+    """Errors by class of a two-tower net, whole and without either tower: which classes each tower is needed for."""
+    figure, axes = subplots(figsize=(8.4, 3.4))
+    frame = pd.DataFrame({name: values.numpy() for name, values in errors.items()}, index=list(classes))
+    colours = dict(zip(frame.columns, ("#555555", *TOWER_COLOURS), strict=True))
+    frame.plot.bar(ax=axes, rot=30, width=0.8, color=colours, edgecolor="white")
+    axes.axhline(90, color="#555555", lw=0.8)
+    axes.text(len(frame) - 0.5, 91, "guessing", ha="right", fontsize=8)
+    axes.set(xlabel="class", ylabel="test error of the class (%)", ylim=(0, 105))
+    axes.set_title("Live, one seed, sample (proxy), 2,000 test images")
+    axes.grid(axis="x", visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    axes.get_legend().remove()
     alt = (
-        "Left: training error of the two-tower net and the one-tower net, close together. Right: their test errors, "
-        "and those of the two-tower net when one of its towers is silenced, which are much larger."
+        "Bars of the test error of each class: of the whole two-tower net, without tower 1, and without tower 2. The "
+        "errors without a tower are far larger, and largest for other classes without tower 1 than without tower 2."
     )
-    return Drawing(figure, pd.DataFrame(errors.items(), columns=["net", "test_error"]), alt)
+    return Drawing(figure, frame.rename_axis("class").reset_index(), alt)

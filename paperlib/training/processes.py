@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import sys
@@ -204,6 +205,10 @@ ALONE = Topology()
 """One process."""
 
 
+ADDRESS = re.compile(r"[\w.-]+|[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F.:]*(%[\w.-]+)?")
+"""The name of a host or its address, of IPv4 or IPv6, without a port."""
+
+
 def place_in_job() -> tuple[int, int]:
     """Rank of this process and number of processes by torchrun's variables; (0, 1) where they are unset or blank.
 
@@ -215,9 +220,11 @@ def place_in_job() -> tuple[int, int]:
     if world is None or rank is None or rank >= world:
         have = ", ".join(f"{name} {'unset' if n is None else n}" for name, n in (("RANK", rank), ("WORLD_SIZE", world)))
         raise PaperlibError(f"the environment has {have}: start the job with torchrun, or unset both")
-    if not os.environ.get("MASTER_ADDR", "").strip() or not whole_number("MASTER_PORT", 1, 65535):
+    address, port = os.environ.get("MASTER_ADDR", ""), whole_number("MASTER_PORT", 1, 65535)
+    if not ADDRESS.fullmatch(address) or not port:
         raise PaperlibError(
-            "MASTER_ADDR and MASTER_PORT must say where the processes meet: start the job with torchrun"
+            "MASTER_ADDR and MASTER_PORT must say where the processes meet, a host's name or address and a port, not "
+            f"{address[:60]!r} and {port}: start the job with torchrun"
         )
     return rank, world
 

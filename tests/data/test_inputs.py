@@ -95,11 +95,15 @@ def test_every_other_file_is_counted_and_named(tmp_path: Path) -> None:
         assert tuple(reader) == WNIDS
 
 
-@pytest.mark.parametrize("form", ["ICNS", "XBM", "IM", "BLP"])
+IM = b"Image type: Greyscale image\r\nImage size (x*y): 2*2\r\nFile size (no of images): 1\r\n".ljust(511, b"\0")
+
+
+@pytest.mark.parametrize("form", ["ICNS", "XBM", "BLP", "IM"])
 def test_a_format_that_is_not_read_here_is_named_as_such(form: str, tmp_path: Path) -> None:
     """Pillow could read it."""
-    stored = io.BytesIO()
-    Image.new({"XBM": "1", "BLP": "P"}.get(form, "RGB"), (64, 64)).save(stored, form)
+    stored = io.BytesIO(IM + b"\x1a1234")
+    if form != "IM":  # of which newer versions warn
+        Image.new({"XBM": "1", "BLP": "P"}.get(form, "RGB"), (64, 64)).save(stored, form)
     source = folders(tmp_path)
     write(source / "train" / WNIDS[0], {"x": stored.getvalue()})
     ((name, reason),) = make(source, tmp_path / "made").left_out
@@ -293,7 +297,7 @@ def test_an_empty_class_of_training_images_is_refused(name: str, form: str, tmp_
 LINKS = {
     "nowhere": "a link to nothing", "no/where": "a link to nothing", ".": "a link to a folder above it",
     "..": "a link to a folder above it", "../..": "a link to a folder above it", "../val": "a link to another split",
-    f"../val/{WNIDS[1]}": "a link to another split",
+    f"../val/{WNIDS[1]}": "a link to another split", f"../train/{WNIDS[0]}": "a link to another folder of this split",
 }  # fmt: skip
 
 
@@ -323,13 +327,13 @@ def test_a_class_of_val_that_leads_to_those_of_train_is_named(tmp_path: Path) ->
         assert report.val == 4 and report.left_out == ((f"val/{name}", "a link to another split"),)
 
 
-@pytest.mark.parametrize("target", ["train", "nowhere", "val"])
+@pytest.mark.parametrize("target", ["train", f"train/{WNIDS[0]}", ".", "..", "nowhere", "val"])
 def test_a_split_that_is_a_link_to_the_other_or_to_nothing(target: str, tmp_path: Path) -> None:
     source = folders(tmp_path)
     shutil.rmtree(source / "val")
     (source / "val").symlink_to(target)
     said = message(lambda: make(source, tmp_path / "made"))
-    assert ("the same images as train and as val" if target == "train" else "val cannot be read") in said
+    assert ("val cannot be read" if target in ("nowhere", "val") else "the same images as train and as val") in said
 
 
 @pytest.mark.parametrize("first", ["val", "train"])
@@ -357,6 +361,7 @@ ARCHIVES = {
     "cab": b"MSCF" + bytes(9), "cpio": b"0707010000",
     "old cpio": b"\xc7\x71" + bytes(9), "sqsh": b"hsqs" + bytes(9), "ar": b"!<arch>\n",
     "iso": bytes(32769) + b"CD001", "lha": b"!!-lh5-",
+    "gz.tar": gzip.compress(PLAIN), "zip.tar": b"PK\x03\x04" + bytes(600), "xz.TAR": lzma.compress(PLAIN),
     "fox.tar.br": b"\x8b\x02\x80abc", "cut.zip": b"", "page.tgz": b"<html>",
 }  # fmt: skip
 
@@ -447,7 +452,7 @@ def with_tag(tiff: bytes, *tag: int) -> bytes:
     return tiff[:4] + struct.pack("<I", len(tiff)) + tiff[8:] + struct.pack("<H", many + 1) + directory + bytes(4)
 
 
-WHOLE = {form: saved(form) for form in ("JPEG", "PNG", "TIFF", "WEBP")}
+WHOLE = {form: saved(form) for form in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")}
 CUT: dict[str, tuple[str, bytes]] = {
     "short JFIF": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF\0"))),
     "two of APP0": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF"), (0xE0, b""))),
@@ -455,6 +460,10 @@ CUT: dict[str, tuple[str, bytes]] = {
     "short tRNS": ("PNG", WHOLE["PNG"][:33] + chunk(b"tRNS", b"\0") + WHOLE["PNG"][33:]),
     "empty tRNS": ("PNG", WHOLE["PNG"][:33] + chunk(b"tRNS", b"") + WHOLE["PNG"][33:]),
     "short gamma": ("PNG", WHOLE["PNG"][:33] + chunk(b"gAMA", b"\0") + WHOLE["PNG"][33:]),
+    "text of 2 GB": ("PNG", WHOLE["PNG"][:33] + b"\x7f\xff\xff\xfftEXtTitle\0" + WHOLE["PNG"][33:]),
+    "longer text": ("PNG", WHOLE["PNG"][:33] + b"\0\0\0\x29zTXtTitle\0" + bytes(9) + WHOLE["PNG"][33:]),
+    "no application": ("GIF", WHOLE["GIF"][:781] + b"!\xff\0" + WHOLE["GIF"][781:]),
+    "short control": ("GIF", WHOLE["GIF"][:781] + b"!\xfe\2hi\0!\xf9\1\0\0" + WHOLE["GIF"][781:]),
     "text of 4 GB": ("TIFF", with_tag(WHOLE["TIFF"], 270, 2, 2**32 - 1, 8)),
     "resolutions": ("TIFF", with_tag(WHOLE["TIFF"], 283, 5, 99_999_999, 8)),
     "far profile": ("TIFF", with_tag(WHOLE["TIFF"], 34675, 7, 2**31, 2**32 - 9)),
@@ -702,7 +711,14 @@ def test_two_data_sets_in_a_folder_are_not_guessed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"ILSVRC2012_val_00000001.JPEG\n", b"ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000002 900\n", b"\xff 1"],
+    [
+        b"",
+        b"ILSVRC2012_val_00000001.JPEG\n",
+        b"x.JPEG n01440764\n",
+        b"x.JPEG,0\n",
+        b"ILSVRC2012_val_00000001 1\nILSVRC2012_val_00000002 900\n",
+        b"\xff 1",
+    ],
 )
 def test_a_bad_table_of_caffe_is_one_sentence(text: bytes, tmp_path: Path) -> None:
     write(tmp_path / "source" / "train", train_files())
@@ -773,6 +789,18 @@ def test_classes_that_lie_too_deep_are_said(above: str, tmp_path: Path) -> None:
         write(tmp_path / split / above, train_files())
     (note,) = make(tmp_path, tmp_path / "made").notes
     assert note == "a single class: if it holds others, each needs a folder directly in train"
+
+
+@pytest.mark.parametrize("kaggle", [False, True])
+def test_a_test_set_without_labels_is_no_val(kaggle: bool, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    if kaggle:
+        as_kaggle(source)
+        shutil.rmtree(source / "ILSVRC" / "Data" / "CLS-LOC" / "val")
+    else:
+        write(source, {f"train/{n}": b for n, b in train_files().items()} | {"test/1.jpg": jpeg("1")})
+    assert make(source, tmp_path / "made").val == 0
+    assert "has no validation images" in message(lambda: make(source, tmp_path / "other", train_only=False))
 
 
 @pytest.mark.parametrize("gone", [WNIDS[:1], WNIDS[1:]])

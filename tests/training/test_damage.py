@@ -386,6 +386,10 @@ def test_a_lock_holds_and_names_its_process_with_flock_and_without(
             ({"MASTER_PORT": port, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}, f"is '{port}', not")
             for port in ("abc", "0", "-1", "65536", "99999", "1e4", "29500.0")
         ),
+        *(
+            ({"MASTER_ADDR": host, "RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}, f"not {host!r} and 29500")
+            for host in ("http://localhost", "localhost:29500", "two words", "localhost\n", "/tmp/x", "127.0.0.1:80")
+        ),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": " ", "MASTER_PORT": "29500"}, "MASTER_ADDR and MASTER_PORT"),
     ],
     ids=lambda value: " ".join(f"{k}={v[:9]}" for k, v in value.items()) if isinstance(value, dict) else "",
