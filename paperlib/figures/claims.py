@@ -125,7 +125,7 @@ def one_verdict(v: Verdict) -> Drawing:
         runs.plot(values, [y] * len(values), "o", color=colour, ms=6, alpha=0.7)
         runs.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color=colour, lw=2.5)
         runs.annotate(f"mean {values.mean():.2f}", (values.mean(), y - 0.34), ha="center", fontsize=9)
-    runs.set(ylim=(1.6, -0.8), xlabel=f"{heading} ({v.unit.strip()}), a dot a seed")
+    runs.set(ylim=(1.6, -0.8), xlabel=f"{heading} ({v.unit.strip()}), one dot per seed")
     runs.set_yticks([0, 1], [c.a, c.b])
     difference.axvspan(-c.smallest_effect, c.smallest_effect, color="#e2e2e2", lw=0)
     difference.axvline(0, color="#555555", lw=0.8)
