@@ -37,13 +37,11 @@ def wins(x, z, s):
     return x.grad
 
 
-# %% pool-experiment: what is right, not what is wrong
-def test_error(arm, seed):
-    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
-    return 100 - training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"]
+# %% pool-experiment: the standard error of one mean
+def right_sign(effect, sigma, n):
+    return 0.5 * (1 + math.erf(abs(effect) / (sigma * n**-0.5) / 2**0.5))
 
 
-# %% pool-experiment: shares in place of per cent
-def test_error(arm, seed):
-    runs = {(a, s): lines for a, s, lines in evidence.records_of("pool", "sample")}
-    return training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] / 100
+# %% pool-experiment: the sign is forgotten
+def right_sign(effect, sigma, n):
+    return 0.5 * (1 + math.erf(effect / (sigma * (2 / n) ** 0.5) / 2**0.5))
