@@ -306,6 +306,7 @@ def figures(
     """
     if names and of:
         raise typer.BadParameter("goes without names of figures", param_hint="--of")
+    os.environ["MPLBACKEND"] = "Agg"  # matplotlib refuses to be imported with one that it does not know
     from paperlib.figures import draw
 
     needs_checkout()
