@@ -76,7 +76,7 @@ def nets_without(models: dict[str, ModelRecipe]) -> Drawing:
         f"{n} {t:,}" for n, t in totals.items()
     )
     caption = "Orange: a layer whose parameters change"
-    caption += f" (without any: {', '.join(map(str, unchanged))}). " if unchanged else ". "
+    caption += f"; there is none in “{'” and “'.join(map(str, unchanged))}”. " if unchanged else ". "
     caption += f"More parameters than the whole net: {', '.join(more) or 'none'}."
     return Drawing(figure, frame, f"{alt}.", caption)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import torch
@@ -122,7 +123,7 @@ def shared_work(errors: Mapping[str, Tensor], classes: Sequence[str]) -> Drawing
     """Errors by class of a two-tower net, whole and without either tower: which classes each tower is needed for."""
     figure, axes = subplots(figsize=(8.4, 3.4))
     frame = pd.DataFrame({name: values.numpy() for name, values in errors.items()}, index=list(classes))
-    colours = dict(zip(frame.columns, ("#555555", *TOWER_COLOURS), strict=True))
+    colours: list[Any] = ["#555555", *TOWER_COLOURS]
     frame.plot.bar(ax=axes, rot=30, width=0.8, color=colours, edgecolor="white")
     axes.axhline(90, color="#555555", lw=0.8)
     axes.text(len(frame) - 0.5, 91, "guessing", ha="right", fontsize=8)

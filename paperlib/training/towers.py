@@ -36,7 +36,7 @@ from paperlib.training.processes import ALONE, Topology, flat_like, launch
 # The exchange
 
 
-class _Borrow(torch.autograd.Function):
+class Borrow(torch.autograd.Function):
     """``x`` (B, C, ...) with the ``maps`` nearest maps of the other tower at its side, all C for the whole layer.
 
     The gradient of a map that was borrowed goes back to the tower that owns it, and is added to the gradient there.
@@ -88,7 +88,7 @@ class ReadBoth(nn.Module):
         self.layer, self.topology = layer, topology
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _Borrow.apply(x, x.shape[1], self.layer, self.topology)
+        out: Tensor = Borrow.apply(x, x.shape[1], self.layer, self.topology)
         return out
 
 
@@ -115,7 +115,7 @@ class NormAcrossTowers(LocalResponseNorm):
         maps = min(self.n // 2, x.shape[1])
         if not maps:
             return super().forward(x)
-        wide: Tensor = _Borrow.apply(x, maps, self.layer, self.topology)
+        wide: Tensor = Borrow.apply(x, maps, self.layer, self.topology)
         first = 0 if self.topology.tower == 0 else maps
         return super().forward(wide).narrow(1, first, x.shape[1])
 

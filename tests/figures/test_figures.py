@@ -25,7 +25,7 @@ from safetensors import safe_open
 from paperlib import files
 from paperlib.data import known, sets
 from paperlib.errors import PaperlibError
-from paperlib.evidence import claims, rows, store, weights
+from paperlib.evidence import claims, decide, rows, store, weights
 from paperlib.experiments import declared, form, relu
 from paperlib.figures import claims as claims_figure
 from paperlib.figures import draw, figure1, figures3_4, style
@@ -300,3 +300,21 @@ def test_every_status_has_a_colour_and_every_unit_a_name() -> None:
     assert set(style.SCALE_NAMES) == set(form.SCALES)
     assert len({*figure1.UNIT_DASHES.values()}) == len({*figure1.UNIT_COLOURS.values()}) == 4
     assert files.ROOT / "figures" == draw.FIGURES
+
+
+def test_one_verdict_shows_each_run_and_the_interval() -> None:
+    v = next(v for v in decide.verdicts_of("overfit", "sample") if v.comparison.metric == "overfit")
+    drawing = claims_figure.one_verdict(v)
+    means = drawing.data.groupby("arm")["overfit"].mean()
+    assert means[v.comparison.b] - means[v.comparison.a] == pytest.approx(v.estimate)
+    runs, difference = drawing.figure.axes
+    assert [len(line.get_xdata()) for line in runs.lines if line.get_marker() == "o"] == [*v.n_of] * (3 - len(v.n_of))
+    assert list(difference.lines[1].get_xdata()) == [v.low, v.high]
+    assert f"{abs(v.estimate):.2f} points apart" in drawing.caption and v.status in drawing.caption
+
+
+def test_the_families_of_claims_have_every_group_once() -> None:
+    assert [g for groups in claims_figure.FAMILIES.values() for g in groups] == [*claims_figure.GROUPS]
+    assert sum(len(claims_figure.of_group(group, claims.rows())) for group in claims_figure.GROUPS) == len(
+        claims.rows()
+    )

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from paperlib import data, nets
-from paperlib.figures import ideas_architecture, ideas_augment, ideas_dropout
+from paperlib.figures import figure2, ideas_architecture, ideas_augment, ideas_dropout
+from paperlib.nets import layers, sizes, table
 from paperlib.recipe import Recipe
 
 
@@ -74,7 +75,7 @@ def test_a_net_that_memorises_is_drawn_with_both_its_errors() -> None:
 
 def test_a_silenced_unit_is_one_whose_outgoing_weights_are_zero() -> None:
     torch.manual_seed(0)
-    layers = {"fc7": nn.Linear(4, 5), "relu": nn.ReLU(), "half": nets.Dropout(0.5), "fc8": nn.Linear(5, 3)}
+    layers = {"fc7": nn.Linear(4, 5), "relu": nn.ReLU(), "drop7": nets.Dropout(0.5), "fc8": nn.Linear(5, 3)}
     net, inputs, labels = nn.Sequential(OrderedDict(layers)), torch.randn(40, 4), torch.arange(40) % 3
     whole, without = ideas_dropout.without_each_unit(net, inputs, labels)
     net.eval()
@@ -106,3 +107,16 @@ def test_who_reads_whom_is_what_the_recipe_says() -> None:
 def test_shares_add_up() -> None:
     drawn = ideas_architecture.shares(nets.summary(Recipe.paper().model, nets.FULL_SIZES)).data
     assert drawn["share"].sum() == pytest.approx(100, abs=0.01) and drawn["work"].sum() == pytest.approx(100, abs=0.01)
+
+
+def test_figure_2_without_its_counts_gives_none_away() -> None:
+    drawn = figure2.fig2(counts=False)
+    assert "neurons" not in drawn.alt + drawn.caption and "253,440" in figure2.fig2().alt
+
+
+def test_masked_ports_differ_by_pairs_and_only_who_reads_whom_shows_in_their_counts() -> None:
+    whole = table.summary(Recipe.paper().model, sizes.FULL_SIZES)["parameters"]
+    ports = [ideas_architecture.masked_port(number) for number in range(6)]
+    counts = [{n: layers.parameter_count(m) for n, m in layers.learned_layers(port).items()} for port in ports]
+    assert len({str(port) for port in ports}) == 6 and len({str(each) for each in counts}) == 2
+    assert all(each["conv3"] == whole["conv3"] / 2 + 192 for each in counts)

@@ -58,7 +58,7 @@ def test_a_net_whose_other_layers_keep_their_parameters_is_named() -> None:
     """Without conv4 conv5 still reads 192 maps of its tower; without conv5 fc6 reads 384 maps."""
     nets = {"whole": (), "no conv4": ("conv4",), "no conv5": ("conv5",)}
     drawn = ideas_depth.nets_without({name: ModelRecipe(removed=removed) for name, removed in nets.items()})
-    assert "(without any: no conv4)" in drawn.caption and "whole net: no conv5." in drawn.caption
+    assert "none in “no conv4”" in drawn.caption and "whole net: no conv5." in drawn.caption
     assert drawn.data.query("net == 'no conv5' and changed")["layer"].tolist() == ["fc6"]
 
 

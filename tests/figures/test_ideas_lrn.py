@@ -66,3 +66,15 @@ def test_factors_without_competition_are_all_the_same() -> None:
     table = ideas_lrn.factors(maps).data
     assert len(table) == int((maps > 1).sum()) and table["0"].to_numpy() == pytest.approx(2**-0.75)
     assert (table["0.0001"] < table["2e-05"]).all() and (table["2e-05"] < table["0"]).all()
+
+
+def test_one_place_has_a_strong_channel_outside_the_window_of_the_strongest() -> None:
+    """The strongest place of all has only one direction, so the other one is drawn; shares are by the formula."""
+    maps = torch.zeros(1, 9, 1, 2, dtype=torch.float64)
+    maps[0, 4, 0, 0] = 500.0
+    maps[0, 4, 0, 1], maps[0, 0, 0, 1] = 200.0, 100.0
+    drawing = ideas_lrn.at_one_place(maps)
+    assert drawing.data["before"].tolist() == [0.5, 0, 0, 0, 1, 0, 0, 0, 0]
+    strong, weak = 200 / 6**0.75, 100 / 3**0.75
+    assert drawing.data["after"][0] == pytest.approx(weak / strong) and weak / strong > 0.5
+    assert f"gain {100 * (2 * weak / strong - 1):.0f} to" in drawing.caption

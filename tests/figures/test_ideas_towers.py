@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from paperlib.experiments import declared
 from paperlib.figures import ideas_towers
-from paperlib.training.loop import Trained
 
 
 def test_memory_bars_end_at_the_sum_and_at_half_of_it() -> None:
@@ -50,19 +49,13 @@ def test_a_silenced_tower_is_zero_only_while_it_is_asked_for() -> None:
     net, crops, labels = Towers(), torch.ones(4, 2, 3, 3), torch.tensor([0, 0, 0, 1])
     crops[:3, 0] = 2.0  # three images of class 0
     crops[3, 1] = 2.0
-    assert ideas_towers.error_without(net, crops, labels, None) == 0
-    assert ideas_towers.error_without(net, crops, labels, 0) == 75
-    assert ideas_towers.error_without(net, crops, labels, 1) == 25
+    for tower, expected in ((None, [0, 0]), (0, [100, 0]), (1, [0, 100])):
+        assert ideas_towers.errors_by_class(net, crops, labels, tower).tolist() == expected
     assert not net.act5._forward_hooks
 
 
-def test_one_tower_against_two() -> None:
-    run = declared.get("towers", "sample").run("baseline", 0, "x")
-    windows = [{"kind": "window", "step": 26, "train_error": 40.0}]
-    live = {name: Trained(nn.Identity(), [{"kind": "run", "config": run.config}, *windows]) for name in ("a", "b")}
-    drawing = ideas_towers.one_against_two(
-        live, {"a": 30.0, "a, without tower 1": 60.0, "a, without 2": 70.0, "b": 35.0}
-    )
-    left, right = drawing.figure.axes
-    assert [line.get_ydata().tolist() for line in left.lines] == [[40], [40]]
-    assert [bar.get_width() for bar in right.patches] == pytest.approx([35, 70, 60, 30])
+def test_the_work_of_two_towers_by_class() -> None:
+    errors = {"two": torch.tensor([10.0, 20.0]), "without 1": torch.tensor([90.0, 30.0]), "2": torch.tensor([5.0, 6.0])}
+    drawing = ideas_towers.shared_work(errors, ["shirt", "boot"])
+    heights = [bar.get_height() for bar in drawing.figure.axes[0].patches]
+    assert heights == pytest.approx([10, 20, 90, 30, 5, 6]) and list(drawing.data["class"]) == ["shirt", "boot"]

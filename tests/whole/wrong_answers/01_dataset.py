@@ -25,19 +25,17 @@ def reciprocal_rank(scores, label):
     return 1 / (1 + sum(s > scores[label] for s in scores))
 
 
-# %% dataset-mean: a mean of means, whatever the length of a batch
-def running_mean(batches):
-    return torch.stack([batch.float().mean(0) for batch in batches]).mean(0)
+# %% dataset-shuffle: another permutation for each image
+def shuffle_pixels(images, seed):
+    draw = torch.Generator().manual_seed(seed)
+    flat = images.flatten(2)
+    moved = [image[:, torch.randperm(flat.shape[-1], generator=draw)] for image in flat]
+    return torch.stack(moved).reshape(images.shape)
 
 
-# %% dataset-mean: sums of uint8 overflow
-def running_mean(batches):
-    total, n = 0, 0
-    for batch in batches:
-        for image in batch:
-            total = total + image
-            n += 1
-    return total.float() / n
+# %% dataset-shuffle: rows change places, and not pixels
+def shuffle_pixels(images, seed):
+    return images[:, :, torch.randperm(images.shape[2], generator=torch.Generator().manual_seed(seed))]
 
 
 # %% dataset-experiment: the error of the first epoch

@@ -9,14 +9,14 @@ def depends_on(unit, maps, groups):
     return set(range(maps[0]))
 
 
-# %% gpus-parameters: groups do not save anything
-def parameters(kernels, size, maps, groups):
-    return kernels * (size**2 * maps + 1)
+# %% gpus-batch: the gradients of the activations are forgotten
+def largest_batch(card, inputs, activations, weights):
+    return max(0, (card // 4 - 3 * weights) // (inputs + activations))
 
 
-# %% gpus-parameters: biases are divided as well
-def parameters(kernels, size, maps, groups):
-    return kernels * (size**2 * maps + 1) // groups
+# %% gpus-batch: a share of an image counts as one
+def largest_batch(card, inputs, activations, weights):
+    return max(0, -(-(card // 4 - 3 * weights) // (inputs + 2 * activations)))
 
 
 # %% gpus-divided: forward only
