@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -356,6 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
+        if arguments is None:  # a second one would print a traceback while Python ends
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return _fail("Interrupted. Run the same command to resume.", 130)
     return int(code or 0)
 
