@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,7 +198,9 @@ def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = ()
     figure, panels = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axes, column in zip(panels[0], columns, strict=True):
         draw_column(axes, column, kind, kind.shown(frame), max(c.height for c in columns))
-    title = textwrap.fill(counts(frame, kind, where), 125 if len(columns) > 1 else 100)
+    title = counts(frame, kind, where)
+    if len(title) > (125 if len(columns) > 1 else 100):
+        title = title.replace(": ", ":\n", 1)
     figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
     legend(figure, frame, kind)
     return Drawing(figure, frame.round(4), alt_text(frame, kind, where), conclusion(frame, kind))
