@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from paperlib.errors import PaperlibError
+from paperlib.files import sha256
 from paperlib.machine import allowed_cpus
 
 DISTRIBUTION = "alexnet-executable-edition"
@@ -158,6 +159,10 @@ def evidence() -> Check:
     """The recorded runs, all that their list of checksums names, unaltered."""
     from paperlib.evidence import store
 
+    folder = store.current().folder
+    for name, digest in (store.read_checksums(folder) or {}).items():  # weights are read where they are used
+        if name.endswith(".safetensors") and (folder / name).exists() and sha256(folder / name) != digest:
+            return Check(False, "records", f"{name} is not what its checksum says: restore it from git")
     return Check(True, "records", f"{len(store.recorded())} recorded runs, as their checksums say")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -306,6 +307,7 @@ def figures(
     """
     if names and of:
         raise typer.BadParameter("goes without names of figures", param_hint="--of")
+    os.environ["MPLBACKEND"] = "Agg"  # matplotlib refuses to be imported with one that it does not know
     from paperlib.figures import draw
 
     needs_checkout()
@@ -355,6 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
+        if arguments is None:  # a second one would print a traceback while Python ends
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return _fail("Interrupted. Run the same command to resume.", 130)
     return int(code or 0)
 

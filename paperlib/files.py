@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -64,7 +65,8 @@ def write_whole(path: Path, data: bytes | bytearray) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise PaperlibError(f"cannot write {path}: {error.strerror or error}; its old content is unchanged") from None
 
 
@@ -93,10 +95,14 @@ def follow_umask(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for any other text, and for one that is nested too deeply."""
+    """The value of a JSON text. Raises ValueError for any other text, for NaN, and for one nested too deeply."""
     try:
-        return json.loads(text if isinstance(text, str) else text.decode())
+        return json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -102,23 +102,43 @@ def record(
     return written
 
 
+def refuse_to_move(pending: Path, lines: store.Record) -> None:
+    """Refuse a pending record whose run is recorded with other numbers, or whose weights are not there."""
+    source, target = (store.place_of(lines[0], folder) for folder in (pending, store.current().folder))
+    same = target.exists() and target.read_bytes() == source.read_bytes()
+    if not same and (target.exists() or lines[0]["id"] in store.recorded()):
+        raise PaperlibError(f"{source} would replace another record of its run or place: remove one of the two")
+    for named in [line["weights"] for line in records.of_kind(lines, "look") if "weights" in line]:
+        kept = [path.with_suffix(".safetensors") for path in (source, target)]  # an interrupted move leaves them there
+        if not any(path.exists() and files.sha256(path) == named for path in kept):
+            raise PaperlibError(f"{kept[0]} does not hold the weights that {source.name} names: restore it")
+
+
 def promote(pending: Path) -> list[str]:
     """Move each experiment that is complete from ``pending`` to ``data/recorded/``; gives their names, with the scale.
 
-    Complete is one all of whose declared runs are in the two folders; of the others nothing is moved.
+    Complete is one all of whose declared runs are in the two folders; of the others nothing is moved. Raises
+    :class:`PaperlibError`, and moves nothing, where a record would replace another one or lacks its weights.
     """
+    if not pending.is_dir():
+        raise PaperlibError(f"{pending} is no folder: name the one that holds the pending records")
     there = {*store.recorded(), *store.recorded(pending)}
     complete = [e for e in declared.DECLARED if (ids := e.ids()) and set(ids) <= there]
     needed = {run_id for e in complete for run_id in e.ids()}
-    moved = [lines[0] for run_id, lines in store.recorded(pending).items() if run_id in needed]
-    for first in moved:
-        source, target = (store.place_of(first, folder) for folder in (pending, store.current().folder))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for suffix in (".safetensors", ".jsonl"):  # the record last: without its weights it would be damaged
-            if source.with_suffix(suffix).exists():
-                source.with_suffix(suffix).replace(target.with_suffix(suffix))
-    if moved:
-        store.write_lists(store.current().folder)
-    store.forget()
+    moving = [lines for run_id, lines in store.recorded(pending).items() if run_id in needed]
+    moved = [lines[0] for lines in moving]
+    for lines in moving:
+        refuse_to_move(pending, lines)
+    try:
+        for first in moved:
+            source, target = (store.place_of(first, folder) for folder in (pending, store.current().folder))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for suffix in (".safetensors", ".jsonl"):  # the record last: without its weights it would be damaged
+                if source.with_suffix(suffix).exists():
+                    source.with_suffix(suffix).replace(target.with_suffix(suffix))
+    finally:
+        if moved:
+            store.write_lists(store.current().folder)
+        store.forget()
     ids_moved = {first["id"] for first in moved}
     return [f"{e.name}, {e.scale}" for e in complete if ids_moved & set(e.ids())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import multiprocessing
 import os
 import random
@@ -365,6 +366,62 @@ def test_a_record_in_the_place_of_another_is_left_alone(tiny_sample: Path) -> No
     with pytest.raises(PaperlibError, match=f"holds another run \\({other.id[:12]}\\)"):
         promote.record("tiny", "sample")
     assert target.read_bytes() == before and len(list(target.parent.iterdir())) == 1
+
+
+PENDING: dict[str, tuple[dict[str, Any], str]] = {
+    "other numbers": ({"top1_error": 0.5}, "would replace another record"),
+    "no weights": ({"kind": "look", "label_agreement": 9.5, "weights": "0" * 64}, "does not hold the weights"),
+}
+
+
+@pytest.mark.parametrize("case", PENDING)
+def test_promoting_replaces_no_record_and_takes_none_without_its_weights(
+    case: str, tiny_sample: Path, tmp_path: Path
+) -> None:
+    campaign.run("tiny", "sample", progress=False)
+    pending = tmp_path / "pending"
+    promote.record("tiny", "sample", into=pending)
+    changes, words = PENDING[case]
+    path = sorted(pending.rglob("*.jsonl"))[-1]
+    *lines, end = records.read_record(path)
+    if "kind" in changes:
+        tiny.write(path, records.sealed([*lines, changes, end]))
+    else:
+        promote.record("tiny", "sample")
+        tiny.write(path, records.sealed([*lines[:-1], lines[-1] | changes, end]))
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*.jsonl")}
+    with pytest.raises(PaperlibError, match=words):
+        promote.promote(pending)
+    assert before == {each: each.read_bytes() for each in tmp_path.rglob("*.jsonl")}
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_pending_records_that_are_nowhere_are_one_sentence(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["promote", str(tmp_path / name)]) == 2 and "is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_promotion_lists_what_it_moved(
+    error: type[BaseException], tiny_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next one completes it."""
+    campaign.run("tiny", "sample", progress=False)
+    written = promote.record("tiny", "sample", into=tmp_path / "pending")
+    place_of, moved = store.place_of, itertools.count()
+
+    def failing(first: records.Line, folder: Path | None = None) -> Path:
+        if folder == store.current().folder and next(moved) == len(written) + 2:
+            raise error
+        return place_of(first, folder)
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(store, "place_of", failing)
+        promote.promote(tmp_path / "pending")
+    assert len(store.recorded()) == 2
+    assert promote.promote(tmp_path / "pending") == ["tiny, sample"] and len(store.recorded()) == len(written)
 
 
 def test_pending_records_become_evidence_when_their_experiment_is_complete(

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -163,6 +164,24 @@ def test_what_a_user_can_mend_is_one_line(
     monkeypatch.setattr(campaign, "run", broken)
     assert cli.main(["run", "relu", "--scale", "sample"]) == code
     assert capsys.readouterr().err.splitlines() == [line]
+
+
+@pytest.mark.parametrize("line", [["list"], ["data", "show"]])
+def test_a_second_interrupt_while_python_ends_changes_nothing(line: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would print a traceback. A caller of ``main`` in the same process keeps its own handler."""
+
+    def interrupted(*args: object, **kwargs: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(sys, "argv", ["paperlib", *line])
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert cli.main(line) == 130 and signal.getsignal(signal.SIGINT) == before
+        assert cli.main() == 130
+        os.kill(os.getpid(), signal.SIGINT)  # raises here where it is not ignored
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

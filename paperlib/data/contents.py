@@ -141,9 +141,9 @@ def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[
         elif "/" not in part.name and (ARCHIVE_NAME.fullmatch(part.name) or is_packed(part)):
             raise _unread(place / printable(part.name))
         else:
-            unused.append(
-                (part.name, "not an image in a format that is read here (if it is one, make it a JPEG or PNG)")
-            )
+            reason = "not an image in a format that is read here (if it is one, make it a JPEG or PNG)"
+            packed_up = ARCHIVE_NAME.fullmatch(part.name) or is_packed(part)
+            unused.append((part.name, "an archive within a class: unpack it there" if packed_up else reason))
     return images, unused, classes
 
 

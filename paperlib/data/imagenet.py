@@ -17,7 +17,8 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -124,15 +125,13 @@ def root_of(source: Path) -> Path:
 # ------------------------------------------------------------------- the classes of ILSVRC's validation images
 
 
-def table(places: Sequence[Path], *names: str) -> Path | None:
-    """The first file of one of these names, in ``places`` or in a folder for tables below them."""
+def tables(places: Sequence[Path], *names: str) -> Iterator[Path]:
+    """The files of these names, in ``places`` and in folders for tables below them."""
     todo = list(places)
     for folder in todo:
-        if found := [path for path in (child(folder, name) for name in names) if path and path.is_file()]:
-            return found[0]
+        yield from (path for path in (child(folder, name) for name in names) if path and path.is_file())
         if len(todo) < 100:  # links may lead in a circle
             todo += [path for path in sorted(folder.iterdir()) if TABLES.fullmatch(path.name) and path.is_dir()]
-    return None
 
 
 def above_kaggle(root: Path) -> list[Path]:
@@ -146,9 +145,9 @@ def above_kaggle(root: Path) -> list[Path]:
 
 def _devkit(places: Sequence[Path], name: str) -> bytes | None:
     """A file of the development kit, from its folder or its archive."""
-    if found := table(places, name):
+    if found := next(tables(places, name), None):
         return found.read_bytes()
-    if archive := table(places, *(DEVKIT + ending for ending in (".tar.gz", ".tgz", ".tar"))):
+    if archive := next(tables(places, *(DEVKIT + ending for ending in (".tar.gz", ".tgz", ".tar"))), None):
         try:
             with tarfile.open(archive, "r:*") as tar:
                 for member in tar:
@@ -165,18 +164,33 @@ def validation_classes(places: Sequence[Path], classes: Sequence[str] = ()) -> t
     """Stem of each ILSVRC-2012 validation image, in small letters -> WordNet id; and the table that says so.
 
     ``places`` are searched for it. ``classes`` of the training set order Caffe's labels without ``synsets.txt``.
+    Raises :class:`DataError` where the first table cannot be read, and where another one contradicts it.
     """
-    if solution := table(places, SOLUTION):
-        return by_solution(solution), SOLUTION
-    if annotations := table(places, ANNOTATIONS):
-        return by_annotations(annotations), ANNOTATIONS
-    truth, meta, caffe = _devkit(places, TRUTH), _devkit(places, "meta.mat"), table(places, CAFFE)
-    if truth is not None and meta is not None:
-        by_row = enumerate(by_devkit(places[0], truth, meta), start=1)
-        return {f"ilsvrc2012_val_{row:08}": wnid for row, wnid in by_row}, TRUTH
-    if caffe:
-        return by_caffe(caffe, table(places, *SYNSETS), classes), CAFFE
-    lacking = TRUTH if truth is None else "meta.mat"
+    readings: list[tuple[str, Callable[[], dict[str, str]]]] = [
+        *((str(file), partial(by_solution, file)) for file in tables(places, SOLUTION)),
+        *((str(file), partial(by_annotations, file)) for file in tables(places, ANNOTATIONS)),
+        (TRUTH, partial(_by_row, places)),
+    ]
+    for file in tables(places, CAFFE):
+        orders: list[Path | None] = [*tables(places, *SYNSETS)]
+        for names in orders or [None]:
+            readings.append((f"{file} by {names}" if names else str(file), partial(by_caffe, file, names, classes)))
+    first, told = "", dict[str, str]()
+    for table, read in readings:
+        try:
+            others = read()
+        except DataError:
+            if not told:
+                raise
+            continue
+        if differ := sorted(name for name in others if told.get(name, others[name]) != others[name]):
+            name = differ[0]
+            raise DataError(f"{first} says that {name} is {told[name]}, and {table} says {others[name]}: move one away")
+        if not told:
+            first, told = table, others
+    if told:
+        return told, first
+    lacking = TRUTH if _devkit(places, TRUTH) is None else "meta.mat"
     raise DataMissingError(
         f"{places[0]} has val images that are not in class folders, and lacks {lacking}, "
         f"which holds their classes: put {DEVKIT}.tar.gz or its folder data there, or Kaggle's {SOLUTION}"
@@ -198,11 +212,13 @@ def text_of(file: Path) -> str:
 
 
 def one_class_each(rows: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Stem of each image -> its class or label. Raises ValueError where an image has two."""
+    """Stem of each image -> its class or label. Raises ValueError where an image has two, and where there is none."""
     classes: dict[str, Any] = {}
     for name, label in rows:
         if classes.setdefault(stem(name), label) != label:
             raise ValueError(f"it has {name} twice, as {classes[stem(name)]} and as {label}")
+    if not classes:
+        raise ValueError("it is empty")
     return classes
 
 
@@ -210,7 +226,10 @@ def by_solution(file: Path) -> dict[str, str]:
     """Stem of each validation image -> class, from Kaggle's table."""
     rows = []
     try:
-        for number, row in enumerate(csv.DictReader(io.StringIO(text_of(file), newline="")), start=1):
+        table = csv.DictReader(io.StringIO(text_of(file), newline=""))
+        if len(set(table.fieldnames or ())) < len(table.fieldnames or ()):
+            raise ValueError("two of its columns have one name")
+        for number, row in enumerate(table, start=1):
             classes = (row.get("PredictionString") or "").split()
             if not row.get("ImageId") or not classes:
                 raise ValueError(f"row {number} lacks an ImageId or a PredictionString")
@@ -227,6 +246,14 @@ def by_annotations(file: Path) -> dict[str, str]:
         return one_class_each((name, wnid) for name, wnid in rows)
     except ValueError as error:
         raise DataError(f"{file} is damaged ({printable(str(error))}): get it again") from None
+
+
+def _by_row(places: Sequence[Path]) -> dict[str, str]:
+    """Stem of each validation image -> class, from the development kit; empty where it is not there."""
+    truth, meta = _devkit(places, TRUTH), _devkit(places, "meta.mat")
+    if truth is None or meta is None:
+        return {}
+    return {f"ilsvrc2012_val_{row:08}": wnid for row, wnid in enumerate(by_devkit(places[0], truth, meta), start=1)}
 
 
 def by_devkit(source: Path, truth: bytes, meta: bytes) -> list[str]:
@@ -272,9 +299,9 @@ def by_caffe(file: Path, names: Path | None, classes: Sequence[str]) -> dict[str
             classes = [line.split()[0] for line in text_of(names).splitlines() if line.strip()]
         if len(set(classes)) < len(classes):
             raise ValueError("a class is there twice")
-        if not labels or min(labels.values()) < 0 or max(labels.values()) >= len(classes):
+        if max(labels.values()) >= len(classes):
             raise ValueError(f"its labels are not those of {len(classes)} classes")
-        if not names and max(labels.values()) + 1 != len(classes):
+        if not names and len(set(labels.values())) < len(classes):
             raise ValueError("its labels may be those of other classes, put synsets.txt beside it")
     except ValueError as error:
         reason = printable(str(error))
@@ -329,8 +356,9 @@ def find(source: Path, split: str, classes: Sequence[str] = ()) -> Found:
     reasons = {printable(name): reason for name, reason in unused}
     for name in sorted({printable(folder) for folder in folders} - items.keys()):
         if split == "train":
-            reason = f" ({reasons[name]})" if name in reasons else ""
-            raise DataError(f"{place} has no image of class {name}{reason}: add its images, or remove this empty class")
+            inside = [f"{each}: {reasons[each]}" for each in sorted(reasons) if each.startswith(f"{name}/")]
+            why = "".join(f" ({reason})" for reason in ([reasons[name]] if name in reasons else inside[:1]))
+            raise DataError(f"{place} has no image of class {name}{why}: add its images, or remove this empty class")
         if name not in reasons:
             unused.append((name, "an empty class"))
     return Found(

@@ -61,11 +61,13 @@ PIXELS_OF_PNG = re.compile(rb"PLTE|IDAT")
 def _gif(content: bytes) -> bytes:
     palette = 3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0
     start = at = 13 + palette
-    while content[at] == 0x21:  # an extension: its kind, then blocks of some length until an empty one
+    while content[at : at + 1] == b"\x21":  # an extension: its kind, then blocks of some length until an empty one
         at += 2
-        while content[at]:
+        while content[at : at + 1] not in (b"\0", b""):
             at += 1 + content[at]
         at += 1
+    if content[at : at + 1] != b"\x2c":  # no image follows, so that one of the lengths is wrong
+        at = content.index(b"\x2c\0\0\0\0" + content[6:10], start)
     return content[:start] + content[at:]
 
 
@@ -90,14 +92,20 @@ def _webp(content: bytes) -> bytes:
     kept, at = bytearray(), 12
     while at + 8 <= len(content):
         kind, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
-        chunk = bytearray(content[at : at + 8 + size + size % 2])
+        end = at + 8 + size + size % 2
+        chunk = bytearray(content[at:end])
         if kind == b"VP8X":
             chunk[8] &= ~0x2C  # no profile, EXIF or XMP follows
-        if kind not in (b"ICCP", b"EXIF", b"XMP "):
+        if PIXELS_OF_WEBP.match(kind):
             kept += chunk
-        at += 8 + size + size % 2
+        elif end != len(content) and not CHUNK_OF_WEBP.match(content, end):  # of another length than it says
+            end = pixels.start() if (pixels := PIXELS_OF_WEBP.search(content, at + 8)) else len(content)
+        at = end
     return b"RIFF" + (len(kept) + 4).to_bytes(4, "little") + b"WEBP" + kept
 
+
+PIXELS_OF_WEBP = re.compile(rb"VP8[ LX]|ALPH|ANIM|ANMF")
+CHUNK_OF_WEBP = re.compile(PIXELS_OF_WEBP.pattern + rb"|ICCP|EXIF|XMP ")
 
 STRIPPED = {b"\xff\xd8": _jpeg, b"\x89PNG\r\n\x1a\n": _png, b"RIFF": _webp, b"GIF8": _gif,
             b"II*\0": _tiff, b"MM\0*": _tiff, b"II+\0": _tiff, b"MM\0+": _tiff}  # fmt: skip

@@ -22,7 +22,7 @@ import threading
 import time
 import warnings
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -276,8 +276,11 @@ def _join(destination: Path, stems: dict[str, list[Path]], size: int) -> dict[st
     if not counts["train"]:
         name, reason = left_out[0]
         raise DataError(f"no training image can be decoded ({name}: {reason}): unpack or fetch them again")
+    unread = {name for name, _ in left_out}
+    kept = {name: digest for name, digest in checksums.items() if name not in unread}
     return {
-        "counts": counts, "unusual": dict(sorted(unusual.items())), "left_out": sorted(left_out),
+        "notes": _duplicates(kept), "counts": counts,
+        "unusual": dict(sorted(unusual.items())), "left_out": sorted(left_out),
         "fingerprint": fingerprint(f"packed images {RULE}, {size} pixels", checksums),
     }  # fmt: skip
 
@@ -360,8 +363,9 @@ def prepare_folder(
             prepared = sum(map(len, todo.values()))
             with tqdm(None, "preparing", len(lines), initial=len(lines) - prepared, disable=not progress) as bar:
                 _pack_all(todo, jobs or allowed_cpus(), bar, store, size, quality)
-            index = about | {"format": FORMAT, "key": key, "classes": classes, "notes": _notes(found)}
+            index = about | {"format": FORMAT, "key": key, "classes": classes}
             index |= _join(destination, {split: list(shards[split]) for split in SPLITS}, size)
+            index["notes"] = [*_notes(found), *index["notes"]]
             index["left_out"] = sorted([*map(tuple, index["left_out"]), *unused])
             write_whole(destination / "report.txt", "".join(f"{line}\n" for line in _lines(index)).encode())
             index["files"] = {name: checksum_of(destination / name) for name in FILES}
@@ -423,6 +427,19 @@ def _notes(found: dict[str, dict[str, list[Item]]]) -> list[str]:
         notes.append("a single class: if it holds others, each needs a folder directly in train")
     if len(classes) > MOST_CLASSES:
         notes.append(f"{len(classes):,} classes, `paperlib train` takes at most {MOST_CLASSES:,}")
+    return notes
+
+
+def _duplicates(checksums: dict[str, str]) -> list[str]:
+    """What is not right about images that have the same bytes; ``checksums`` are by ``<split>/<class>/<file>``."""
+    alike: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for name, digest in sorted(checksums.items()):
+        alike[digest].append(name.split("/", 2))
+    notes = []
+    for part, what in ((0, "both in train and in val, whose errors mislead"), (1, "in several classes")):
+        twice = [same for same in alike.values() if len({each[part] for each in same}) > 1]
+        if twice:
+            notes.append(f"images {what}: {len(twice):,}, the first {'/'.join(twice[0][0])}")
     return notes
 
 

@@ -218,7 +218,7 @@ def read_index(folder: Path) -> dict[str, Any]:
             raise ValueError(f"it lacks {missing[0]}")
         if index.get("sha256") != (_digest(index) if index["format"] >= 3 or "sha256" in index else None):
             raise ValueError("its SHA-256 is wrong")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         begun = any(folder.glob("parts-*")) or any((folder / name).exists() for name in FILES)
         again = "run the same `paperlib data prepare` to complete it" if begun else "name a folder of prepared images"
         raise DataMissingError(f"{folder} lacks index.json, which is written last: {again}") from None

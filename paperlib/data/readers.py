@@ -145,7 +145,7 @@ def _read_split(
 JUNK = re.compile(
     r"\._.*|\.(ds_store|apdisk|apple(double|db|desktop)|localized|fseventsd|spotlight-v\d+|temporaryitems|trash(es|-\d+)?)"
     r"|\.(documentrevisions-v\d+|volumeicon\.icns|com\.apple\..*|pkinstallsandboxmanager.*)|__macosx|icon\r"
-    r"|(eh)?thumbs(_vista)?\.db(:.*)?|desktop\.ini|\$recycle\.bin|recycler|system volume information"
+    r"|(eh)?thumbs(_vista)?\.db(:.*)?|desktop\.ini|\$recycle\.bin|(?-i:RECYCLER)|system volume information"
     r"|lost\+found|\.(directory|hidden|thumbnails|thumbs?|nomedia|picasa\.ini|picasaoriginals|xvpics|cache)"
     r"|@eadir|@tmp|[@#](recycle|snapshot)|\.?@__thumb|\.(snapshots?|zfs|nfs[0-9a-f]+|fuse_hidden.*)"
     r"|\.(git(ignore|keep|attributes|modules)?|svn|hg(ignore)?|bzr|cvs(ignore)?|dvc(ignore)?|idea|vscode)"

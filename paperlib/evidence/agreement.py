@@ -17,6 +17,8 @@ from paperlib.training.records import Line
 def agreement(scale: str, runs_dir: Path | None = None) -> str:
     """How far a user's finished runs at ``scale`` agree with the recorded runs of the same id, a line an experiment."""
     runs_dir = runs_dir or runs.default_runs_dir()
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise PaperlibError(f"{runs_dir} is no folder: name that of your runs in PAPERLIB_RUNS")
     out, mine = [], first_lines(runs_dir)
     for name in declared.names(scale):
         pairs, damaged = twins_and_damage(name, scale, runs_dir)
@@ -80,9 +82,10 @@ def first_lines(runs_dir: Path) -> list[Line]:
     """The first line of each record in a folder of runs; what is damaged or being written is passed over."""
     found = []
     for path in sorted(runs_dir.glob("*/record.jsonl")):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(store.first_line(path))
-    return [line for line in found if isinstance(line, dict) and "data" in line]
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if path.is_file() and isinstance((line := store.first_line(path))["data"]["fingerprint"], str):
+                found.append(line)
+    return found
 
 
 def _means(lines: Record) -> list[Line]:

@@ -24,6 +24,7 @@ from paperlib.experiments.form import Experiment
 from paperlib.nets import table
 from paperlib.seeding import generator
 from paperlib.training import checkpoints, evaluate, records
+from paperlib.training.journal import State
 from paperlib.training.records import Line
 from paperlib.training.runs import Run
 
@@ -156,7 +157,7 @@ def _of_folder(folder: Path) -> Checkpoint:
     if not records.begun(path):
         raise PaperlibError(f"{folder} is not the folder of a run: it holds no record.jsonl")
     first = records.read_record(path)[0]
-    found = checkpoints.load_checkpoint(folder, first["id"])
+    found = checkpoints.load_checkpoint(folder, first["id"], lambda saved: State.is_one(saved, first))
     if found is None:
         if checkpoints.steps(folder):
             raise PaperlibError(f"{folder} holds damaged checkpoints only: train the run again, or restore them")

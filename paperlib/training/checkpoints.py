@@ -100,6 +100,10 @@ def load_checkpoint(
         try:
             content = parse_json(path.read_bytes())
             data = path.with_suffix(".safetensors").read_bytes()
+            if newer(content):
+                raise PaperlibError(
+                    f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}; update paperlib"
+                )
             if not is_whole(content, step, data):
                 continue
         except (FileNotFoundError, ValueError, RecursionError):
@@ -119,11 +123,20 @@ def load_checkpoint(
     return None
 
 
+def newer(content: Any) -> bool:
+    """Whether a checkpoint's JSON, undamaged, is of another format than this version reads."""
+    if not isinstance(content, dict) or content.get("format") == FORMAT:
+        return False
+    return content.get(CHECK) == _digest({name: value for name, value in content.items() if name != CHECK})
+
+
 def is_whole(content: Any, step: int, data: bytes) -> bool:
     """Whether a checkpoint's JSON has its fields and no others, its own checksum, and that of the tensors' ``data``."""
     if not isinstance(content, dict) or content.keys() - {CHECK} != FIELDS.keys():
         return False
     plain = {name: content[name] for name in FIELDS}
-    if not all(isinstance(plain[name], kind) for name, kind in FIELDS.items()) or plain["step"] != step:
+    if not all(isinstance(plain[name], kind) for name, kind in FIELDS.items()):
+        return False
+    if plain["step"] != step or plain["format"] != FORMAT:
         return False
     return content.get(CHECK) in (None, _digest(plain)) and hashlib.sha256(data).hexdigest() == plain["sha256"]

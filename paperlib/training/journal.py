@@ -90,6 +90,15 @@ class State:
             raise ValueError("it is not the state of a run") from None
         return state
 
+    @classmethod
+    def is_one(cls, data: Line, first: Line) -> bool:
+        """Whether :meth:`from_json` takes these data."""
+        try:
+            cls.from_json(data, first)
+        except ValueError:
+            return False
+        return True
+
     def continue_with(self, code: Line, env: Line) -> None:
         """Begin a stretch where the code or the environment is another one than before."""
         if not self.stretches or (code, env) != (self.stretches[-1]["code"], self.stretches[-1]["env"]):
@@ -157,7 +166,7 @@ class Journal:
         if found is not None:
             _, self.tensors, saved = found
             self.state = State.from_json(saved, self.lines[0])
-        elif not self.finished and self.path.exists() and checkpoints.steps(directory):
+        elif not self.finished and self.path.is_file() and checkpoints.steps(directory):
             raise PaperlibError(
                 f"no checkpoint in {directory} is whole and fits its record: restore the damaged files, or "
                 "delete record.jsonl there and run again, which trains anew"
@@ -169,7 +178,7 @@ class Journal:
             state = State.from_json(saved, self.lines[0] if self.lines else self.first)
         except ValueError:
             return False
-        content = self.path.read_bytes()[: state.record_bytes] if self.path.exists() else b""
+        content = self.path.read_bytes()[: state.record_bytes] if self.path.is_file() else b""
         as_then = state.record_sha256 in ("", hashlib.sha256(content).hexdigest())
         return self.finished or (len(content) == state.record_bytes and as_then)
 

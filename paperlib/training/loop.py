@@ -137,10 +137,10 @@ def put_back(saved: dict[str, Tensor] | None, tensors: Mapping[str, Mapping[str,
     for kind, by_name in tensors.items() if saved is not None else ():
         for name, tensor in by_name.items():
             found = saved.pop(f"{kind}/{name}", None) if saved else None
-            if found is None or found.shape != tensor.shape:
+            if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
                 raise PaperlibError(
-                    f"the checkpoint has no {kind} {name} of shape {tuple(tensor.shape)}: delete the run's folder and "
-                    "train it again"
+                    f"the checkpoint has no {kind} {name} of shape {tuple(tensor.shape)} and {tensor.dtype}: "
+                    "delete the run's folder and train it again"
                 )
             tensor.copy_(found)
 

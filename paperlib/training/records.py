@@ -198,7 +198,7 @@ def sealed(lines: list[Line]) -> list[Line]:
 
 def begun(path: Path) -> bool:
     """Whether a record exists with at least its first line whole."""
-    return path.exists() and b"\n" in path.read_bytes()
+    return path.is_file() and b"\n" in path.read_bytes()
 
 
 def finished(path: Path) -> bool:

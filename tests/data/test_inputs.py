@@ -163,6 +163,14 @@ def test_a_copy_of_tiny_imagenet_with_a_pipe_is_refused(tmp_path: Path, monkeypa
     assert "val_9.JPEG is a pipe" in message(lambda: sets.load("tinyimagenet", tmp_path))
 
 
+@pytest.mark.parametrize("name", ["recycler", "Recycler", "cache", "sync", "icon", "thumbs"])
+def test_a_class_that_is_called_nearly_as_junk_is_kept(name: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    write(source / "train" / name, {"x.jpg": jpeg("x")})
+    make(source, tmp_path / "made")
+    assert name in packed.open_packed(tmp_path / "made").classes
+
+
 @pytest.mark.parametrize("name", [".NET", ".a class", "._", ".DS_Storey"])
 def test_a_name_that_begins_with_a_dot_may_be_a_class_or_an_image(name: str, tmp_path: Path) -> None:
     source = folders(tmp_path)
@@ -299,6 +307,17 @@ LINKS = {
     "..": "a link to a folder above it", "../..": "a link to a folder above it", "../val": "a link to another split",
     f"../val/{WNIDS[1]}": "a link to another split", f"../train/{WNIDS[0]}": "a link to another folder of this split",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.zip", "part.gz"])
+def test_archives_within_a_class_are_named(name: str, tmp_path: Path) -> None:
+    source = folders(tmp_path)
+    archive = {name: tar({"x.jpg": jpeg("x")}) if name.endswith(".tar") else b"PK\3\4"}
+    write(source / "train" / WNIDS[0], archive)
+    why = "an archive within a class: unpack it there"
+    assert make(source, tmp_path / "made").left_out == ((f"train/{WNIDS[0]}/{name}", why),)
+    write(source / "train" / "only", archive)
+    assert f"no image of class only (only/{name}: {why})" in message(lambda: make(source, tmp_path / "made"))
 
 
 @pytest.mark.parametrize("target", LINKS)
@@ -452,6 +471,13 @@ def with_tag(tiff: bytes, *tag: int) -> bytes:
     return tiff[:4] + struct.pack("<I", len(tiff)) + tiff[8:] + struct.pack("<H", many + 1) + directory + bytes(4)
 
 
+def with_profile(size: int) -> bytes:
+    """A WebP with a profile of 40 bytes before its pixels, which says another size of itself."""
+    webp = with_exif(WHOLE["WEBP"])
+    body = webp[8:30] + b"ICCP" + struct.pack("<I", size) + b"profile " * 5 + webp[30:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 WHOLE = {form: saved(form) for form in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")}
 CUT: dict[str, tuple[str, bytes]] = {
     "short JFIF": ("JPEG", after_start(WHOLE["JPEG"], (0xE0, b"JFIF\0"))),
@@ -469,6 +495,9 @@ CUT: dict[str, tuple[str, bytes]] = {
     "far profile": ("TIFF", with_tag(WHOLE["TIFF"], 34675, 7, 2**31, 2**32 - 9)),
     "EXIF nowhere": ("TIFF", with_tag(WHOLE["TIFF"], 34665, 4, 1, 2**32 - 9)),
     "WebP, 1 byte": ("WEBP", with_exif(WHOLE["WEBP"])[:-1]), "WebP, 30 bytes": ("WEBP", with_exif(WHOLE["WEBP"])[:-30]),
+    "short profile": ("WEBP", with_profile(4)), "profile of 4 GB": ("WEBP", with_profile(2**32 - 9)),
+    "short comment": ("GIF", WHOLE["GIF"][:781] + b"!\xfe\2hello\0" + WHOLE["GIF"][781:]),
+    "long comment": ("GIF", WHOLE["GIF"][:781] + b"!\xfe\xffhello\0" + WHOLE["GIF"][781:]),
 }  # fmt: skip
 
 
@@ -693,6 +722,62 @@ def test_a_table_with_two_classes_of_an_image_or_with_nul_bytes_is_one_sentence(
     assert (" twice" if "NUL" not in case else "NUL bytes") in said and "get it again" in said and "Error" not in said
 
 
+def shifted(table: bytes) -> bytes:
+    """A table with each class moved by one."""
+    return re.sub(rb"(\s)([012])\n", lambda m: m[1] + b"%d\n" % ((int(m[2]) + 1) % 3), table)
+
+
+def solution(by: int = 0) -> bytes:
+    rows = (f"{n},{WNIDS[(WNIDS.index(IDS[i]) + by) % 3]} 1 2" for i, n in zip(VAL_IDS, val_files(), strict=True))
+    return ("ImageId,PredictionString\n" + "\n".join(rows)).encode()
+
+
+WORDS = {
+    f"{name}.txt": "\n".join(order).encode() for name, order in (("synsets", WNIDS), ("synset_words", WNIDS[::-1]))
+}
+TABLES: dict[str, tuple[dict[str, bytes], dict[str, bytes]]] = {
+    "Kaggle, Caffe": ({"LOC_val_solution.csv": solution()}, {"val.txt": shifted(caffe())}),
+    "Kaggle, Kaggle": ({"LOC_val_solution.csv": solution()}, {"data/LOC_val_solution.csv": solution(1)}),
+    "devkit, Caffe": (KIT_INSIDE, {"val.txt": shifted(caffe())}),
+    "devkit, Kaggle": (KIT_INSIDE, {"val/LOC_val_solution.csv": solution(2)}),
+    "Caffe, its classes": ({"val.txt": caffe()} | dict([*WORDS.items()][:1]), WORDS),
+    "Caffe, Caffe": ({"val.txt": caffe()}, {"caffe/val.txt": shifted(caffe())}),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_tables_that_contradict_each_other_are_refused(case: str, tmp_path: Path) -> None:
+    """Alone each of them is taken, and so are two that agree."""
+    first, second = TABLES[case]
+    plain = {f"train/{n}": b for n, b in train_files().items()} | {f"val/{n}": b for n, b in val_files().items()}
+    write(tmp_path / "a", plain | first)
+    same_pixels(tmp_path, tmp_path / "a")
+    write(tmp_path / "b", plain | first | second)
+    said = message(lambda: make(tmp_path / "b", tmp_path / "made b"))
+    assert " says that ilsvrc2012_val_00000001 is n" in said and said.endswith("move one away")
+    if "val.txt" in second:
+        write(tmp_path / "a", {name: caffe() for name in second})
+        assert make(tmp_path / "a", tmp_path / "made a").val == 6
+
+
+NO_TABLES = {
+    "two columns of a name": ("LOC_val_solution.csv", solution().replace(b"String\n", b"String,PredictionString\n", 1)),
+    "a head alone": ("LOC_val_solution.csv", b"ImageId,PredictionString\n"),
+    "nothing": ("LOC_val_solution.csv", b""),
+    "blank lines": ("val_annotations.txt", b"\n\n"),
+    "from 1, the last class without an image": ("val.txt", b"".join(b"%s 1\n" % n.encode() for n in val_files())),
+}
+
+
+@pytest.mark.parametrize("case", NO_TABLES)
+def test_a_table_that_cannot_be_meant_so_is_one_sentence(case: str, tmp_path: Path) -> None:
+    name, content = NO_TABLES[case]
+    write(tmp_path, {f"val/{n}": b for n, b in val_files().items()} | {name: content})
+    write(tmp_path / "train", train_files())
+    said = message(lambda: make(tmp_path, tmp_path / "made"))
+    assert f"{name} is damaged" in said and "get it again" in said and "move it away" not in said
+
+
 def test_an_image_of_tiny_imagenet_in_two_classes_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -787,7 +872,7 @@ def test_a_set_without_validation_images_says_what_it_is_good_for(tmp_path: Path
 def test_classes_that_lie_too_deep_are_said(above: str, tmp_path: Path) -> None:
     for split in ("train", "val"):
         write(tmp_path / split / above, train_files())
-    (note,) = make(tmp_path, tmp_path / "made").notes
+    note, _ = make(tmp_path, tmp_path / "made").notes
     assert note == "a single class: if it holds others, each needs a folder directly in train"
 
 
@@ -801,6 +886,24 @@ def test_a_test_set_without_labels_is_no_val(kaggle: bool, tmp_path: Path) -> No
         write(source, {f"train/{n}": b for n, b in train_files().items()} | {"test/1.jpg": jpeg("1")})
     assert make(source, tmp_path / "made").val == 0
     assert "has no validation images" in message(lambda: make(source, tmp_path / "other", train_only=False))
+
+
+@pytest.mark.parametrize("how", [shutil.copy, os.link, os.symlink])
+@pytest.mark.parametrize("several", [1, 2])
+def test_one_image_in_two_splits_or_classes_is_said(how: Callable[..., Any], several: int, tmp_path: Path) -> None:
+    """Counted once however often it is there; images that cannot be decoded are alike by chance."""
+    source = folders(tmp_path)
+    write(source, {f"{split}/{WNIDS[0]}/empty.jpg": b"" for split in ("train", "val")})
+    for j in range(several):
+        image = (source / "train" / WNIDS[1] / f"{WNIDS[1]}_{j}.JPEG").resolve()
+        how(image, source / "val" / WNIDS[1] / f"again{j}.jpg")
+        how(image, source / "train" / WNIDS[1] / f"again{j}.jpg")
+    said = f"images both in train and in val, whose errors mislead: {several}, the first train/{WNIDS[1]}/"
+    (note,) = make(source, tmp_path / "made").notes
+    assert note.startswith(said) and note in lines(tmp_path / "made")
+    how(image, source / "train" / WNIDS[2] / "again.jpg")
+    _, note = make(source, tmp_path / "made2").notes
+    assert note.startswith(f"images in several classes: 1, the first train/{WNIDS[1]}/")
 
 
 @pytest.mark.parametrize("gone", [WNIDS[:1], WNIDS[1:]])

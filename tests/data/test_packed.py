@@ -158,7 +158,7 @@ def test_what_kaggle_gives_out_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (b"ImageId,PredictionString\n", "which is not in LOC_val_solution.csv"),
+        (b"ImageId,PredictionString\nx_1,n02085620 1\n", "which is not in "),
         (b"ImageId\nILSVRC2012_val_00000001\n", "LOC_val_solution.csv is damaged"),
         (b"ImageId,PredictionString\nILSVRC2012_val_00000001,\n", "LOC_val_solution.csv is damaged"),
         (b"\xff\xfe\x00", "LOC_val_solution.csv is damaged"),
@@ -289,7 +289,9 @@ def test_too_few_images_of_the_thousand_classes_are_told(tmp_path: Path) -> None
     """Nothing else shows that some of ILSVRC-2012 are missing; one image a class here."""
     image = jpeg("one", 8, 8)
     for split in ("train", "val"):
-        write(tmp_path / "source" / split, {f"n{c:08}/{split}.JPEG": image for c in range(1000)})
+        write(
+            tmp_path / "source" / split, {f"n{c:08}/{split}.JPEG": image + f"{split}{c}".encode() for c in range(1000)}
+        )
     report = make(tmp_path / "source", tmp_path / "made", size=8)
     told = ["1,000 train images, ILSVRC-2012 has 1,281,167", "1,000 val images, ILSVRC-2012 has 50,000"]
     assert str(report).endswith("; ".join(["left out 0", *told]))

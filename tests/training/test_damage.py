@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -180,6 +181,85 @@ def test_tensors_of_another_net_are_one_sentence(header: dict[str, torch.Tensor]
 def test_nonsense_in_a_safetensors_header_is_one_sentence(header: bytes, tmp_path: Path) -> None:
     with pytest.raises(PaperlibError, match="x is not a safetensors file that can be read"):
         checkpoints.tensors_of(len(header).to_bytes(8, "little") + header + bytes(4), Path("x"))
+
+
+def resealed(place: Path, **changes: object) -> None:
+    """The checkpoint with other fields, and the checksum that fits them."""
+    content = {key: v for key, v in json.loads(place.read_bytes()).items() if key != checkpoints.CHECK} | changes
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    place.write_text(json.dumps(content | {checkpoints.CHECK: digest}))
+
+
+@pytest.mark.parametrize("changes", [{"format": 2}, {"format": 3, "optimiser": "adam"}, {"format": "2", "state": []}])
+def test_checkpoints_of_a_newer_version_are_named_and_kept(changes: dict[str, object], tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    for place in tmp_path.glob("step-*.json"):
+        resealed(place, **changes)
+    before = {each: each.read_bytes() for each in tmp_path.iterdir()}
+    for read in (lambda: fit(tmp_path), lambda: weights.checkpoint(tmp_path)):
+        with pytest.raises(PaperlibError, match=r"has checkpoint format \d, this version reads 1; update paperlib"):
+            read()
+    assert before == {each: each.read_bytes() for each in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("state", [{}, {"test_errors": 3}, {"step": 13, "epoch_sums": []}])
+def test_weights_whose_state_is_none_are_one_sentence(state: Line, tmp_path: Path) -> None:
+    """As of a checkpoint of an older version, which has no checksum of its state."""
+    interrupted(tmp_path)
+    for place in tmp_path.glob("step-*.json"):
+        resealed(place, state=state)
+    with pytest.raises(PaperlibError, match="holds damaged checkpoints only"):
+        weights.checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_weights_of_another_precision_are_not_resumed(dtype: torch.dtype, tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    for place in tmp_path.glob("step-*.safetensors"):
+        tensors = checkpoints.tensors_of(place.read_bytes(), place)
+        place.write_bytes(save({name: tensor.to(dtype) for name, tensor in tensors.items()}))
+        resealed(place.with_suffix(".json"), sha256=files.sha256(place))
+    with pytest.raises(PaperlibError, match=r"has no weights conv1.weight of shape .* and torch.float32"):
+        fit(tmp_path)
+
+
+def pipe(place: Path) -> None:
+    os.mkfifo(place)
+
+
+@pytest.mark.parametrize("odd", [Path.mkdir, pipe, lambda place: place.symlink_to(place)])
+def test_a_record_that_is_no_regular_file_is_not_opened(odd: Callable[[Path], None], tmp_path: Path) -> None:
+    """A pipe would block for ever; a run begins anew, or says why it cannot."""
+    place = tmp_path / "run" / "record.jsonl"
+    place.parent.mkdir()
+    odd(place)
+    assert agreement.first_lines(tmp_path) == [] and not records.finished(place)
+    if place.is_dir():
+        with pytest.raises(PaperlibError, match="cannot write"):
+            fit(place.parent)
+    else:
+        assert fit(place.parent)[-1]["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    "line", ['{"data": {}}', '{"data": "x"}', '{"data": {"fingerprint": [1]}}', '{"data": {"fingerprint": 5}}', "[]"]
+)
+def test_agree_passes_over_what_names_no_data(line: str, tmp_path: Path, recorded: Path) -> None:
+    path = tmp_path / "some" / "record.jsonl"
+    path.parent.mkdir()
+    path.write_text(line.replace("{", '{"kind": "run", "experiment": "relu", "scale": "sample", ', 1) + "\n")
+    assert "relu: no run of yours has a recorded twin" in agreement.agreement("sample", tmp_path)
+    with pytest.raises(PaperlibError, match="is no folder"):
+        agreement.agreement("sample", path)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity"])
+def test_what_is_no_number_is_no_json(value: str, tmp_path: Path) -> None:
+    """It would be at no distance from any number, and so agree with each."""
+    path = tiny.write(tmp_path / "record.jsonl", tiny.record(RUN, [50.0, 25.0]))
+    path.write_text(path.read_text().replace(" 25.0", f" {value}", 1))
+    with pytest.raises(PaperlibError, match="line 3 is not JSON"):
+        records.read_record(path)
 
 
 def test_a_record_without_its_end_holds_no_weights(tmp_path: Path) -> None:
