@@ -158,7 +158,9 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
         axes.imshow(photo.permute(1, 2, 0).numpy(), alpha=0.55)
         for layer, side in grown[name].items():
             pool = layer.startswith("pool")
-            look = {"color": "#444444", "ls": ":"} if pool else {"color": PALETTE[CONVOLUTIONS.index(layer)], "lw": 2.2}
+            look: dict[str, Any] = {"color": "#444444", "ls": ":"}
+            if not pool:
+                look = {"color": PALETTE[CONVOLUTIONS.index(layer)], "lw": 2.2}
             axes.add_patch(Rectangle((112 - side / 2, 112 - side / 2), side, side, fill=False, label=f"{layer} {side}",
                                      **look))  # fmt: skip
         axes.set_title(f"{name}: {list(grown[name].values())[-1]} pixels", fontsize=9)
