@@ -193,7 +193,8 @@ def _numbers(found: Sequence[Verdict]) -> str:
     ordered = sorted(found, key=lambda v: v.outcome != "undecided")
     unique = list({(v.experiment, decide.test_of(v.comparison)): v for v in reversed(ordered)}.values())[::-1]
     outcomes = {v.outcome for v in unique}
-    told = [f"{claims.what_of(v)}: **{v.value}**" + f", {v.word}" * (len(outcomes) > 1) for v in unique[:MOST_NUMBERS]]
+    chosen = sorted(unique[:MOST_NUMBERS], key=found.index)  # in the order of declaration
+    told = [f"{claims.what_of(v)}: **{v.value}**" + f", {v.word}" * (len(outcomes) > 1) for v in chosen]
     told += [f"and {_count(len(unique) - MOST_NUMBERS, 'more comparison')}"] * (len(unique) > MOST_NUMBERS)
     seeds = dict.fromkeys(v.seeds for v in unique[:MOST_NUMBERS])
     return f"{'; '.join(told)} ({scale_name(found[0].scale, found[0].proxy)}, n = {' or '.join(seeds)})"

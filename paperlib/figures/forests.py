@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +46,8 @@ SETTINGS = {
     "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
 }  # fmt: skip
 """Experiments on other nets or schedules than the baseline's -> in which way."""
+TRAININGS = {("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs"}
+"""Experiment and arm -> the arm's name in a label, where its own says too little."""
 ERRORS = {
     "test_error": "", "train_error": "training error", "overfit": "test − training",
     "ten_views_gain": "", "ensemble_gain": "",
@@ -157,7 +158,7 @@ class Kind:
         return max(low, self.least), min(high, self.most)
 
 
-ERROR = Kind("errors", "the first is better", "points of error; positive: the first is better", 0.0, -6.0, 6.0)
+ERROR = Kind("errors", "the first is better", "points of error; positive: the first is better", 0.0, -6.0, 7.5)
 TIME = Kind(
     "times", "the first is faster", "updates of the second / updates of the first; above 1: the first is faster",
     1.0, 0.2, 10.0, log=True,
@@ -197,7 +198,9 @@ def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = ()
     figure, panels = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axes, column in zip(panels[0], columns, strict=True):
         draw_column(axes, column, kind, kind.shown(frame), max(c.height for c in columns))
-    title = textwrap.fill(counts(frame, kind, where), 125 if len(columns) > 1 else 100)
+    title = counts(frame, kind, where)
+    if len(title) > (125 if len(columns) > 1 else 100):
+        title = title.replace(": ", ":\n", 1)
     figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
     legend(figure, frame, kind)
     return Drawing(figure, frame.round(4), alt_text(frame, kind, where), conclusion(frame, kind))
@@ -253,7 +256,8 @@ def label(row: Any, short: bool = False) -> str:
     if row.b:
         size = "" if math.isnan(row.at_least) else f" (≥ {row.at_least:g}?)"
         return (f"v. {row.b}" if short and row.a == "baseline" else f"{row.a} v. {row.b}") + size
-    return f"{row.a}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
+    arm = TRAININGS.get((row.experiment, row.a), row.a)
+    return f"{arm}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
 
 
 def draw_column(axes: Axes, column: Column, kind: Kind, shown: tuple[float, float], height: float) -> None:
@@ -317,12 +321,15 @@ def legend(figure: Figure, frame: pd.DataFrame, kind: Kind) -> None:
     for scale, (colour, mark) in MARKS.items():
         if (of_scale := frame[frame["scale"] == scale]).empty:
             continue
+        few = not of_scale["enough"].any()
         seeds = "1 seed" if of_scale["n"].max() == 1 else f"{of_scale['n'].min()} or more seeds an arm"
-        name = f"{scale_name(scale, bool(of_scale['proxy'].any()))}, {seeds}"
-        handles.append(Line2D([], [], color=colour, marker=mark, ms=4.5, label=name))
+        name = f"{scale_name(scale, bool(of_scale['proxy'].any()))}, {seeds}{': no interval' * few}"
+        look: dict[str, Any] = {"lw": 0, "mfc": "white"} if few else {}
+        handles.append(Line2D([], [], color=colour, marker=mark, ms=4.5, label=name, **look))
     handles.append(Patch(color="#e2e2e2", lw=0, label="less than the smallest effect of interest"))
-    if not frame["enough"].all():
-        colour, mark = MARKS[frame.loc[~frame["enough"], "scale"].iloc[0]]
+    mixed = frame[~frame["enough"] & frame.groupby("scale")["enough"].transform("any")]
+    if len(mixed):
+        colour, mark = MARKS[mixed["scale"].iloc[0]]
         handles.append(Line2D([], [], color=colour, lw=0.8, marker=mark, ms=4.5, mfc="white", label="too few seeds"))
     if (frame["bound"] != "").any():
         handles.append(Line2D([], [], color="#555555", lw=0, marker=">", ms=4.5, label="lower (or upper) bound"))
@@ -363,7 +370,11 @@ def conclusion(frame: pd.DataFrame, kind: Kind) -> str:
     usual = frame["scale"].mode()[0]
     told = [effect(row, kind, row.scale != usual) for row in decided[: MOST_TOLD + (len(decided) == MOST_TOLD + 1)]]
     told += [f"{len(decided) - len(told)} more are decided"] if len(decided) > len(told) else []
-    if 0 < len(open_) <= MOST_NAMED:
+    alone = [row for row in open_ if math.isnan(row.low) and not row.bound]
+    if not decided and 0 < len(alone) < len(open_):
+        told.append(f"none of the {len(open_) - len(alone)} comparisons with an interval is decided")
+        told.append("without one: " + ", ".join(interval(row, kind, row.scale != usual) for row in alone))
+    elif 0 < len(open_) <= MOST_NAMED:
         told.append("not decided: " + ", ".join(interval(row, kind, row.scale != usual) for row in open_))
     elif open_:
         told.append(f"{len(open_)} are not decided")

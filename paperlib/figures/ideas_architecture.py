@@ -136,7 +136,7 @@ def who_reads_whom(recipes: dict[str, Recipe]) -> Drawing:
             crossing = (read & ~own).any(0)
             if above == "conv2" and crossing.any():
                 arrow, to, at = {"arrowstyle": "->", "color": CROSSING}, (0.54 * m, 0.1 * n), (0.6 * m, 0.35 * n)
-                axes.annotate("through\nnormalisation", to, at, fontsize=6.5, arrowprops=arrow)
+                axes.annotate("by LRN", to, at, fontsize=6.5, arrowprops=arrow)
             rows.append(
                 {"reading": reading, "layer": above, "own": bool(read[own].all()), "other": int(crossing.sum())}
             )

@@ -211,8 +211,10 @@ def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
     for axes, (title, of_set) in zip(panels[0], frame.groupby("data", sort=False), strict=True):
         colours = [PALETTE[7] if kind == "centre only" else PALETTE[0] for kind in of_set["kind"]]
         drawn = axes.barh(of_set["kind"], of_set["error"], color=colours)
+        views = of_set[1:]
+        axes.errorbar(views["error"], views["kind"], xerr=views["two_errors"], fmt="none", ecolor="#222222", lw=1.2)
         axes.axvline(of_set["error"].iloc[0], color="#555555", lw=0.8, ls="--")
-        axes.bar_label(drawn, fmt="%.1f", padding=-25, fontsize=8.5, color="white")
+        axes.bar_label(drawn, fmt="%.1f", label_type="center", fontsize=8.5, color="white")
         axes.set(title=str(title), xlabel="error of the nearest neighbour (%)", xlim=(0, 45))
     panels[0][0].invert_yaxis()
     alt = f"Error of the nearest neighbour by pixels among {images} training images and their views: " + "; ".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from paperlib.evidence import metrics
+from paperlib.evidence import decide, metrics
 from paperlib.experiments import declared
 from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, subplots
 from paperlib.nets import sizes, table
@@ -115,12 +116,14 @@ def errors_by_arm(name: str, scale: str) -> Drawing:
         axes.axvline(by_arm["baseline"].mean(), color="#555555", lw=0.9, ls="--")
     axes.set_yticks(range(len(by_arm)), [f"{arm}, n = {len(values)}" for arm, values in by_arm.items()])
     axes.set(xlabel="test error (%); bar: mean", ylabel="", title=f"Recorded, {scale_name(scale)}")
-    means = {arm: float(values.mean()) for arm, values in by_arm.items()}
-    best, worst = min(means, key=lambda a: means[a]), max(means, key=lambda a: means[a])
+    found = [v for v in decide.verdicts_of(name, scale) if "baseline" in (v.comparison.a, v.comparison.b)]
+    apart = [v.comparison.b if v.comparison.a == "baseline" else v.comparison.a for v in found
+             if v.comparison.metric == "test_error" and v.outcome in ("holds", "contradicted")]  # fmt: skip
     alt = "Test error of each arm, mean and range of its seeds: " + "; ".join(
         f"{arm} {v.mean():.2f} % ({v.min():.2f} to {v.max():.2f}, n = {len(v)})" for arm, v in by_arm.items()
     )
-    caption = f"Lowest mean error: {best} ({means[best]:.1f} %); highest: {worst} ({means[worst]:.1f} %)."
+    caption = f"Only {', '.join(dict.fromkeys(apart))} lie apart from the baseline beyond chance."
+    caption = caption if apart else "No arm lies apart from the baseline beyond chance."
     return Drawing(figure, frame[["arm", "seed", "test_error"]], f"{alt}.", caption)
 
 
@@ -144,18 +147,28 @@ def seen_by_one_unit(model: ModelRecipe) -> int:
     return list(growth(model).values())[-1]
 
 
-def fields(photo: Tensor, models: dict[str, ModelRecipe]) -> Drawing:
-    """What one unit of the last convolution sees of a photograph (3, 224, 224), in each net; the first is the whole."""
-    figure, panels = subplots(1, len(models), figsize=(1.45 * len(models), 1.9))
-    sides = {name: seen_by_one_unit(model) for name, model in models.items()}
-    for axes, (name, side) in zip(panels, sides.items(), strict=True):
-        axes.imshow(photo.permute(1, 2, 0).numpy())
-        axes.add_patch(Rectangle((112 - side / 2, 112 - side / 2), side, side, fill=False, color=PALETTE[1], lw=2))
-        axes.set_title(f"{name}\n{side} pixels", fontsize=9, loc="center")
+def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) -> Drawing:
+    """What one unit of the last convolution sees of a photograph (3, 224, 224), layer by layer, in some nets.
+
+    The first of ``models`` is the whole net; only those of ``drawn`` have a panel.
+    """
+    figure, panels = subplots(1, len(drawn), figsize=(2.9 * len(drawn), 2.7))
+    grown = {name: growth(model) for name, model in models.items()}
+    for axes, name in zip(panels, drawn, strict=True):
+        axes.imshow(photo.permute(1, 2, 0).numpy(), alpha=0.55)
+        for layer, side in grown[name].items():
+            pool = layer.startswith("pool")
+            look: dict[str, Any] = {"color": "#444444", "ls": ":"}
+            if not pool:
+                look = {"color": PALETTE[CONVOLUTIONS.index(layer)], "lw": 2.2}
+            axes.add_patch(Rectangle((112 - side / 2, 112 - side / 2), side, side, fill=False, label=f"{layer} {side}",
+                                     **look))  # fmt: skip
+        axes.set_title(f"{name}: {list(grown[name].values())[-1]} pixels", fontsize=9)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, reverse=True, handlelength=1.2)
         axes.axis("off")
-    whole, *others = sides.values()
-    told = "; ".join(f"{name} {side}" for name, side in sides.items())
+    rows = [{"net": name, "layer": k, "side": side} for name, each in grown.items() for k, side in each.items()]
+    whole, *others = (list(each.values())[-1] for each in grown.values())
     less = " or ".join(str(side) for side in dict.fromkeys(others))
+    told = "; ".join(f"{name} {', '.join(f'{k} {side}' for k, side in grown[name].items())}" for name in drawn)
     caption = f"One unit of the last convolution sees {whole} pixels a side, and {less} without any one layer."
-    frame = pd.DataFrame({"net": list(sides), "side": list(sides.values())})
-    return Drawing(figure, frame, f"Squares on a photograph, side in pixels: {told}.", caption)
+    return Drawing(figure, pd.DataFrame(rows), f"Nested squares on a photograph, side in pixels: {told}.", caption)

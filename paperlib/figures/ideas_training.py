@@ -133,7 +133,7 @@ def signals(varies: dict[str, dict[str, float]]) -> Drawing:
 def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
     """Share of ReLUs with a positive input in a fresh net (%), by layer, for some choices of biases."""
     figure, axes = subplots(figsize=(7.6, 3.0))
-    bars(axes, pd.DataFrame(shares), ylabel="positive inputs of ReLUs (%)", ylim=(0, 119))
+    bars(axes, pd.DataFrame(shares), ylabel="positive inputs of ReLUs (%)", ylim=(0, 119), yticks=range(0, 101, 20))
     one, zero = shares.values()
     higher = [layer for layer in one if one[layer] > zero[layer] + 1]
     alt = f"Share of ReLUs with a positive input, layer by layer, for {' and '.join(shares)}. Higher with the first in "
@@ -146,14 +146,14 @@ def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
     """The training loss of some runs against their updates, and the loss of guessing."""
     figure, axes = subplots(figsize=(7.6, 3.4))
     rows = []
-    looks = (("o", "-"), ("^", "-"), ("s", ":"))
-    for (name, run), (marker, line), colour in zip(runs.items(), looks, PALETTE, strict=False):
+    looks = (("o", "-", PALETTE[0]), ("^", "-", PALETTE[2]), ("s", ":", PALETTE[3]))  # the colours of signals()
+    for (name, run), (marker, line, colour) in zip(runs.items(), looks, strict=False):
         losses = [window["train_loss"] for window in records.of_kind(run.lines, "window")]
         updates = metrics.running_error(run.lines)[0]
         axes.plot(updates, losses, line, marker=marker, ms=4, color=colour, label=name)
         rows.append({"start": name, "last_loss": losses[-1]})
     axes.axhline(math.log(classes), color="#555555", lw=0.8)
-    axes.text(1, math.log(classes) + 0.02, "guessing", va="bottom", ha="right", fontsize=9, color="#555555",
+    axes.text(0.02, math.log(classes) - 0.02, "guessing", va="top", fontsize=9, color="#555555",
               transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set(xlabel="updates", ylabel="training loss (nats)")
     axes.legend(fontsize=9, loc="lower left")
@@ -178,6 +178,6 @@ def by_arm(name: str, scale: str) -> Drawing:
         told.append(f"{c.b}, {measure.heading}: {v.text}, {v.status}")
         axes.set_yticks([0, 1], [c.a, c.b])
         axes.set(xlabel=f"{measure.heading} ({measure.unit})", ylim=(1.5, -0.5))
-        axes.set_title(f"{c.b} less {c.a}: {v.text}", fontsize=9)
+        axes.set_title(f"{c.b} minus {c.a}: {v.text}", fontsize=9)
     caption = f"{SCALE_NAMES[scale]}. {'; '.join(told)}."
     return Drawing(figure, pd.DataFrame(rows), f"A dot a seed, a line for each mean. {caption}", caption)

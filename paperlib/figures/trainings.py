@@ -17,9 +17,9 @@ from paperlib.training import records, runs
 
 READING = {"source": "the code", "paper": "the text"}
 WEIGHTS = {
-    "": "each reading, σ scaled to the full net's signals",
-    "/std": "the same with the other reading's σ",
-    "/gaussian": "each reading, σ not scaled",
+    "": "source, paper: σ scaled to the full net's signals",
+    "/std": "/std: with the other reading's σ",
+    "/gaussian": "/gaussian: σ not scaled",
 }
 
 
@@ -42,7 +42,8 @@ def stall() -> Drawing:
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
         for reading, name in READING.items():
             here, sigma = frame[frame["arm"] == reading + ending], experiment.recipe(reading + ending).model.init_std
-            name, colour = f"{name}, σ = {sigma:g}", PALETTE[0] if sigma > 0.01 else PALETTE[1]
+            name = f"{reading}{ending}: {name}, σ = {sigma:g}"
+            colour = PALETTE[0] if sigma > 0.01 else PALETTE[1]
             for seed, of_seed in here.groupby("seed"):
                 style = "-" if reading == "source" else "--"
                 axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
@@ -50,7 +51,7 @@ def stall() -> Drawing:
         axes.annotate("guessing", (0, guessing), xycoords=("axes fraction", "data"), xytext=(4, -12),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
         axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
-        axes.legend(loc="lower left", fontsize=8.5)
+        axes.legend(loc="lower left", fontsize=7.5)
     panels[0][0].set_ylabel("running training loss (nats)")
     about = "one line per seed; colour: σ of conv3 to conv5"
     title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}; full line: code, dashed: text"
@@ -59,9 +60,14 @@ def stall() -> Drawing:
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
     )
-    left = {str(arm): updates for arm, updates in left_guessing(frame, guessing).items() if updates}
-    caption = f"{len(left)} of {len(last)} arms leave the loss of guessing: " + ", ".join(
-        f"{arm} after {min(updates)} to {max(updates)} updates" for arm, updates in left.items()
+    told = dict[float, tuple[int, int]]()  # σ -> runs that leave guessing, and all
+    for arm, updates in left_guessing(frame, guessing).items():
+        sigma = experiment.recipe(arm).model.init_std
+        left, runs_of = told.get(sigma, (0, 0))
+        told[sigma] = left + len(updates), runs_of + frame.loc[frame["arm"] == arm, "seed"].nunique()
+    caption = "With " + ", with ".join(
+        f"σ = {sigma:g} in conv3 to conv5 {left} of {of} runs leave the loss of guessing"
+        for sigma, (left, of) in sorted(told.items(), reverse=True)
     )
     return Drawing(figure, frame.round(4), alt, f"{caption}.")
 

@@ -67,7 +67,8 @@ class Run:
 
 
 def test_a_net_that_memorises_is_drawn_with_both_its_errors() -> None:
-    epochs = [{"kind": "epoch", "epoch": n, "test_error": 50.0 - n, "train_error": 40.0 - 3 * n} for n in (1, 2)]
+    errors = [(1, 49.0, 37.0), (2, 48.0, 34.0)]
+    epochs = [{"kind": "epoch", "epoch": n, "lr": 0.03, "test_error": a, "train_error": b} for n, a, b in errors]
     run: Any = Run([*epochs, {"kind": "fit", "top1_error": 7.0}])
     drawn = ideas_dropout.memorising({"one": run, "two": run}).data
     assert drawn["fit_error"].tolist() == [7.0, 7.0] and drawn["test_error"].tolist() == [48.0, 48.0]

@@ -1,12 +1,13 @@
 # %% architecture-side: rounds down always
-def positions(side, size, stride, pad, up):
-    return (side + 2 * pad - size) // stride + 1
+def sides_for(positions, size, stride, pad, up):
+    first = size + (positions - 1) * stride - 2 * pad
+    return list(range(first, first + stride))
 
 
 # %% architecture-side: zeros on one side only
-def positions(side, size, stride, pad, up):
-    room = side + pad - size
-    return 1 + (-(-room // stride) if up else room // stride)
+def sides_for(positions, size, stride, pad, up):
+    first = size + (positions - 1) * stride - pad - (stride - 1 if up else 0)
+    return list(range(first, first + stride))
 
 
 # %% architecture-count: groups are ignored

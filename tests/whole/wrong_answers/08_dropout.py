@@ -38,12 +38,11 @@ def missed(w, h, p=0.5):
     return torch.relu((1 - p) * (w @ h)) - chance @ torch.relu(masks @ (w * h))
 
 
-# %% dropout-run: the first epoch of the mean
-def turn(errors, width=5):
-    means = [sum(errors[i : i + width]) / width for i in range(len(errors) - width + 1)]
-    return means.index(min(means)) + 1, means[-1] - min(means)
+# %% dropout-run: from the mean, not from 0
+def spread(changes):
+    return float(np.std(changes))
 
 
-# %% dropout-run: single epochs
-def turn(errors, width=5):
-    return errors.index(min(errors)) + 1, errors[-1] - min(errors)
+# %% dropout-run: the mean size
+def spread(changes):
+    return sum(map(abs, changes)) / len(changes)
