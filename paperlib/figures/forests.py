@@ -366,7 +366,7 @@ def conclusion(frame: pd.DataFrame, kind: Kind) -> str:
     """The largest decided effects in words, those that a claim asks for first, and what is not decided."""
     rows = sorted(frame.itertuples(), key=lambda row: (not row.claims, -distance(row, kind)))
     decided = [row for row in rows if row.outcome in ("holds", "contradicted")]
-    open_ = [row for row in frame.itertuples() if row.outcome not in ("holds", "contradicted")]
+    open_: list[Any] = [row for row in frame.itertuples() if row.outcome not in ("holds", "contradicted")]
     usual = frame["scale"].mode()[0]
     told = [effect(row, kind, row.scale != usual) for row in decided[: MOST_TOLD + (len(decided) == MOST_TOLD + 1)]]
     told += [f"{len(decided) - len(told)} more are decided"] if len(decided) > len(told) else []

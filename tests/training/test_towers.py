@@ -582,7 +582,7 @@ def meets_at(rank: int, host: str, port: int) -> float:
         return topology.total(1.0)[0]
 
 
-@pytest.mark.parametrize("host", ["nobody-knows-this.invalid", "no such name"])
+@pytest.mark.parametrize("host", ["nobody-knows-this.invalid", "no-such-name.invalid"])
 def test_on_one_host_nobody_need_resolve_its_name(host: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
