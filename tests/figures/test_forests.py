@@ -117,7 +117,7 @@ def test_a_line_a_scale_the_largest_on_top(recorded: Path, monkeypatch: pytest.M
     assert frame["estimate"][0] == pytest.approx(2.0, abs=0.1)
     assert labels(drawing) == ["3.3 normalisation", "baseline v. no lrn", "baseline v. no competition"]
     assert "The first is better: 3.3 baseline v. no lrn (cifar10) 2.0. The second is better: 3.3 base" in drawing.alt
-    title = drawing.figure.get_suptitle()
+    title = " ".join(drawing.figure.get_suptitle().split())  # wherever its lines break
     assert title.startswith("3 comparisons of errors in section 3.3: in 1 the first is better, in 1 the second is")
     assert drawing.caption == (
         "No lrn costs 1.98 points (1.88 to 2.08); no competition saves 1.02 points (0.92 to 1.12); "
