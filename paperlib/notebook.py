@@ -189,7 +189,7 @@ MOST_NUMBERS = 5  # On a card
 
 
 def _numbers(found: Sequence[Verdict]) -> str:
-    """All comparisons of a claim, those that are not decided first: value, scale and seeds, and what became of each."""
+    """Comparisons of a claim, undecided ones before others if there are many: value, outcome, scale and seeds."""
     ordered = sorted(found, key=lambda v: v.outcome != "undecided")
     unique = list({(v.experiment, decide.test_of(v.comparison)): v for v in reversed(ordered)}.values())[::-1]
     outcomes = {v.outcome for v in unique}

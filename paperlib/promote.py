@@ -109,7 +109,8 @@ def refuse_to_move(pending: Path, lines: store.Record) -> None:
     if not same and (target.exists() or lines[0]["id"] in store.recorded()):
         raise PaperlibError(f"{source} would replace another record of its run or place: remove one of the two")
     for named in [line["weights"] for line in records.of_kind(lines, "look") if "weights" in line]:
-        kept = [path.with_suffix(".safetensors") for path in (source, target)]  # an interrupted move leaves them there
+        places = (pending, store.current().folder)  # an interrupted move leaves them in the second
+        kept = [store.weights_of(lines[0], folder) for folder in places]
         if not any(path.exists() and files.sha256(path) == named for path in kept):
             raise PaperlibError(f"{kept[0]} does not hold the weights that {source.name} names: restore it")
 

@@ -138,12 +138,12 @@ def contents(place: Path, apart: Sequence[Path] = ()) -> tuple[list[Part], list[
     for part in parts:
         if is_image(part):
             images.append(part)
-        elif "/" not in part.name and (ARCHIVE_NAME.fullmatch(part.name) or is_packed(part)):
+            continue
+        packed_up = ARCHIVE_NAME.fullmatch(part.name) or is_packed(part)
+        if packed_up and "/" not in part.name:
             raise _unread(place / printable(part.name))
-        else:
-            reason = "not an image in a format that is read here (if it is one, make it a JPEG or PNG)"
-            packed_up = ARCHIVE_NAME.fullmatch(part.name) or is_packed(part)
-            unused.append((part.name, "an archive within a class: unpack it there" if packed_up else reason))
+        reason = "not an image in a format that is read here (if it is one, make it a JPEG or PNG)"
+        unused.append((part.name, "an archive within a class: unpack it there" if packed_up else reason))
     return images, unused, classes
 
 
