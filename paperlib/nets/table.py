@@ -205,7 +205,7 @@ def summary(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
 
     with torch.device("meta"):
         net = make(model, sizes).eval()
-    # A pass on "meta", and Module.to_empty, would import torch's decompositions or sympy, which takes one to two seconds
+    # a pass on "meta" and Module.to_empty import torch's decompositions or sympy, which takes one to two seconds
     state = {name: torch.empty(each.shape, dtype=each.dtype) for name, each in net.state_dict().items()}
     outputs: dict[str, torch.Size] = {}
     learned = learned_layers(net)
