@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import re
 import resource
 import subprocess
 import sys
@@ -73,10 +74,13 @@ def write_navigation(notebook: nbformat.NotebookNode, path: Path) -> None:
     notebook.cells[0].source = "\n\n".join([*paragraphs[:2], navigation(path), *paragraphs[2:]])
 
 
+ANSWER = re.compile(r"^answer\(", re.MULTILINE)  # what a prediction is held against, as a call of paperlib.notebook
+
+
 def fold_answers(notebook: nbformat.NotebookNode) -> None:
-    """Fold the answers to the exercises: code in JupyterLab and in the book, words everywhere."""
+    """Fold answers to exercises and code that prints one: code in JupyterLab and in the book, words everywhere."""
     for cell in notebook.cells:
-        if cell.metadata.get("nbgrader", {}).get("solution"):
+        if cell.metadata.get("nbgrader", {}).get("solution") or ANSWER.search(cell.source):
             if cell.cell_type == "code":
                 cell.metadata["jupyter"] = {"source_hidden": True}
                 cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})

@@ -7,6 +7,7 @@ and a bound decide a direction only.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -119,9 +120,10 @@ class Verdict:
 
     @property
     def seeds_to_decide(self) -> int | None:
-        """Seeds per arm with which an interval around this estimate would just decide; None if seeds cannot.
+        """Seeds in every arm with which an interval around this estimate would just decide; None if seeds cannot.
 
-        Were the estimate the true effect, half of all repetitions would come out smaller: it is an even chance.
+        Were the estimate the true effect, half of all repetitions would come out smaller: an even chance at most, since
+        *no effect* takes both ends. Arms of unequal size count as their harmonic mean in each.
         """
         c = self.comparison
         if self.outcome != "undecided" or (self.proxy and c.question != "direction") or not self.half_width:
@@ -130,7 +132,7 @@ class Verdict:
         needed = distance_to_decide(c, self.estimate)
         if not needed > 0:
             return None
-        n = math.ceil(self.n * (scaled(self.half_width) / needed) ** 2)
+        n = math.ceil(statistics.harmonic_mean(self.n_of) * (scaled(self.half_width) / needed) ** 2)
         return max(n, self.fewest if self.n < self.fewest else self.n + 1)
 
     # ------------------------------------------------------------------------------------- text
@@ -166,7 +168,7 @@ class Verdict:
 
     @property
     def outlook(self) -> str:
-        """Of an undecided comparison with an interval: its half-width, and the seeds for an even chance."""
+        """Of an undecided comparison with an interval: its half-width, and the seeds that may decide it."""
         if self.outcome != "undecided" or self.half_width is None:
             return ""
         half = f"×/÷ {self.half_width:.2f}" if self.ratio else f"± {self.half_width:.2f}{self.unit}"
@@ -174,7 +176,7 @@ class Verdict:
             return f"{half}; a proxy cannot decide a size"
         more = self.seeds_to_decide
         about = f"about {more}" if more is None or more <= MOST_SEEDS else f"more than {MOST_SEEDS}"
-        return half if more is None else f"{half}; {about} seeds an arm for an even chance to decide it"
+        return half if more is None else f"{half}; {about} seeds in every arm for an even chance, at most, to decide it"
 
     def sentence(self, around: str) -> str:
         """The text in a sentence, ``around``, with {} for the value; where there is no value, the text alone."""

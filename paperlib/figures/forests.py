@@ -201,7 +201,8 @@ def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = ()
     title = counts(frame, kind, where)
     if len(title) > (125 if len(columns) > 1 else 100):
         title = title.replace(": ", ":\n", 1)
-    figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide)", x=0.01, ha="left", fontsize=10.5)
+    plain = "; where no claim asks, a line says which is better" * bool((frame["claims"] == "").any())
+    figure.suptitle(f"{title}\n(simultaneous 95 % intervals decide{plain})", x=0.01, ha="left", fontsize=10.5)
     legend(figure, frame, kind)
     return Drawing(figure, frame.round(4), alt_text(frame, kind, where), conclusion(frame, kind))
 

@@ -180,7 +180,10 @@ def test_where_no_scale_decides_the_largest_is_shown(monkeypatch: pytest.MonkeyP
     row = row_of([verdict("undecided", "cifar10"), verdict("undecided", "sample")], monkeypatch)
     assert (row.status, row.scale, row.proxy) == ("undecided", "cifar10", False)
     assert row.half_width == pytest.approx(math.sqrt(2)) and row.seeds_to_decide == verdict("undecided").seeds_to_decide
-    assert f"[×/÷ 1.41; about {row.seeds_to_decide} seeds an arm for an even chance to decide it]" in row.result
+    assert (
+        f"[×/÷ 1.41; about {row.seeds_to_decide} seeds in every arm for an even chance, at most, to decide it]"
+        in row.result
+    )
 
 
 def test_scales_that_disagree_are_mixed(monkeypatch: pytest.MonkeyPatch) -> None:

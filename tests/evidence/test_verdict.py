@@ -143,9 +143,9 @@ def test_seeds_that_would_decide_by_hand() -> None:
     """0.3 ± 0.6 with five seeds: ± 0.3 excludes 0, which takes four times as many."""
     v = verdict(-0.3, 0.9, **POINTS)
     assert (v.half_width, v.seeds_to_decide) == (pytest.approx(0.6), 20)
-    assert v.outlook == "± 0.60 points; about 20 seeds an arm for an even chance to decide it"
+    assert v.outlook == "± 0.60 points; about 20 seeds in every arm for an even chance, at most, to decide it"
     assert verdict(-0.55, 0.65, **POINTS | {"smallest_effect": 0.01}).outlook.endswith(
-        "more than 100 seeds an arm for an even chance to decide it"
+        "more than 100 seeds in every arm for an even chance, at most, to decide it"
     )
     # 0.1 ± 0.6: ± 0.4 lies within ± 0.5, so 5 × 2.25
     assert verdict(-0.5, 0.7, **POINTS).seeds_to_decide == 12
@@ -155,6 +155,8 @@ def test_seeds_that_would_decide_by_hand() -> None:
     size = verdict(3.6, 6.4, **SIX)  # 4.8 is a factor of 1.2 above 4; either end a factor of 4/3 away
     assert size.seeds_to_decide == math.ceil(5 / needed**2)
     assert "×/÷ 1.33" in size.outlook
+    # 15 and 5 seeds are worth 7.5 in each arm: 1/15 + 1/5 = 2/7.5
+    assert verdict(-0.3, 0.9, **POINTS, n=(15, 5)).seeds_to_decide == 30
     few = verdict(1.2, 2.0, n=(3, 3))
     assert (few.outcome, few.seeds_to_decide) == ("undecided", 5)
 

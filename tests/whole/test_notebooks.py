@@ -297,11 +297,11 @@ def exercises_stand_alone(nb: NotebookNode) -> list[str]:
 
 
 def answers_are_folded(nb: NotebookNode) -> list[str]:
-    """Who reads an exercise does not see its answer: `make notebooks` folds it."""
+    """Who reads an exercise or a prediction does not see its answer: `make notebooks` folds it."""
     folded = copy.deepcopy(nb)
     tool.fold_answers(folded)
     pairs = zip(nb.cells, folded.cells, strict=True)
-    return [f"the answer to {cell.metadata.nbgrader.grade_id} is not folded" for cell, other in pairs if cell != other]
+    return [f"the answer in cell {cell.id} is not folded" for cell, other in pairs if cell != other]
 
 
 SERIES_RULES: tuple[Callable[[NotebookNode], list[str]], ...] = (opening, exercises, student_copy, answers_are_folded)
@@ -678,8 +678,8 @@ WRONG: list[tuple[Callable[[NotebookNode], list[str]], Callable[[NotebookNode], 
     (exercises, lambda nb: nb.cells.append(graded_cell(SOLUTION, "more", solution=True)), "more has no test"),
     (exercises, lambda nb: nb.cells.insert(-4, graded_cell(SOLUTION, "early", solution=True)), "early has no test"),
     (exercises, lambda nb: [nb.cells.pop(-3), nb.cells.pop(-3)], "no exercises"),
-    (answers_are_folded, lambda nb: nb.cells[17].metadata.pop("jupyter"), "the answer to double is not folded"),
-    (answers_are_folded, replacing("<details><summary>Model answer</summary>", ""), "the answer to why is not folded"),
+    (answers_are_folded, lambda nb: nb.cells[17].metadata.pop("jupyter"), "is not folded"),
+    (answers_are_folded, replacing("<details><summary>Model answer</summary>", ""), "is not folded"),
     (student_copy, with_source("### BEGIN HIDDEN TESTS\nassert True\n### END HIDDEN TESTS"), "non-grade"),
     (student_copy, with_source("### BEGIN SOLUTION\n1\n### END SOLUTION"), "non-solution"),
     (student_copy, replacing("    ### END SOLUTION", ""), "no end"),
