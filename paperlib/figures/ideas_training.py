@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from paperlib.evidence import decide, metrics
+from paperlib import paper
+from paperlib.evidence import decide, metrics, store
+from paperlib.experiments import declared
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, bars, subplots
+from paperlib.recipe import value_of
 from paperlib.training import loop, records
 
 STEEP = np.array([1.0, 25.0])
@@ -133,7 +136,8 @@ def signals(varies: dict[str, dict[str, float]]) -> Drawing:
 def positive_shares(shares: dict[str, dict[str, float]]) -> Drawing:
     """Share of ReLUs with a positive input in a fresh net (%), by layer, for some choices of biases."""
     figure, axes = subplots(figsize=(7.6, 3.0))
-    bars(axes, pd.DataFrame(shares), ylabel="positive inputs of ReLUs (%)", ylim=(0, 119), yticks=range(0, 101, 20))
+    bars(axes, pd.DataFrame(shares), ylabel="positive inputs of ReLUs (%)", ylim=(0, 100))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=9)
     one, zero = shares.values()
     higher = [layer for layer in one if one[layer] > zero[layer] + 1]
     alt = f"Share of ReLUs with a positive input, layer by layer, for {' and '.join(shares)}. Higher with the first in "
@@ -163,7 +167,7 @@ def first_losses(runs: dict[str, loop.Trained], classes: int = 10) -> Drawing:
 
 
 def by_arm(name: str, scale: str) -> Drawing:
-    """A panel for each recorded comparison of an experiment: a dot a seed of both arms, their means, the interval."""
+    """A panel for each recorded comparison of an experiment: a dot for each seed, the means, the interval."""
     found = [v for v in decide.verdicts_of(name, scale) if v.has_value]
     figure, panels = subplots(1, len(found), figsize=(8.8, 2.3), squeeze=False)
     rows, told = [], []
@@ -175,9 +179,24 @@ def by_arm(name: str, scale: str) -> Drawing:
             axes.plot(values, [y] * len(values), "o", ms=5, alpha=0.6, color=PALETTE[0])
             axes.plot(values.mean(), y, "|", ms=22, mew=2.5, color=PALETTE[3])
             rows += [{"measure": c.metric, "arm": arm, "value": value} for value in values]
-        told.append(f"{c.b}, {measure.heading}: {v.text}, {v.status}")
+        told.append(f"“{c.b}” changes the {measure.heading} by {v.text}, {v.status}")
         axes.set_yticks([0, 1], [c.a, c.b])
         axes.set(xlabel=f"{measure.heading} ({measure.unit})", ylim=(1.5, -0.5))
         axes.set_title(f"{c.b} minus {c.a}: {v.text}", fontsize=9)
-    caption = f"{SCALE_NAMES[scale]}. {'; '.join(told)}."
-    return Drawing(figure, pd.DataFrame(rows), f"A dot a seed, a line for each mean. {caption}", caption)
+    caption = f"{SCALE_NAMES[scale]}: {'; '.join(told)}."
+    return Drawing(figure, pd.DataFrame(rows), f"One dot per seed, a line for each mean. {caption}", caption)
+
+
+def switches(scales: tuple[str, ...] = ("sample", "cifar10")) -> pd.DataFrame:
+    """The arms of the experiment `readings`: number of the reading, field, its value in baseline and arm, runs."""
+    experiment = declared.get("readings", scales[-1])
+    number_of = {reading.field: reading.number for reading in paper.READINGS if reading.field}
+    records_of = {scale: [arm for arm, _, _ in store.records_of("readings", scale)] for scale in scales}
+    rows = []
+    for arm, change in list(experiment.arms.items())[1:]:
+        ((field, value),) = change.items()
+        start = value_of(experiment.recipe("baseline"), field)
+        runs = {f"runs, {scale}": arms.count(arm) for scale, arms in records_of.items()}
+        rows.append({"arm": arm, "number": number_of[field], "switch": f"`{field}`", "baseline": start,
+                     "the arm": value, **runs})  # fmt: skip
+    return pd.DataFrame(rows, dtype=object)

@@ -65,11 +65,11 @@ def stall() -> Drawing:
         sigma = experiment.recipe(arm).model.init_std
         left, runs_of = told.get(sigma, (0, 0))
         told[sigma] = left + len(updates), runs_of + frame.loc[frame["arm"] == arm, "seed"].nunique()
-    caption = "With " + ", with ".join(
-        f"σ = {sigma:g} in conv3 to conv5 {left} of {of} runs leave the loss of guessing"
-        for sigma, (left, of) in sorted(told.items(), reverse=True)
-    )
-    return Drawing(figure, frame.round(4), alt, f"{caption}.")
+    runs_by_sigma = [
+        f"{left} of {of} runs with σ = {sigma:g}" for sigma, (left, of) in sorted(told.items(), reverse=True)
+    ]
+    caption = f"{' and '.join(runs_by_sigma)} in conv3 to conv5 leave the loss of guessing."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 def left_guessing(frame: pd.DataFrame, guessing: float) -> dict[str, list[int]]:

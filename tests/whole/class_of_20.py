@@ -148,7 +148,7 @@ def test_a_course_with_a_secret_is_graded_as_drawn(
         hand_in(tmp_path, "public", assignment, solved(tmp_path, assignment, public))
     table, _ = graded(tmp_path)
     varied = table[table.index.get_level_values("exercise").isin(VARIATIONS.keys())]
-    assert (varied.loc["solutions"].points == varied.loc["solutions"]["of"]).all() and len(varied) == 2 * 6
+    assert (varied.loc["solutions"].points == varied.loc["solutions"]["of"]).all() and len(varied) == 2 * 7
     assert (varied.loc["public"].points == 0).all(), varied.to_string()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(b"open-sesame" in path.read_bytes() for path in files) and len(files) > 10

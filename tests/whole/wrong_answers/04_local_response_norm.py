@@ -20,23 +20,24 @@ def peak(k, alpha, beta):
     return (k / (alpha * max(2 * beta - 1, 1e-9))) ** 0.5
 
 
-# %% lrn-half: the bracket, not the whole factor, is doubled
-def half_at(n, k, alpha, beta):
-    return (k / alpha / n) ** 0.5
+# %% lrn-inhibition: the slope of the unit's own input
+def inhibition(a, b, apart, n=5):
+    bracket = 2 + 1e-4 * (a**2 + b**2)
+    return bracket**-0.75 - 1.5e-4 * a * a * bracket**-1.75 if apart <= n // 2 else 0.0
 
 
-# %% lrn-half: one map in the window
-def half_at(n, k, alpha, beta):
-    return (k * (2 ** (1 / beta) - 1) / alpha) ** 0.5
+# %% lrn-inhibition: the factor 2 of the square is forgotten
+def inhibition(a, b, apart, n=5):
+    return -0.75e-4 * a * b * (2 + 1e-4 * (a**2 + b**2)) ** -1.75 if apart <= n // 2 else 0.0
 
 
-# %% lrn-experiment: shares in place of per cent
-def mean_error(arm, seeds):
-    runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
-    return float(np.mean([training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds])) / 100
+# %% lrn-run: silent units are counted, too
+def felt(a, n, k, alpha, beta):
+    b = nets.local_response_norm(a, n, k, alpha, beta)
+    return 100 * (b < 0.9 * k**-beta * a).double().mean().item()
 
 
-# %% lrn-experiment: a sum in place of a mean
-def mean_error(arm, seeds):
-    runs = {(a, seed): lines for a, seed, lines in evidence.records_of("lrn-vgg", "sample")}
-    return sum(training.of_kind(runs[arm, seed], "epoch")[-1]["test_error"] for seed in seeds)
+# %% lrn-run: compared with the input, not with what k alone leaves of it
+def felt(a, n, k, alpha, beta):
+    b = nets.local_response_norm(a, n, k, alpha, beta)
+    return 100 * (b < 0.9 * a)[a > 0].double().mean().item()
