@@ -74,7 +74,7 @@ def test_an_undecided_row_with_an_interval_says_what_would_decide_it(table: list
         if row.half_width is not None:
             assert "±" in row.result or "×/÷" in row.result
             n = row.seeds_to_decide or 0
-            assert n == 0 or f"{f'about {n}' if n <= 100 else 'more than 100'} seeds an arm" in row.result
+            assert n == 0 or f"{f'about {n}' if n <= 100 else 'more than 100'} seeds in every arm" in row.result
 
 
 def test_a_claim_of_two_sections_is_found_under_both() -> None:
