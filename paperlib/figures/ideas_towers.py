@@ -96,10 +96,10 @@ def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Dr
         axes.set_yticklabels(["tower 1", "tower 2"] if axes is panels[0][0] else ["", ""])
         axes.set_title("never" if where == "never" else f"meet in {where}")
         axes.grid(False)
-    both = {where: ", ".join(crossings(wires)) or "no layer" for where, wires in wirings.items()}
+    both = {where: ", ".join(crossings(wires)) for where, wires in wirings.items()}
     alt = "Who reads whom, from gradients. " + "; ".join(f"{w}: both towers are read by {b}" for w, b in both.items())
-    where, met = next(iter(both.items()))
-    caption = f"With towers that meet in {where}, gradients show both of them read by {met}."
+    told = [f"by {b} if they {'never meet' if w == 'never' else f'meet in {w}'}" for w, b in both.items()]
+    caption = f"Gradients show both towers read {'; '.join(told)}."
     return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.", caption)
 
 
@@ -127,7 +127,7 @@ def shared_work(errors: Mapping[str, Tensor], classes: Sequence[str]) -> Drawing
     colours: list[Any] = ["#555555", *TOWER_COLOURS]
     frame.plot.bar(ax=axes, rot=30, width=0.8, color=colours, edgecolor="white")
     axes.axhline(90, color="#555555", lw=0.8)
-    axes.text(len(frame) - 0.5, 91, "guessing", ha="right", fontsize=8)
+    axes.text(1.005, 90, "guessing", va="center", fontsize=8, transform=axes.get_yaxis_transform())
     axes.set(xlabel="class", ylabel="test error of the class (%)", ylim=(0, 105))
     axes.set_title("Live, one seed, sample (proxy), 2,000 test images")
     axes.grid(axis="x", visible=False)
@@ -158,11 +158,12 @@ def exchange(batch: int, maps: int, side: int, itemsize: int) -> Drawing:
             axes.text(x, -1.75, name, ha="center", va="top", fontsize=9)
         axes.set(xlim=(-0.6, 3.6), ylim=(-2.1, 1.7), xticks=[], yticks=[1, -1], title=title)
         axes.set_yticklabels(["tower 1", "tower 2"])
+        axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.grid(False)
     alt = (
         f"Two towers of two boxes each, conv2 and conv3. Forward, {maps} maps of {side}×{side} of {batch} images cross "
-        f"each way, {count:,} bytes. Backward, as many bytes of gradients cross each way, against the arrows."
+        f"each way, {count:,} bytes. Backward, as many bytes of gradients cross each way, from conv3 to conv2's maps."
     )
     caption = f"At conv3 each tower sends {count:,} bytes of maps forward, and as many bytes of gradients back."
     rows = [(title, batch, maps, side, itemsize, count) for title in ("forward", "backward")]
