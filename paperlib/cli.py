@@ -91,11 +91,11 @@ def list_(
 
     Hours are those of the recorded runs, on one core.
     """
+    needs_checkout()
     from paperlib.evidence import store
     from paperlib.experiments import declared
     from paperlib.training import records
 
-    needs_checkout()
     if experiment and (scale or experiment not in declared.names()):
         declared.get(experiment, scale or "sample")  # raises for an unknown one
     heads = ("scale", "arm") if experiment else ("experiment", "scale", "arms")
@@ -257,9 +257,9 @@ def record(
     experiment: Annotated[str, NAME],
 ) -> None:
     """Promote finished runs to data/recorded/ (for maintainers)."""
+    needs_checkout()
     from paperlib import promote as promoting
 
-    needs_checkout()
     written = promoting.record(experiment, scale)
     for path in written:
         typer.echo(os.path.relpath(path))
@@ -275,9 +275,9 @@ def promote(
 
     They move from DIR to data/recorded/.
     """
+    needs_checkout()
     from paperlib import promote as promoting
 
-    needs_checkout()
     moved = promoting.promote(pending)
     typer.echo("\n".join(moved) if moved else f"{os.path.relpath(pending)}: no experiment is complete")
 
@@ -288,10 +288,10 @@ def claims(
     json: Annotated[bool, typer.Option("--json", help="As a JSON list of objects.")] = False,
 ) -> None:
     """Show the claims of the paper, each with its computed status."""
+    needs_checkout()
     from paperlib.evidence import cache
     from paperlib.evidence import rows as table
 
-    needs_checkout()
     rows = cache.rows(section)
     typer.echo(table.as_json(rows) if json else table.as_text(rows, shutil.get_terminal_size((160, 24)).columns))
 
@@ -308,9 +308,9 @@ def figures(
     if names and of:
         raise typer.BadParameter("goes without names of figures", param_hint="--of")
     os.environ["MPLBACKEND"] = "Agg"  # matplotlib refuses to be imported with one that it does not know
+    needs_checkout()
     from paperlib.figures import draw
 
-    needs_checkout()
     for path in draw.draw_of(of) if of else draw.draw(names or None):
         typer.echo(os.path.relpath(path))
 
@@ -318,9 +318,9 @@ def figures(
 @app.command()
 def agree(scale: Scale = "sample") -> None:
     """Show how far the runs in runs/ agree with the recorded ones."""
+    needs_checkout()
     from paperlib.evidence import agreement
 
-    needs_checkout()
     typer.echo(agreement.agreement(scale))
 
 

@@ -113,7 +113,7 @@ def json_edited(whole: Any, paths: Sequence[tuple[Any, ...]], chance: Random) ->
             elif how == "add" and isinstance(inside[last], dict):
                 inside[last]["new"] = new
             else:
-                inside[last] = new
+                inside[last if isinstance(inside, list) else str(last)] = new  # an object's keys are texts
     return value[0] if value else None
 
 

@@ -12,13 +12,13 @@ is stripped from the result. Where a cell fails, its file stays as it was and th
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import kernels
@@ -147,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
     kernels.clean()
     paths = find(options.names)
     # a process for each, so that the memory of its kernel can be read off when it has ended
-    pool = ProcessPoolExecutor(max(1, options.jobs), mp_context=get_context("spawn"), max_tasks_per_child=1)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(max(1, options.jobs), mp_context=context, max_tasks_per_child=1)
     with pool:
         waiting = [
             pool.submit(execute, path, (options.to or path.parent) / path.name, options.timeout) for path in paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,12 @@ def seedless(run: Run) -> Run:
     return replace(run, seed=0, start=seedless(run.start) if run.start else None)
 
 
+@functools.cache
+def arm_of(run: Run) -> str:
+    """The id that a run shares with those that differ only in the seed."""
+    return seedless(run).id
+
+
 def pool_of(experiment: Experiment, run: Run) -> Any:
     return experiment.base.model.net, run.sizes, run.stop
 
@@ -105,7 +112,7 @@ def groups_of(scale: str, metric: str) -> dict[Any, dict[str, tuple[str, dict[in
             if seed in samples[arm].values:
                 run = run_of(lines)
                 arms = pools.setdefault(pool_of(e, run), {})
-                arms.setdefault(seedless(run).id, (arm, {}))[1][seed] = samples[arm].values[seed]
+                arms.setdefault(arm_of(run), (arm, {}))[1][seed] = samples[arm].values[seed]
     return pools
 
 

@@ -205,13 +205,14 @@ def summary(model: ModelRecipe, sizes: Sizes) -> pd.DataFrame:
 
     with torch.device("meta"):
         net = make(model, sizes).eval()
-    net.to_empty(device="cpu")  # a pass on "meta" would import torch's decompositions, which takes two seconds
+    # a pass on "meta" and Module.to_empty import torch's decompositions or sympy, which takes one to two seconds
+    state = {name: torch.empty(each.shape, dtype=each.dtype) for name, each in net.state_dict().items()}
     outputs: dict[str, torch.Size] = {}
     learned = learned_layers(net)
     for name, layer in learned.items():
         layer.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out.shape[1:]}))
     with torch.no_grad():
-        net(torch.empty(0, sizes.channels, sizes.crop, sizes.crop))
+        torch.func.functional_call(net, state, torch.empty(0, sizes.channels, sizes.crop, sizes.crop))
     shapes = [outputs[name] for name in learned]
     parameters = [parameter_count(layer) for layer in learned.values()]
     macs = [layer.weight.numel() * math.prod(s[1:]) for layer, s in zip(learned.values(), shapes, strict=True)]

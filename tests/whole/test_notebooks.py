@@ -948,6 +948,7 @@ def test_the_tool_writes_previous_contents_and_next(tmp_path: Path, monkeypatch:
         assert nb.cells[0].source == f"# 01 · One: more\n\nSection 1\n\n{middle}\n\n**You need** nothing."
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_the_tool_exits_with_1_where_one_of_several_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, source in {"a": "1 / 0", "b": "1"}.items():
         nbformat.write(new_notebook(cells=[new_code_cell(source)]), tmp_path / f"{name}.ipynb")
