@@ -1,4 +1,4 @@
-"""The pictures of notebook 02: units, signals and gradients by layer at the start, silent units, a race."""
+"""The pictures of notebook 02: units, signals and gradients by layer at the start, silent units, a race, its slopes."""
 
 from __future__ import annotations
 
@@ -197,3 +197,44 @@ def race(live: Mapping[str, Trained], threshold: float, scale: str) -> Drawing:
     axes.legend()
     alt = "Training error against epochs of the two nets just trained, ReLU and tanh, down to the threshold."
     return Drawing(figure, pd.DataFrame(rows), alt)
+
+
+def mean_slopes(net: nn.Module, images: Tensor, unit: str) -> dict[str, float]:
+    """Hidden layer -> mean slope f′ of its units (a key of :data:`relu.UNITS`), over all images and places."""
+    with torch.no_grad():
+        *hidden, _ = outputs_of(net, images).items()
+    means = {}
+    for name, z in hidden:
+        (slope,) = torch.autograd.grad(ACTIVATIONS[relu.UNITS[unit]]()(z.requires_grad_()).sum(), z)
+        means[name] = float(slope.mean())
+    return means
+
+
+def slopes_of_training(means: Mapping[tuple[str, str], Mapping[str, float]], scale: str) -> Drawing:
+    """Bars of :func:`mean_slopes`, a panel an arm: (arm, "before" or "after" training) -> layer -> slope."""
+    frame = pd.DataFrame(means)
+    arms = [str(arm) for arm in frame.columns.unique(0)]
+    figure, panels = subplots(1, len(arms), figsize=(8.8, 3.2), sharey=True)
+    for axes, arm in zip(panels, arms, strict=True):
+        setting, unit = arm.split("/")
+        frame[arm].plot.bar(ax=axes, rot=0, width=0.86, color=["#bbbbbb", UNIT_COLOURS[unit]], edgecolor="white")
+        for drawn in axes.containers:
+            axes.bar_label(drawn, fmt="%.2f", fontsize=7.5)
+        axes.set(
+            xlabel="layer",
+            ylabel="mean slope f′",
+            ylim=(0, 1.35),
+            title=f"{UNIT_NAMES[unit]}, {SETTING_NAMES[setting]}",
+        )
+        axes.grid(axis="x", visible=False)
+        axes.legend(
+            [f"{when} training" for when in frame[arm]], loc="upper left", ncols=2, fontsize=7.5, columnspacing=1
+        )
+    figure.suptitle(f"Live, one seed, {SCALE_NAMES[scale]}", x=0.01, ha="left", fontsize=10.5)
+    alt = (
+        "Bars of the mean slope of the units of each hidden layer, before and after training. Those of tanh are 1 "
+        "before it and far lower after it, in conv1 almost 0 on raw pixels and about one half on standardised ones. "
+        "Those of ReLU are about one half, before and after."
+    )
+    rows = [(layer, *key, slope) for key, of_net in means.items() for layer, slope in of_net.items()]
+    return Drawing(figure, pd.DataFrame(rows, columns=["layer", "arm", "when", "slope"]).round(4), alt)

@@ -1,4 +1,4 @@
-"""The pictures of notebook 03: memory against a card, who reads whom, what each tower is needed for."""
+"""The pictures of notebook 03: memory against a card, who reads whom, each tower's share of the work, the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS
+from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS, draw_box, join
 from paperlib.figures.ideas_relu import outputs_of
 from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.table import build
@@ -60,12 +60,13 @@ Reads = list[list[bool]]
 def wiring(model: ModelRecipe, sizes: Sizes) -> dict[tuple[str, str], Reads]:
     """(layer below, layer above) -> which tower reads which, from gradients of a net with larger initial weights.
 
-    A unit's gradient with respect to something that it does not read is exactly zero.
+    A unit's gradient with respect to something that it does not read is exactly zero. Of fc8 each tower has half the
+    classes.
     """
     noise = torch.randn(4, sizes.channels, sizes.crop, sizes.crop, generator=torch.Generator().manual_seed(0))
     seen = outputs_of(build(replace(model, init="he"), sizes, seed=0).eval(), noise)
     found: dict[tuple[str, str], Reads] = {}
-    for below, above in itertools.pairwise([name for name in seen if name != "fc8"]):
+    for below, above in itertools.pairwise(seen):
         found[below, above] = []
         for tower in seen[above].chunk(2, dim=1):
             (gradient,) = torch.autograd.grad(tower.sum(), seen[below], retain_graph=True)
@@ -95,10 +96,10 @@ def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Dr
         axes.set_yticklabels(["tower 1", "tower 2"] if axes is panels[0][0] else ["", ""])
         axes.set_title("never" if where == "never" else f"meet in {where}")
         axes.grid(False)
-    both = {where: ", ".join(crossings(wires)) or "no layer" for where, wires in wirings.items()}
+    both = {where: ", ".join(crossings(wires)) for where, wires in wirings.items()}
     alt = "Who reads whom, from gradients. " + "; ".join(f"{w}: both towers are read by {b}" for w, b in both.items())
-    where, met = next(iter(both.items()))
-    caption = f"With towers that meet in {where}, gradients show both of them read by {met}."
+    told = [f"by {b} if they {'never meet' if w == 'never' else f'meet in {w}'}" for w, b in both.items()]
+    caption = f"Gradients show both towers read {'; '.join(told)}."
     return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.", caption)
 
 
@@ -120,20 +121,51 @@ def errors_by_class(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | 
 
 
 def shared_work(errors: Mapping[str, Tensor], classes: Sequence[str]) -> Drawing:
-    """Errors by class of a two-tower net, whole and without either tower: which classes each tower is needed for."""
+    """Errors by class of a two-tower net, whole, with its first tower only and with its second only."""
     figure, axes = subplots(figsize=(8.4, 3.4))
     frame = pd.DataFrame({name: values.numpy() for name, values in errors.items()}, index=list(classes))
     colours: list[Any] = ["#555555", *TOWER_COLOURS]
     frame.plot.bar(ax=axes, rot=30, width=0.8, color=colours, edgecolor="white")
     axes.axhline(90, color="#555555", lw=0.8)
-    axes.text(len(frame) - 0.5, 91, "guessing", ha="right", fontsize=8)
+    axes.text(1.005, 90, "guessing", va="center", fontsize=8, transform=axes.get_yaxis_transform())
     axes.set(xlabel="class", ylabel="test error of the class (%)", ylim=(0, 105))
     axes.set_title("Live, one seed, sample (proxy), 2,000 test images")
     axes.grid(axis="x", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     axes.get_legend().remove()
     alt = (
-        "Bars of the test error of each class: of the whole two-tower net, without tower 1, and without tower 2. The "
-        "errors without a tower are far larger, and largest for other classes without tower 1 than without tower 2."
+        "Bars of the test error of each class: of the whole two-tower net, with tower 1 only, and with tower 2 only. "
+        "Some errors of one tower are far larger, and largest for other classes with tower 1 than with tower 2."
     )
     return Drawing(figure, frame.rename_axis("class").reset_index(), alt)
+
+
+def exchange(batch: int, maps: int, side: int, itemsize: int) -> Drawing:
+    """What crosses between the towers before conv3, forward and backward: ``maps`` of each, ``side`` x ``side``."""
+    count = batch * maps * side**2 * itemsize
+    figure, panels = subplots(1, 2, figsize=(8.6, 3.2))
+    for axes, (title, what) in zip(panels, {"forward": "maps", "backward": "gradients"}.items(), strict=True):
+        boxes = [
+            [draw_box(axes, x, y, 96, 27, TOWER_COLOURS[y < 0]) for x in (0.0, 3.0)] for y in (1, -1)
+        ]  # [tower][maps of conv2, of conv3]
+        for tower, (below, above) in enumerate(boxes):
+            other = boxes[1 - tower][0]
+            for start, end, colour in ((below, above, TOWER_COLOURS[tower]), (other, above, CROSSING)):
+                join(axes, *((start, end) if title == "forward" else (end[:2] * 2, start[2:] * 2)), colour)
+        axes.text(1.55, 0, f"{what}: {count:,} bytes\neach way", ha="center", va="center", fontsize=9, color=CROSSING,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})  # fmt: skip
+        for x, name in ((0.0, "conv2, pooled"), (3.0, "conv3")):
+            axes.text(x, -1.75, name, ha="center", va="top", fontsize=9)
+        axes.set(xlim=(-0.6, 3.6), ylim=(-2.1, 1.7), xticks=[], yticks=[1, -1], title=title)
+        axes.set_yticklabels(["tower 1", "tower 2"])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(False)
+    alt = (
+        f"Two towers of two boxes each, conv2 and conv3. Forward, {maps} maps of {side}×{side} of {batch} images cross "
+        f"each way, {count:,} bytes. Backward, as many bytes of gradients cross each way, from conv3 to conv2's maps."
+    )
+    caption = f"At conv3 each tower sends {count:,} bytes of maps forward, and as many bytes of gradients back."
+    rows = [(title, batch, maps, side, itemsize, count) for title in ("forward", "backward")]
+    heads = ["pass", "images", "maps", "side", "bytes a number", "bytes"]
+    return Drawing(figure, pd.DataFrame(rows, columns=heads), alt, caption)

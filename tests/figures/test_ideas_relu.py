@@ -91,3 +91,24 @@ def test_the_race_has_its_ratio_in_the_title() -> None:
     assert drawing.data["epoch"][0] == pytest.approx(13 / 78)
     del live["tanh"].lines[4]
     assert "did not get there" in ideas_relu.race(live, 20.0, "sample").figure.axes[0].get_title(loc="left")
+
+
+def test_mean_slopes_are_those_of_the_formulas() -> None:
+    net, x = small_net(), torch.randn(6, 3)
+    z = net[0](x).detach()
+    for unit, expected in (("relu", (z > 0).double().mean()), ("tanh", (1 - torch.tanh(z) ** 2).mean())):
+        assert ideas_relu.mean_slopes(net, x, unit) == {"0": pytest.approx(float(expected), abs=1e-6)}
+    assert not net[0]._forward_hooks
+
+
+def test_slopes_before_and_after_are_beside_each_other() -> None:
+    values = {"2012/relu": (0.5, 0.4), "2012+pixels/tanh": (1.0, 0.1)}
+    means = {
+        (arm, when): {"conv1": x}
+        for arm, pair in values.items()
+        for when, x in zip(("before", "after"), pair, strict=True)
+    }
+    drawing = ideas_relu.slopes_of_training(means, "sample")
+    assert [tuple(bar.get_height() for bar in axes.patches) for axes in drawing.figure.axes] == [*values.values()]
+    assert drawing.figure.axes[1].get_title(loc="left") == "tanh, 2012, standardised pixels"
+    assert drawing.data.set_index(["layer", "arm", "when"])["slope"]["conv1", "2012+pixels/tanh", "after"] == 0.1

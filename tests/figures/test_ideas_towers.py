@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from matplotlib.text import Annotation
 from torch import Tensor, nn
 
 from paperlib.experiments import declared
 from paperlib.figures import ideas_towers
+from paperlib.training.towers import bytes_exchanged
 
 
 def test_memory_bars_end_at_the_sum_and_at_half_of_it() -> None:
@@ -23,14 +25,14 @@ def test_wiring_is_that_of_the_groups() -> None:
     """Where the convolution above has one group its units read both towers, where it has two only their own."""
     experiment = declared.get("towers", "sample")
     model = experiment.recipe("baseline").model
-    for where, both in (("conv3", ["conv3", "fc6", "fc7"]), ("never", [])):
+    for where, both in (("conv3", ["conv3", "fc6", "fc7", "fc8"]), ("never", ["fc8"])):
         wires = ideas_towers.wiring(replace(model, communication=where), experiment.sizes)
-        assert ideas_towers.crossings(wires) == both and len(wires) == 6
+        assert ideas_towers.crossings(wires) == both and len(wires) == 7
         own = [[True, False], [False, True]]
         assert all(reads == own for (_, above), reads in wires.items() if above not in both)
         drawing = ideas_towers.who_reads_whom({where: wires})
         lines = len(drawing.figure.axes[0].lines)
-        assert lines == 2 * 6 + 2 * len(both) and f"read by {', '.join(both) or 'no layer'}" in drawing.alt
+        assert lines == 2 * 7 + 2 * len(both) and f"read by {', '.join(both)}" in drawing.alt
 
 
 class Towers(nn.Module):
@@ -59,3 +61,14 @@ def test_the_work_of_two_towers_by_class() -> None:
     drawing = ideas_towers.shared_work(errors, ["shirt", "boot"])
     heights = [bar.get_height() for bar in drawing.figure.axes[0].patches]
     assert heights == pytest.approx([10, 20, 90, 30, 5, 6]) and list(drawing.data["class"]) == ["shirt", "boot"]
+
+
+def test_the_exchange_has_as_many_bytes_as_the_formula() -> None:
+    """Forward and backward together: what one process sends at conv3 in an update."""
+    experiment = declared.get("towers", "sample")
+    model = experiment.recipe("baseline").model
+    drawing = ideas_towers.exchange(32, experiment.sizes.kernels[1] // 2, experiment.sizes.crop // 4, 8)
+    assert drawing.data["bytes"].sum() == bytes_exchanged(model, experiment.sizes, 32, itemsize=8)["conv3"]
+    for axes, start in zip(drawing.figure.axes, ("left", "right"), strict=True):
+        arrows = [a for a in axes.texts if isinstance(a, Annotation)]
+        assert len(arrows) == 4 and all((a.xyann[0] < a.xy[0]) == (start == "left") for a in arrows)
