@@ -79,11 +79,9 @@ def momentum_path(updates: int = 80) -> Drawing:
     ends = "; ".join(f"{names[m]} {loss:.2g} at {rate:.2g}" for m, (rate, loss) in best.items())
     alt = (
         f"Left, the loss after {updates} updates in a long valley against the rate: a curve with one lowest point for "
+        "each rule. Right, their paths at these rates: plain descent zigzags across the valley and creeps along it, "
+        f"momentum swings across in long steps and arrives. Losses at the best rates: {ends}."
     )
-    alt += (
-        "each rule. Right, their paths at these rates: plain descent zigzags across and creeps along, momentum swings "
-    )
-    alt += f"past the lowest point and comes back. Losses at the best rates: {ends}."
     caption = f"After {updates} updates, each at its own best rate, plain descent has a loss of {best[0.0][1]:.0f} and "
     caption += f"momentum of {best[0.9][1]:.2g}."
     return Drawing(figure, frame, alt, caption)
