@@ -102,7 +102,13 @@ def fail_together(wrong: Tensor) -> Drawing:
         apart = torch.cat([apart * (1 - p), torch.zeros(1)]) + torch.cat([torch.zeros(1), apart * p])
     figure, axes = subplots(figsize=(7.2, 3.0))
     axes.bar(range(nets + 1), shares.numpy(), width=0.6, alpha=0.8, label=f"our {nets} nets")
-    axes.plot(range(nets + 1), 100 * apart.numpy(), "o", color=PALETTE[3], label="if they failed independently")
+    axes.plot(
+        [k + 0.4 for k in range(nets + 1)],
+        100 * apart.numpy(),
+        "o",
+        color=PALETTE[3],
+        label="if they failed independently",
+    )
     for k, share in enumerate(shares.tolist()):
         axes.text(k, share + 1, f"{share:.1f}", ha="center", fontsize=9)
     axes.set(xlabel=f"how many of the {nets} nets fail on an image", ylabel="images (%)", ylim=(0, 82))
