@@ -9,7 +9,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 STAMP := $(if $(filter .venv/bin,$(BIN)),.venv/.stamp)
 BOOK := $(if $(STAMP),.venv/.book)
 
-.PHONY: env lab reproduce reproduce-all test coverage test-course test-browser figures notebooks assignments readme book ids bench fuzz faults licences clean
+.PHONY: env lab reproduce reproduce-all test test-slow coverage test-course test-browser figures notebooks assignments readme book ids bench fuzz faults licences clean
 .DEFAULT_GOAL := env
 
 # the environment, made again when what it is made from has changed
@@ -41,13 +41,17 @@ reproduce-all: env
 	$(BIN)/paperlib check
 	$(BIN)/python tools/reproduce.py --all --jobs $(JOBS)
 
-# what CI runs
+# what to run after a change
 test: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL)
+	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) -m "not slow"
 	$(BIN)/python -m pytest --nbval notebooks $(PARALLEL)
+
+# the tests of what happens between processes: kills, ranks, interrupts, installations; CI runs these too
+test-slow: env
+	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) -m slow
 
 # which lines the unit tests reach; measuring it doubles their time
 coverage: env

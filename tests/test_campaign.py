@@ -207,6 +207,7 @@ def test_a_child_without_its_parent_does_not_train(tiny_sample: Path, monkeypatc
     assert campaign.train_in_child(job) == "done"
 
 
+@pytest.mark.slow
 def test_an_orphan_stops(tmp_path: Path) -> None:
     run = Run(PLAIN, UNIT_SIZES["sample"], Stop(epochs=100_000, window=1, train_images=256), SAMPLE, 0)
     job = Job(run, {"experiment": "small", "scale": "sample", "arm": "x"}, tmp_path / "x")
@@ -253,6 +254,7 @@ def test_where_a_run_fails_the_others_are_trained(
     assert sorted(path.name for path in tmp_path.iterdir()) == [str(seed) for seed in sorted(seeds) if seed in (0, 3)]
 
 
+@pytest.mark.slow
 def test_several_runs_need_no_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /dev/shm cannot be written there are no semaphores."""
 
@@ -274,6 +276,7 @@ def commands_of(processes: list[psutil.Process]) -> Iterator[str]:
             yield " ".join(process.cmdline())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("whom", "when"), [("all", "while they start"), ("the first", "while they train")])
 def test_an_interrupt_ends_all_and_starts_nothing(whom: str, when: str, tmp_path: Path) -> None:
     """Ctrl-C reaches every process of a terminal; a job control system may interrupt the first process alone."""
@@ -313,6 +316,7 @@ def call(runs_dir: Path) -> None:
         cli.main(COMMAND)
 
 
+@pytest.mark.slow
 def test_the_command_killed_at_random_moments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

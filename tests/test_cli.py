@@ -237,6 +237,7 @@ def test_the_scales_are_all_there() -> None:
     assert tuple(scales.SCALES) == get_args(cli.ScaleName)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
 def test_a_shell_completes_commands_and_experiments(words: str, offered: set[str]) -> None:
     asked = {"_PAPERLIB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}

@@ -1048,6 +1048,7 @@ def test_written_files_follow_the_umask(mask: int, mode: int, tmp_path: Path, mo
     assert {file.stat().st_mode & 0o777 for file in [cached, *(tmp_path / "made").iterdir()]} == {mode}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "command"),
     [

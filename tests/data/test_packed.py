@@ -438,6 +438,7 @@ def test_a_killed_preparation_goes_on(after: int, tmp_path: Path, monkeypatch: p
     assert all_files(tmp_path / "made") == all_files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_pool_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folders(tmp_path)
     monkeypatch.setattr(pack, "SHARD", 5)

@@ -510,6 +510,7 @@ def test_the_home_of_an_unknown_user_is_one_sentence(path: str, monkeypatch: pyt
     assert runs.default_runs_dir() == Path.home() / "runs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command, home", [
     ("list", "~nosuchuser"), ("data show", "~nosuchuser/alexnet"),
     ("train full source --scale ilsvrc2012", "~nosuchuser/alexnet"), ("--help", "~nosuchuser"),
@@ -589,6 +590,7 @@ def lacks(number: int) -> None:
     raise LACKS[number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 def test_too_little_memory_is_one_sentence(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -534,6 +534,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m[0]} {m[1]} {'before' if m[2] else 'after'}")
 def test_killed_in_the_middle_of_anything(
     moment: tuple[str, int, bool], tmp_path: Path, uninterrupted: dict[str, list[Line]]
@@ -549,6 +550,7 @@ def test_killed_in_the_middle_of_anything(
     assert not list(tmp_path.glob("*.part")) and len(list(tmp_path.glob("step-*"))) == 4
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """SIGKILL from outside while it trains, writes or saves, three times; then to the end."""
     run = tiny.everything(epochs=20)

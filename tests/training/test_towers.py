@@ -42,6 +42,8 @@ from paperlib.training.processes import ALONE, Child, Topology, launch
 from paperlib.training.runs import Run
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 DATA = tiny.dataset()
 SIZES = replace(tiny.TOWERS, kernels=(8, 12, 8, 8, 12))
 TOPOLOGIES = [(1, 1), (2, 1), (1, 2), (2, 2)]

@@ -221,6 +221,7 @@ def table(course: Path) -> pd.DataFrame:
     return pd.read_csv(course / "grades.csv").fillna({"reason": ""}).set_index(["student", "exercise"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", CASES)
 def test_each_gets_what_a_fair_teacher_would_give(student: str, table: pd.DataFrame) -> None:
     _, points, by_hand, reason = CASES[student]
@@ -274,6 +275,7 @@ def test_totals_have_a_row_for_each_student(table: pd.DataFrame, course: Path) -
     assert set(totals.index) == set(table.index.get_level_values("student"))
 
 
+@pytest.mark.slow
 def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_path: Path) -> None:
     shutil.copytree(course / "source", tmp_path / "source")
     nb = copy_in(course, "source")

@@ -24,6 +24,8 @@ from paperlib.training.processes import Topology, launch
 from tests import tiny
 from tests.datasets import jpeg
 
+pytestmark = pytest.mark.slow
+
 WNIDS = ("n01440764", "n01443537", "n02085620", "n03000247")
 EACH, VALIDATION = 66, 13  # 264 training images: two batches of 128 and a rest
 

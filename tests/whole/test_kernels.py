@@ -21,6 +21,8 @@ import notebooks
 from paperlib.data import cache
 from paperlib.figures import draw
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CELL = """%matplotlib inline
 import os, matplotlib as mpl, matplotlib.pyplot as plt

@@ -892,6 +892,7 @@ def test_provenance_counts_the_records_of_all_scales(monkeypatch: pytest.MonkeyP
 # ------------------------------------------------------------------------------------------ the tool that executes
 
 
+@pytest.mark.slow
 def test_the_tool_writes_an_executed_and_stripped_copy(tmp_path: Path) -> None:
     source = tmp_path / "doubling.ipynb"
     cells = [new_code_cell("import os\nos.environ['OMP_NUM_THREADS'], os.getcwd()"), new_code_cell("import paperlib")]
@@ -948,6 +949,7 @@ def test_the_tool_writes_previous_contents_and_next(tmp_path: Path, monkeypatch:
         assert nb.cells[0].source == f"# 01 · One: more\n\nSection 1\n\n{middle}\n\n**You need** nothing."
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_processes")
 def test_the_tool_exits_with_1_where_one_of_several_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, source in {"a": "1 / 0", "b": "1"}.items():
@@ -978,6 +980,7 @@ def test_committed_notebook(path: Path) -> None:
     assert complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SERIES, ids=lambda path: path.stem)
 def test_committed_exercises_stand_alone(path: Path) -> None:
     nb = nbformat.read(path, as_version=4)

@@ -194,6 +194,7 @@ def test_without_a_checkout_a_command_says_what_it_needs(
     assert len(done.stderr.splitlines()) == 1 and "PAPERLIB_HOME" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_installed_library_works_without_a_checkout_and_finds_a_named_one(
     installed: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
@@ -230,7 +231,7 @@ def test_ci_runs_make_test() -> None:
     run = ROOT / ".ci" / "run"
     assert run.stat().st_mode & 0o111
     assert re.search(r"^set -euo pipefail$", run.read_text(), re.MULTILINE)
-    assert run.read_text().splitlines()[-1] == "exec make test"
+    assert run.read_text().splitlines()[-1] == "exec make test test-slow"
 
 
 def test_ci_audits_what_the_lock_files_pin() -> None:
@@ -263,6 +264,7 @@ TARGETS = [
     "reproduce",
     "reproduce-all",
     "test",
+    "test-slow",
     "figures",
     "notebooks",
     "assignments",
