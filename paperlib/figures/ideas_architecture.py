@@ -54,40 +54,42 @@ def draw_corner(axes: Axes, photo: Tensor) -> None:
     whole.grid(False)
 
 
-def draw_edge(axes: Axes, limits: tuple[float, float]) -> None:
-    """The windows of each way between two pixels: grey is the image, a line a window, the first and the last orange."""
+def draw_edge(axes: Axes, limits: tuple[float, float], ends: tuple[int, int]) -> None:
+    """Two windows of each way between two pixels: grey is the image; the first of ``ends`` is orange."""
     for y, (way, (side, _, _)) in enumerate(WAYS.items()):
-        axes.barh(y, side, 0.72, left=-0.5, color="#dddddd")
-        starts = windows_of(way)
-        for i, start in enumerate(starts):
-            ends = i in (0, len(starts) - 1)
-            axes.plot((start - 0.3, start + 10.3), [y + 0.2 * (i % 3 - 1)] * 2, lw=3 if ends else 1.6,
-                      color=PALETTE[1] if ends else "#555555", solid_capstyle="butt")  # fmt: skip
+        axes.barh(y, side, 0.6, left=-0.5, color="#dddddd")
+        for end, up, colour in zip(ends, (0.13, -0.13), (PALETTE[1], "#555555"), strict=True):
+            start = windows_of(way)[end]
+            axes.plot((start - 0.3, start + 10.3), [y + up] * 2, lw=3, color=colour, solid_capstyle="butt")
     axes.set(xlim=limits, ylim=(3.6, -0.8), yticks=[], xlabel="pixel")
     axes.grid(False)
 
 
 def edges(photo: Tensor) -> Drawing:
     """224 pixels and 55 positions: the last windows on a photograph (3, 224, 224), and four ways to place them."""
-    figure, (corner, left, right) = subplots(1, 3, figsize=(8.8, 3.5), width_ratios=(1.15, 0.62, 1))
+    figure, (corner, left, right) = subplots(1, 3, figsize=(9.2, 3.5), width_ratios=(1.05, 0.6, 1.3))
     draw_corner(corner, photo)
-    draw_edge(left, (-3.5, 12.5))
-    draw_edge(right, (200.5, 228.5))
-    left.set(xticks=(-2, 0, 10), title="left edge")
-    right.set(xticks=(212, 216, 223, 226), title="right edge")
-    rows = []
+    draw_edge(left, (-3.5, 17.5), (0, 1))
+    draw_edge(right, (206.5, 250), (-1, -2))
+    left.set(xticks=(0, 10), title="first two windows")
+    right.set(xticks=(212, 216, 223), title="last two windows")
+    rows, words = [], {}
     for y, (way, (side, pad, _)) in enumerate(WAYS.items()):
-        right.text(201, y - 0.43, way, fontsize=8.5, va="bottom")
+        right.text(207, y - 0.36, way, fontsize=8.5, va="bottom")
         starts = windows_of(way)
         end = starts[-1] + 11
+        zeros, unseen = max(0, end - side), max(0, side - end)
+        over = f"hangs {zeros} pixel{'s' * (zeros > 1)} over" if zeros else "fits"
+        words[way] = f"{unseen} pixel never seen" if unseen else over
+        right.text(229, y, f"{len(starts)}: {words[way]}", fontsize=9, va="center")
         rows.append({"way": way, "positions": len(starts), "first": starts[0], "last": end - 1, "pad": pad,
-                     "zeros": max(0, end - side), "unseen": max(0, side - end)})  # fmt: skip
-    alt = "The bottom right corner of a photograph, and the windows at both edges in four ways: " + "; ".join(
+                     "zeros": zeros, "unseen": unseen})  # fmt: skip
+    alt = "The bottom right corner of a photograph, and two windows at either edge in four ways: " + "; ".join(
         f"{r['way']} {r['positions']} positions from pixel {r['first']} to {r['last']}" for r in rows
     )
     fits = [r["way"] for r in rows if r["positions"] == facts.FIGURE2_SIDES[1]]
-    caption = f"{len(fits)} of {len(rows)} ways give 55 positions; only rounding down loses a pixel."
-    return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
+    caption = f"{len(fits)} of {len(rows)} ways give 55 positions. The last window (orange), from top to bottom: "
+    return Drawing(figure, pd.DataFrame(rows), f"{alt}.", f"{caption}{', '.join(words.values())}.")
 
 
 STEPS = tuple(itertools.pairwise(("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")))
@@ -167,12 +169,17 @@ def maps_of_layers(photo: Tensor, outputs: dict[str, Tensor]) -> Drawing:
     )  # fmt: skip
     panels["photo"].imshow(photo.permute(1, 2, 0).numpy())
     panels["photo"].set_title(f"{photo.shape[1]} × {photo.shape[2]}")
-    figure.supxlabel("each map is stretched from black to white on its own", fontsize=9)
+    figure.supxlabel(
+        "each map is stretched from black to white on its own; σ: standard deviation of its numbers", fontsize=9
+    )
+    spreads = []
     for name in convs:
         for tower, maps in enumerate(outputs[name][0].chunk(2), start=1):
             axes = panels[f"{name} {tower}"]
-            axes.imshow(maps[maps.flatten(1).std(1).argmax()].numpy(), cmap="gray", interpolation="nearest")
-            axes.set_xlabel(f"GPU {tower}", fontsize=9)
+            deviations = maps.flatten(1).std(1)
+            axes.imshow(maps[deviations.argmax()].numpy(), cmap="gray", interpolation="nearest")
+            axes.set_xlabel(f"GPU {tower}, σ = {deviations.max():.2g}", fontsize=9)
+            spreads.append(float(deviations.max()))
         panels[f"{name} 1"].set_title(f"{name}\n{maps.shape[1]} × {maps.shape[2]}")
     for axes in panels.values():
         axes.set(xticks=[], yticks=[])
@@ -181,7 +188,8 @@ def maps_of_layers(photo: Tensor, outputs: dict[str, Tensor]) -> Drawing:
     alt = f"A photograph, and one map of each tower after each convolution of an untrained net; sides {sides}."
     alt += " What is shown is recognisable in the first maps, and hardly in the last, where the border shows."
     caption = "An untrained net: the picture in conv1, patches of it in conv3, little but the border of zeros in conv5."
-    return Drawing(figure, pd.DataFrame({"layer": convs, "side": sides}), alt, caption)
+    frame = pd.DataFrame({"layer": convs, "side": sides, "first": spreads[::2], "second": spreads[1::2]})
+    return Drawing(figure, frame, alt, caption)
 
 
 def shares(summary: pd.DataFrame) -> Drawing:

@@ -181,16 +181,16 @@ def bank_of(images: Tensor, kind: str, size: int, step: int) -> tuple[Tensor, in
     return torch.cat(views), len(views)
 
 
-def nearest_wrong(dataset: Dataset, kind: str, images: int = 300, size: int = 24, step: int = 2) -> Tensor:
+def nearest_wrong(dataset: Dataset, kind: str, images: int = 300, size: int = 24, step: int = 2) -> tuple[Tensor, int]:
     """Of each of the first 2,000 test images, whether its nearest neighbour by pixels has another label: (Q,).
 
-    The neighbours are the augmented first training images of a shuffle.
+    The neighbours are the augmented first training images of a shuffle. Also the number of views of each.
     """
     chosen = torch.randperm(len(dataset.train_images), generator=torch.Generator().manual_seed(0))[:images]
     bank, views = bank_of(dataset.train_images[chosen], kind, size, step)
     queries = augment.centre(dataset.test_images[:2000], size)
     nearest = torch.cat([squares.argmin(1) for squares in evaluate.in_chunks(queries, bank)])
-    return dataset.train_labels[chosen].repeat(views)[nearest] != dataset.test_labels[:2000]
+    return dataset.train_labels[chosen].repeat(views)[nearest] != dataset.test_labels[:2000], views
 
 
 def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
@@ -200,29 +200,33 @@ def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
     """
     rows = []
     for name, dataset in sets.items():
-        wrong = {kind: 100 * nearest_wrong(dataset, kind, images).double() for kind in KINDS}
-        for kind, each in wrong.items():
-            gains = wrong[KINDS[0]] - each
+        found = {kind: nearest_wrong(dataset, kind, images) for kind in KINDS}
+        for kind, (wrong, views) in found.items():
+            errors = 100 * wrong.double()
+            gains = 100 * found[KINDS[0]][0].double() - errors
             two = 2 * float(gains.std()) / len(gains) ** 0.5
-            row = {"data": name, "kind": kind, "error": float(each.mean()), "gain": float(gains.mean())}
-            rows.append({**row, "two_errors": two})
+            row = {"data": name, "kind": kind, "views": views, "error": float(errors.mean())}
+            rows.append({**row, "gain": float(gains.mean()), "two_errors": two})
     frame = pd.DataFrame(rows)
-    figure, panels = subplots(1, len(sets), figsize=(8.6, 2.7), sharex=True, sharey=True, squeeze=False)
+    figure, panels = subplots(1, len(sets), figsize=(9.2, 2.7), sharex=True, squeeze=False)
     for axes, (title, of_set) in zip(panels[0], frame.groupby("data", sort=False), strict=True):
         colours = [PALETTE[7] if kind == "centre only" else PALETTE[0] for kind in of_set["kind"]]
-        drawn = axes.barh(of_set["kind"], of_set["error"], color=colours)
-        views = of_set[1:]
-        axes.errorbar(views["error"], views["kind"], xerr=views["two_errors"], fmt="none", ecolor="#222222", lw=1.2)
+        labels = [f"{row.kind} ({row.views})" for row in of_set.itertuples()]
+        drawn = axes.barh(labels, of_set["error"], color=colours)
+        axes.errorbar(
+            of_set["error"][1:], labels[1:], xerr=of_set["two_errors"][1:], fmt="none", ecolor="#222222", lw=1.2
+        )
         axes.axvline(of_set["error"].iloc[0], color="#555555", lw=0.8, ls="--")
         axes.bar_label(drawn, fmt="%.1f", label_type="center", fontsize=8.5, color="white")
         axes.set(title=str(title), xlabel="error of the nearest neighbour (%)", xlim=(0, 45))
-    panels[0][0].invert_yaxis()
+        axes.invert_yaxis()
+    panels[0][0].set_ylabel("added (views of each image)", fontsize=9)
     alt = f"Error of the nearest neighbour by pixels among {images} training images and their views: " + "; ".join(
-        f"{name}: " + ", ".join(f"{row.kind} {row.error:.1f} %" for row in of_set.itertuples())
+        f"{name}: " + ", ".join(f"{row.kind} ({row.views}) {row.error:.1f} %" for row in of_set.itertuples())
         for name, of_set in frame.groupby("data", sort=False)
     )
     both = frame[frame["kind"] == "crops and mirrors"]
-    caption = "Points of error that crops and mirrors gain, ± two standard errors: " + ", ".join(
+    caption = "Points of error that crops and mirrors together gain, ± two standard errors: " + ", ".join(
         f"{row.data} {row.gain:.1f} ± {row.two_errors:.1f}" for row in both.itertuples()
     )
     return Drawing(figure, frame.round(4), f"{alt}.", f"{caption}.")
@@ -231,15 +235,20 @@ def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
 def mirrors(dataset: Dataset, names: Sequence[str], pick: Sequence[int]) -> Drawing:
     """Some test images, their two mirror images, and how far each lies from the nearest training image.
 
-    The distance is that of the mean over 300 test images, in grey levels a pixel.
+    The distance is that of the mean over 300 test images, in grey levels a pixel; the caption also
+    names the classes whose mirror images left to right lie farthest and least far.
     """
     use_style()
     ways = {"as it is": (), "left to right": (-1,), "upside down": (-2,)}
     queries = dataset.test_images[:300]
-    far = {}
+    each = {}
     for way, along in ways.items():
-        squares = [each.min(1).values for each in evaluate.in_chunks(queries.flip(along), dataset.train_images)]
-        far[way] = float((torch.cat(squares) / queries[0].numel()).sqrt().mean())
+        squares = [found.min(1).values for found in evaluate.in_chunks(queries.flip(along), dataset.train_images)]
+        each[way] = (torch.cat(squares) / queries[0].numel()).sqrt()
+    far = {way: float(distances.mean()) for way, distances in each.items()}
+    of_class = pd.DataFrame({way: values.tolist() for way, values in each.items()})
+    of_class = of_class.groupby([names[label] for label in dataset.test_labels[:300].tolist()]).mean()
+    farther = (100 * (of_class["left to right"] / of_class["as it is"] - 1)).sort_values()
     figure = plt.figure(figsize=(8.6, 3.3))
     ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.15, 1))
     panels = left.subplots(3, len(pick))
@@ -261,8 +270,8 @@ def mirrors(dataset: Dataset, names: Sequence[str], pick: Sequence[int]) -> Draw
     more = {way: 100 * (far[way] / far["as it is"] - 1) for way in ways}
     caption = (
         f"A mirror image left to right lies {more['left to right']:.0f} % farther from the training images than the "
-        f"image itself, one upside down {more['upside down']:.0f} %."
+        f"image itself, one upside down {more['upside down']:.0f} % (means of {len(queries)} test images). Left to "
+        f"right it is {farther.iloc[-1]:.0f} % for {farther.index[-1]}, {farther.iloc[0]:.0f} % for {farther.index[0]}."
     )
-    return Drawing(
-        figure, pd.DataFrame({"way": list(far), "distance": list(far.values())}).round(4), f"{alt}.", caption
-    )
+    frame = pd.DataFrame({"way": list(far), "distance": list(far.values())}).round(4)
+    return Drawing(figure, frame, f"{alt}.", caption)

@@ -126,29 +126,50 @@ def memorising(runs: dict[str, loop.Trained], guessing: float = 90.0) -> Drawing
     return Drawing(figure, pd.DataFrame(rows), alt, caption)
 
 
-def without_each_unit(net: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-    """Error (%) of a net with all its units, and without each one unit of its last hidden layer: (units,)."""
+def classes_without_each_unit(net: nn.Module, inputs: Tensor) -> Tensor:
+    """The classes a net gives inputs, whole, then without each one unit of its last hidden layer: (1 + units, B)."""
     last, seen = learned_layers(net)["fc8"], list[Tensor]()
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with evaluating(net):
         logits = net(inputs)
     hook.remove()
-    shares = [logits, *(logits - h[:, None] * w for h, w in zip(seen[0].T, last.weight.detach().T, strict=True))]
-    whole, *without = [100 * float((each.argmax(1) != labels).double().mean()) for each in shares]
-    return whole, torch.tensor(without)
+    shares = zip(seen[0].T, last.weight.detach().T, strict=True)  # what each unit adds to the logits, as a product
+    return torch.stack([logits.argmax(1), *((logits - h[:, None] * w).argmax(1) for h, w in shares)])
+
+
+def without_each_unit(net: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Error (%) of a net with all its units, and without each one unit of its last hidden layer: (units,)."""
+    whole, *without = 100 * (classes_without_each_unit(net, inputs) != labels).double().mean(1)
+    return float(whole), torch.stack(without).float()
 
 
 def lone_units(nets: dict[str, nn.Module], inputs: Tensor, labels: Tensor) -> Drawing:
-    """How much the error of each net changes when one unit of its last hidden layer is silenced: a dot a unit."""
-    figure, axes = subplots(figsize=(7.6, 1.9))
+    """What one unit of the last hidden layer is worth to each net: a dot a unit, silenced.
+
+    ``rise`` is the change of the test error (points), ``changed`` the share (%) of images with another answer.
+    """
+    figure, panels = subplots(1, 2, figsize=(8.6, 2.2), sharey=True)
     rows = []
     for y, (name, net) in enumerate(nets.items()):
-        whole, without = without_each_unit(net, inputs, labels)
-        spread = 0.25 * torch.rand(len(without), generator=torch.Generator().manual_seed(0)) - 0.125
-        axes.plot(without - whole, y + spread, "o", ms=4, alpha=0.6, color=PALETTE[y])
-        rows += [{"net": name, "rise": rise} for rise in (without - whole).tolist()]
-    axes.axvline(0, color="#555555", lw=0.8)
-    axes.set_yticks(range(len(nets)), list(nets))
-    axes.set(xlabel="change of the test error (points) when one unit of fc7 is silenced", ylim=(len(nets) - 0.5, -0.5))
-    caption = "With dropout no unit of fc7 carries much on its own: the dots lie closer together."
-    return Drawing(figure, pd.DataFrame(rows), f"A dot a unit, a line a net. {caption}", caption)
+        classes = classes_without_each_unit(net, inputs)
+        errors = 100 * (classes != labels).double().mean(1)
+        changed = 100 * (classes[1:] != classes[0]).double().mean(1)
+        jitter = y + 0.25 * torch.rand(len(changed), generator=torch.Generator().manual_seed(0)) - 0.125
+        for axes, values in zip(panels, (errors[1:] - errors[0], changed), strict=True):
+            axes.plot(values, jitter, "o", ms=4, alpha=0.6, color=PALETTE[y])
+        pairs = zip((errors[1:] - errors[0]).tolist(), changed.tolist(), strict=True)
+        rows += [{"net": name, "rise": rise, "changed": share} for rise, share in pairs]
+    panels[0].axvline(0, color="#555555", lw=0.8)
+    panels[0].set_yticks(range(len(nets)), list(nets))
+    panels[0].set(xlabel="change of the test error (points)", ylim=(len(nets) - 0.5, -0.5))
+    panels[1].set(xlabel="answers that change (%)", xlim=(0, None))
+    figure.suptitle("one unit of fc7 silenced", fontsize=10)
+    frame = pd.DataFrame(rows)
+    told = [
+        f"{each['changed'].mean():.2f} % of the answers and the error by {(each['rise'] ** 2).mean() ** 0.5:.2f} "
+        f"points {name!s}"
+        for name, each in frame.groupby("net", sort=False)
+    ]
+    caption = f"One unit silenced changes {', and '.join(told)}"
+    caption += " (mean, and root mean square, over units)."
+    return Drawing(figure, frame, f"Two panels, a dot a unit, a line a net. {caption}", caption)

@@ -85,6 +85,11 @@ def test_a_silenced_unit_is_one_whose_outgoing_weights_are_zero() -> None:
         silent = copy.deepcopy(net)
         silent.fc8.weight.data[:, unit] = 0
         assert error == pytest.approx(100 * float((silent(inputs).argmax(1) != labels).double().mean()))
+        changed = ideas_dropout.classes_without_each_unit(net, inputs)[1 + unit]
+        assert torch.equal(changed, silent(inputs).argmax(1))
+    drawn = ideas_dropout.lone_units({"one": net, "two": net}, inputs, labels).data
+    assert drawn["rise"].tolist() == pytest.approx([error - whole for error in without.tolist()] * 2, abs=1e-4)
+    assert (drawn["changed"] >= drawn["rise"].abs() - 1e-4).all()
 
 
 def test_windows_at_the_edge() -> None:
