@@ -127,6 +127,7 @@ IN_WORDS = {
     "erratum": "Counting gives another number than the paper's.",
     "imprecise": "It is true for one way of counting, or one of the years, and not for the other.",
     "implemented": "Our code does it, and tests compare it with an independent form. No run judges it.",
+    "shown": "It is a statement about a formula, and tests hold it.",
     "cited": "We measured nothing here; the source is given.",
     "needs ImageNet": "Only a training on ImageNet could tell.",
     "not tested": "Nothing that we ran or counted can decide it; the table below says why.",
@@ -156,7 +157,7 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
         say(f"{_in_one_line(claim_id)}: *planned, not run yet*. The paper says: {r.claim}")
         return
     but = f" But: {r.caveat}." if r.caveat and not beside else ""
-    number = _numbers(found) if found else r.result if r.status != "implemented" else "held by tests"
+    number = _numbers(found) if found else r.result if not r.tests else "held by tests"
     rows = [
         ("**We found**", f"**{status}**. {meaning(found, outcome)}{but}"),
         ("**The number**", number or "none"),

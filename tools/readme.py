@@ -32,7 +32,8 @@ CLAIMS = "CLAIMS.md"
 
 FATES = {
     "experiment": "compare nets, which we did at a smaller scale", "arithmetic": "are arithmetic",
-    "implemented": "say what was done, and are implemented here, with tests", "needs ImageNet": "need ImageNet",
+    "implemented": "say what was done, and are implemented here, with tests",
+    "shown": "follow from a formula, with tests", "needs ImageNet": "need ImageNet",
     "cited": "rest on sources that we cite", "not run": "are not tested", "no measure": "are not tested",
 }  # fmt: skip
 """What decides a claim, by claims.toml, in words."""

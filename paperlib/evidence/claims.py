@@ -5,6 +5,7 @@ implementation, an experiment, a citation, or nothing, with the reason. This mod
 
 - ``exact``, ``rounding``, ``imprecise``, ``erratum``: arithmetic, from :mod:`paperlib.paper.arithmetic`;
 - ``implemented``: a procedure or setting, with the tests that hold it;
+- ``shown``: a statement about a formula, with the tests that hold it;
 - ``reproduced``, ``supported (proxy)``, ``contradicted``, ``no effect ≥ δ``, ``mixed``, ``undecided``: from recorded
   runs, by the rule of :mod:`paperlib.evidence.decide`; "(proxy)" where the form is not the paper's;
 - ``planned``: an experiment is declared and has no records;
@@ -42,6 +43,7 @@ from paperlib.evidence.rows import (
     tally,
 )
 from paperlib.evidence.verdict import Verdict
+from paperlib.experiments import declared
 from paperlib.paper import arithmetic
 
 __all__ = [
@@ -72,10 +74,10 @@ def row_of(entry: dict[str, Any]) -> Row:
             outcome = getattr(arithmetic, entry["function"])()
             decided |= {"status": outcome.status, "result": outcome.value, "reason": outcome.detail}
             decided["setting"] = "arithmetic"
-        case "implemented":
+        case "implemented" | "shown" as status:
             names = [test.rpartition("::test_")[2].replace("_", " ") for test in entry["test"]]
             decided |= {
-                "status": "implemented", "result": f"tests: {'; '.join(names)}", "tests": tuple(entry["test"]),
+                "status": status, "result": f"tests: {'; '.join(names)}", "tests": tuple(entry["test"]),
                 "setting": "test",
             }  # fmt: skip
         case "experiment":
@@ -194,15 +196,17 @@ def what_of(v: Verdict) -> str:
 
 
 def under_the_table() -> str:
-    """What holds of all verdicts together: what the intervals cover, and how many false verdicts to expect."""
-    deciding = {
-        (v.experiment, v.scale)
-        for entry in entries() if entry["fate"] == "experiment"
-        for v in decide.verdicts(*ids_of(entry)) if v.outcome != "undecided"
-    }  # fmt: skip
-    expected = math.ceil(10 * verdict.ALPHA * len(deciding)) / 10
+    """What holds of all verdicts together: what the intervals cover, and how many false verdicts to expect.
+
+    The error rate holds of every experiment, not of those that are picked because they decide something.
+    """
+    found = [[v for v in decide.verdicts_of(e.name, e.scale) if v.half_width is not None] for e in declared.DECLARED]
+    measured = [each for each in found if each]
+    deciding = sum(any(v.outcome != "undecided" for v in each) for each in measured)
+    expected = math.ceil(10 * verdict.ALPHA * len(measured)) / 10
     return (
-        f"Intervals cover seeds, not test images. Each of the {len(deciding)} experiments that decide something holds "
-        f"a false verdict with a probability of at most {100 * verdict.ALPHA:.0f} %. So on average at most "
-        f"{expected:.1f} of them do; it can be none, or several."
+        f"Intervals cover seeds, not test images. In each of the {len(measured)} experiments that have intervals at "
+        f"least one is wrong with a probability of at most {100 * verdict.ALPHA:.0f} %. So on average at most "
+        f"{expected:.1f} of the {len(measured)} hold a false verdict. It can be none, or several, and it can only be "
+        f"among the {deciding} that decide something."
     )

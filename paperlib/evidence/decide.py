@@ -150,6 +150,16 @@ def verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
     )  # fmt: skip
 
 
+def by_own_spreads(v: Verdict) -> Verdict:
+    """The same difference of two arms with each arm's own spread in place of its pool's, as Welch does."""
+    c, experiment = v.comparison, declared.get(v.experiment, v.scale)
+    found = samples_of(v.experiment, v.scale, c.metric)
+    a, b = ([*found[arm].values.values()] for arm in (c.a, c.b))
+    share = ALPHA / len(tests_of(experiment))
+    own = intervals.of_difference(a, b, intervals.pooled([a]), intervals.pooled([b]), share)
+    return replace(v, low=own.low, high=own.high, df=0)
+
+
 @cached
 def declarations() -> dict[str, str]:
     """ "experiment/scale" -> the commit that declared it, as ``DECLARED.toml`` beside the records lists them."""

@@ -41,9 +41,9 @@ class Place:
 class Row:
     """One claim with its evidence.
 
-    ``also`` are the further places of the same claim. ``tests`` are those of what is implemented. ``seeds``, the fewest
-    of its comparisons, is 0 where no run bears on it, ``scale`` then None; ``outcome`` is what the runs say, "" where
-    none is recorded. ``half_width`` and ``seeds_to_decide`` are those of an undecided
+    ``also`` are the further places of the same claim. ``tests`` are those of what is implemented or shown. ``seeds``,
+    the fewest of its comparisons, is 0 where no run bears on it, ``scale`` then None; ``outcome`` is what the runs say,
+    "" where none is recorded. ``half_width`` and ``seeds_to_decide`` are those of an undecided
     claim (of its part that needs most), ``command`` is what would decide one that needs ImageNet. ``declared`` is the
     commit that declared its comparisons, ``first_run`` the day on which the first of their runs began.
     """

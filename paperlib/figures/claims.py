@@ -19,15 +19,17 @@ from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 
 GROUPS = {
     "it holds by arithmetic": {"exact": "#029e73", "rounding": "#5cc0a2"},
+    "it follows from a formula": {"shown": "#8fd3b0"},
     "it does not hold as printed": {"erratum": "#d55e00", "imprecise": "#e9a27c", "contradicted": "#b04a00"},
     "it holds as the paper measured it": {"reproduced": "#00664a"},
     "it holds at small scale": {"supported (proxy)": "#56a5d8"},
     "it goes the other way at small scale": {"contradicted (proxy)": "#f0b45c"},
     "it shows no effect of interest": {"no effect": "#8fc4e6", "no effect (proxy)": "#c0dff2"},
     "it is a procedure": {"implemented": "#dcb8d4"},
+    "it is history, or a number of others": {"cited": "#f1e4c3"},
     "it is open": {
         "undecided": "#bdbdbd", "mixed": "#bdbdbd", "planned": "#e4e4e4", "needs ImageNet": "#e4e4e4",
-        "cited": "#e4e4e4", "not tested": "#e4e4e4",
+        "not tested": "#e4e4e4",
     },
 }  # fmt: skip
 """What became of a claim: the statuses of each group with their shade.
@@ -36,12 +38,13 @@ That a procedure is implemented says nothing on whether it is a good one, or wha
 contradicts is not refuted as printed: it goes the other way at small scale.
 """
 FAMILIES = {
-    "By counting": ["it holds by arithmetic", "it does not hold as printed"],
+    "By counting": ["it holds by arithmetic", "it follows from a formula", "it does not hold as printed"],
     "By training": [
         "it holds as the paper measured it", "it holds at small scale", "it goes the other way at small scale",
         "it shows no effect of interest",
     ],
     "By building it": ["it is a procedure"],
+    "By a source": ["it is history, or a number of others"],
     "Open": ["it is open"],
 }  # fmt: skip
 """How a claim was judged -> its groups."""
@@ -61,12 +64,14 @@ def conclusion(table: Sequence[Row]) -> str:
     n = {group: len(of_group(group, table)) for group in GROUPS}
     said = {
         "it holds by arithmetic": "are arithmetic that comes out",
+        "it follows from a formula": "follow from a formula",
         "it does not hold as printed": "do not hold as printed",
         "it holds as the paper measured it": "hold as measured",
         "it holds at small scale": "hold at small scale",
         "it goes the other way at small scale": "{} the other way there",
         "it shows no effect of interest": "show no effect",
         "it is a procedure": "are procedures",
+        "it is history, or a number of others": "rest on sources",
     }
     told = ", ".join(
         f"{n[group]} {text.format('goes' if n[group] == 1 else 'go')}" for group, text in said.items() if n[group]
@@ -132,6 +137,7 @@ def one_verdict(v: Verdict) -> Drawing:
     difference.plot([v.low, v.high], [0, 0], color="#111111", lw=2)
     difference.plot(v.estimate, 0, "D", color="#111111", ms=6)
     difference.annotate(v.value, (v.estimate, 0), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+    difference.margins(x=0.12)
     difference.set(ylim=(-0.6, 1.0), yticks=[], xlabel="second mean minus first; grey: too small to be of interest")
     for axes in (runs, difference):
         axes.grid(axis="y", visible=False)

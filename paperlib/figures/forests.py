@@ -353,9 +353,9 @@ def counts(frame: pd.DataFrame, kind: Kind, where: str) -> str:
     better = "faster" if kind.log else "better"
     said = {
         "holds": f"in {{}} the first is {better}", "contradicted": f"in {{}} the second is {better}",
-        "no effect": "{} without an effect of interest", "undecided": "{} undecided",
+        "no effect": "{} without an effect of interest", "undecided": "{} undecided", "few": "{} with too few seeds",
     }  # fmt: skip
-    found = frame["outcome"].value_counts()
+    found = frame["outcome"].where(frame["enough"], "few").value_counts()
     parts = ", ".join(text.format(found[outcome]) for outcome, text in said.items() if outcome in found)
     return f"{len(frame)} comparison{'s' * (len(frame) != 1)} of {kind.what}{where}: {parts}"
 

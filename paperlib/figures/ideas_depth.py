@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,12 +14,34 @@ from torch import Tensor, nn
 
 from paperlib.evidence import decide, metrics
 from paperlib.experiments import declared
+from paperlib.figures import forests
 from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
 LAYERS = (*CONVOLUTIONS, "fc6")
+
+
+def pieces(values: Tensor) -> int:
+    """Of how many straight pieces a function is, by its values at equal distances."""
+    return 1 + int((values.diff().diff().abs() > 1e-9).sum())
+
+
+def stacked(function: Callable[[Tensor], Tensor], times: int) -> Drawing:
+    """A function on [0, 1], put on top of itself again and again, with the number of its straight pieces."""
+    x = torch.linspace(0, 1, 2**10 + 1, dtype=torch.float64)
+    figure, panels = subplots(1, times, figsize=(2.9 * times, 2.3), sharey=True, squeeze=False)
+    values, rows = x, []
+    for layers, axes in enumerate(panels[0], 1):
+        values = function(values)
+        axes.plot(x.numpy(), values.numpy(), lw=1.8)
+        axes.set(title=f"{layers} on top: {pieces(values)} pieces" if layers > 1 else f"one: {pieces(values)} pieces",
+                 xlabel="x", yticks=(0, 1))  # fmt: skip
+        rows.append({"layers": layers, "pieces": pieces(values)})
+    told = ", ".join(f"{row['layers']}: {row['pieces']}" for row in rows)
+    caption = f"Straight pieces by the number of layers: {told}."
+    return Drawing(figure, pd.DataFrame(rows), f"A function of one number put on top of itself. {caption}", caption)
 
 
 def draw_net(axes: Axes, model: ModelRecipe, whole: ModelRecipe) -> list[dict[str, object]]:
@@ -170,5 +192,28 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
     whole, *others = (list(each.values())[-1] for each in grown.values())
     less = " or ".join(str(side) for side in dict.fromkeys(others))
     told = "; ".join(f"{name} {', '.join(f'{k} {side}' for k, side in grown[name].items())}" for name in drawn)
-    caption = f"One unit of the last convolution sees {whole} pixels a side, and {less} without any one layer."
+    caption = (
+        f"One unit of the last convolution sees {whole} pixels a side, and {less} when one of its layers is missing."
+    )
     return Drawing(figure, pd.DataFrame(rows), f"Nested squares on a photograph, side in pixels: {told}.", caption)
+
+
+def decided() -> Drawing:
+    """All comparisons of errors in the series that the records decide, by size; filled where a claim asks."""
+    frame = forests.lines()
+    frame = frame[frame["outcome"].isin(["holds", "contradicted"])].sort_values("estimate")
+    figure, axes = subplots(figsize=(7.6, 0.23 * len(frame) + 1.0))
+    for y, row in enumerate(frame.itertuples()):
+        colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
+        axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
+        axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
+    names = [f"{row.section} · {forests.label(row)}" + f" ({row.setting})" * bool(row.setting)
+             for row in frame.itertuples()]  # fmt: skip
+    axes.set_yticks(range(len(frame)), names, fontsize=8.5)
+    axes.axvline(0, color="#555555", lw=0.8)
+    axes.set_xlabel("points by which the second is worse; below 0 it is better\nfilled: a claim asks", loc="right")
+    axes.grid(axis="y", visible=False)
+    worse, less = ((frame["outcome"] == each).sum() for each in ("holds", "contradicted"))
+    caption = f"{len(frame)} comparisons of errors are decided: in {worse} the second is worse, in {less} it is better."
+    alt = f"{caption} From the lowest: {'; '.join(map(forests.in_words, frame.itertuples()))}."
+    return Drawing(figure, frame.round(4), alt, caption)

@@ -90,6 +90,36 @@ def view_gains() -> Drawing:
     return Drawing(figure, frame.round(4), f"A dot a net, in points of top-1 error. {caption}", caption)
 
 
+def fail_together(wrong: Tensor) -> Drawing:
+    """Share of the images on which none, one, ... all nets fail; ``wrong`` (nets, images) says which do.
+
+    Dots: what it would be if each net failed as often, but independently of the others.
+    """
+    nets, images = wrong.shape
+    shares = 100 * torch.bincount(wrong.sum(0), minlength=nets + 1).double() / images
+    apart = torch.ones(1, dtype=torch.float64)  # the distribution of how many of the nets so far fail
+    for p in wrong.double().mean(1):
+        apart = torch.cat([apart * (1 - p), torch.zeros(1)]) + torch.cat([torch.zeros(1), apart * p])
+    figure, axes = subplots(figsize=(7.2, 3.0))
+    axes.bar(range(nets + 1), shares.numpy(), width=0.6, alpha=0.8, label=f"our {nets} nets")
+    axes.plot(
+        [k + 0.4 for k in range(nets + 1)],
+        100 * apart.numpy(),
+        "o",
+        color=PALETTE[3],
+        label="if they failed independently",
+    )
+    for k, share in enumerate(shares.tolist()):
+        axes.text(k, share + 1, f"{share:.1f}", ha="center", fontsize=9)
+    axes.set(xlabel=f"how many of the {nets} nets fail on an image", ylabel="images (%)", ylim=(0, 82))
+    axes.grid(axis="x", visible=False)
+    axes.legend()
+    frame = pd.DataFrame({"failing": range(nets + 1), "images": shares, "independent": 100 * apart})
+    caption = f"All {nets} fail on {shares[-1]:.1f} % of the images; independent nets would on {100 * apart[-1]:.2f} %."
+    told = ", ".join(f"{k}: {share:.1f} %" for k, share in enumerate(shares.tolist()))
+    return Drawing(figure, frame.round(4), f"Images by the number of nets that fail. {told}. {caption}", caption)
+
+
 def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, title: str) -> Drawing:
     """Share of neighbours with the right label against their number; ``curves`` hold indices (Q, k) into the bank.
 
@@ -117,6 +147,28 @@ def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, ti
     caption = f"Of the {int(frame['neighbours'].max())} nearest have the right label: {', '.join(said)}."
     alt = f"Share of neighbours with the right label against their number, for {', '.join(curves)}. {caption}"
     return Drawing(figure, frame, alt, caption)
+
+
+def three_kernels(side: int = 11) -> Drawing:
+    """A grating, a blob and noise, each with the two numbers that :func:`selectivity` draws."""
+    y, x = torch.meshgrid(*(torch.arange(side) - side // 2,) * 2, indexing="ij")
+    blob = torch.exp(-(x**2 + y**2) / (side / 5) ** 2)
+    made = {
+        "a grating": blob.sqrt() * torch.cos(2 * math.pi * (x + y) / (side / 2)), "a blob": blob,
+        "noise": torch.randn(side, side, generator=torch.Generator().manual_seed(1)),
+    }  # fmt: skip
+    kernels = torch.stack([each[None] for each in made.values()])
+    measured = zip(made, conv1.orientation_selectivity(kernels), conv1.bandwidth(kernels), strict=True)
+    rows = [{"kernel": name, "orientation": float(one), "bandwidth": float(two)} for name, one, two in measured]
+    figure, panels = subplots(1, len(rows), figsize=(7.2, 2.4))
+    for axes, kernel, row in zip(panels, kernels[:, 0], rows, strict=True):
+        axes.imshow(kernel.numpy(), cmap="gray")
+        axes.set_title(f"{row['kernel']}: orientation {row['orientation']:.2f}\n{row['bandwidth']:.2f} octaves",
+                       fontsize=9)  # fmt: skip
+        axes.axis("off")
+    told = "; ".join(f"{row['kernel']} {row['orientation']:.2f} and {row['bandwidth']:.2f} octaves" for row in rows)
+    caption = f"Orientation and bandwidth: {told}."
+    return Drawing(figure, pd.DataFrame(rows).round(4), f"Three kernels. {caption}", caption)
 
 
 def selectivity(kernels: Tensor, chance: Tensor, title: str) -> Drawing:

@@ -125,7 +125,7 @@ def load_checkpoint(
 
 def newer(content: Any) -> bool:
     """Whether a checkpoint's JSON, undamaged, is of another format than this version reads."""
-    if not isinstance(content, dict) or content.get("format") == FORMAT:
+    if not isinstance(content, dict) or content.get("format", FORMAT) == FORMAT:
         return False
     return content.get(CHECK) == _digest({name: value for name, value in content.items() if name != CHECK})
 

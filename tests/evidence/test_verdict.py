@@ -286,6 +286,10 @@ def test_arms_are_compared_by_their_means_over_all_their_seeds(folder: Path, mon
     half = stats.t.isf(0.025, pool.df) * math.sqrt(pool.variance * (1 / 6 + 1 / 3))
     assert (v.low, v.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
     assert v.status == "supported (proxy)" and v.first_run == "2012-09-30"
+    welch = stats.ttest_ind(errors["b"], errors["baseline"], equal_var=False).confidence_interval(0.95)
+    own = decide.by_own_spreads(v)
+    assert (own.low, own.high) == (pytest.approx(welch.low), pytest.approx(welch.high))
+    assert own.estimate == v.estimate and own.outcome == "undecided"  # three seeds are too few without the pool
 
 
 def test_runs_from_other_seeds_of_a_start_are_one_arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

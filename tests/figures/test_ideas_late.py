@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from paperlib.evidence import decide
-from paperlib.figures import ideas_depth, ideas_results, ideas_training
+from paperlib.experiments import declared
+from paperlib.figures import forests, ideas_depth, ideas_results, ideas_training
 from paperlib.recipe import ModelRecipe
 
 
@@ -86,3 +87,33 @@ def test_agreement_has_the_luck_of_the_images_and_says_where_it_ends() -> None:
     assert drawn.data["share"].tolist() == pytest.approx([50, 50])
     assert drawn.data["two_standard_errors"].tolist() == pytest.approx([(1e4 / 3) ** 0.5, (2e4 / 3 / 4) ** 0.5])
     assert "pixels 50 % (± 41)" in drawn.caption
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_tents_on_tents_double_their_pieces(layers: int) -> None:
+    drawn = ideas_depth.stacked(lambda x: 2 * torch.relu(x) - 4 * torch.relu(x - 0.5), layers)
+    assert drawn.data["pieces"].tolist() == [2**n for n in range(1, layers + 1)]
+    assert ideas_depth.stacked(lambda x: 3 * x + 1, layers).data["pieces"].tolist() == [1] * layers
+
+
+def test_all_decided_errors_are_drawn_once_by_size() -> None:
+    rows = ideas_depth.decided().data
+    verdicts = [v for e in declared.DECLARED for v in decide.verdicts_of(e.name, e.scale) if not v.ratio]
+    sides = {(v.experiment, v.comparison.arms, v.comparison.metric): v.low > 0 for v in verdicts
+             if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
+    drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}
+    assert drawn == sides and len(rows) == len(sides) and rows["estimate"].is_monotonic_increasing
+
+
+def test_nets_that_fail_together_and_apart() -> None:
+    wrong = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0]], dtype=torch.bool)  # independent, as it happens
+    drawn = ideas_results.fail_together(wrong).data
+    assert drawn["images"].tolist() == drawn["independent"].tolist() == [25, 50, 25]
+    alike = ideas_results.fail_together(wrong[:1].expand(3, 4)).data
+    assert alike["images"].tolist() == [50, 0, 0, 50] and alike["independent"].tolist() == [12.5, 37.5, 37.5, 12.5]
+
+
+def test_a_grating_has_one_orientation_and_a_narrow_band() -> None:
+    grating, blob, noise = ideas_results.three_kernels().data.itertuples()
+    assert grating.orientation > 0.9 and blob.orientation < 0.05 and noise.orientation < 0.5
+    assert grating.bandwidth < min(blob.bandwidth, noise.bandwidth)

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,9 +183,10 @@ def test_nonsense_in_a_safetensors_header_is_one_sentence(header: bytes, tmp_pat
         checkpoints.tensors_of(len(header).to_bytes(8, "little") + header + bytes(4), Path("x"))
 
 
-def resealed(place: Path, **changes: object) -> None:
-    """The checkpoint with other fields, and the checksum that fits them."""
-    content = {key: v for key, v in json.loads(place.read_bytes()).items() if key != checkpoints.CHECK} | changes
+def resealed(place: Path, gone: Sequence[str] = (), **changes: object) -> None:
+    """The checkpoint with other fields, or without some, and the checksum that fits them."""
+    held = json.loads(place.read_bytes())
+    content = {key: value for key, value in held.items() if key not in {checkpoints.CHECK, *gone}} | changes
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     place.write_text(json.dumps(content | {checkpoints.CHECK: digest}))
 
@@ -200,6 +201,15 @@ def test_checkpoints_of_a_newer_version_are_named_and_kept(changes: dict[str, ob
         with pytest.raises(PaperlibError, match=r"has checkpoint format \d, this version reads 1; update paperlib"):
             read()
     assert before == {each: each.read_bytes() for each in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("gone", ["format", "run", "step", "sha256", "state"])
+def test_a_sealed_checkpoint_without_a_field_gives_way_to_the_one_before(gone: str, tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    before, newest = sorted(tmp_path.glob("step-*.json"))
+    resealed(newest, gone=[gone])
+    found = checkpoints.load_checkpoint(tmp_path, RUN.id)
+    assert found and found[0] == int(before.stem[5:])
 
 
 @pytest.mark.parametrize("state", [{}, {"test_errors": 3}, {"step": 13, "epoch_sums": []}])
