@@ -245,19 +245,19 @@ def scales_of(name: str, scale: str | None) -> list[str]:
     return compared or [each for each in scales if store.records_of(name, each)] or scales[:1]
 
 
-def result_table(name: str, scale: str | None = None, metric: str = "updates") -> None:
+def result_table(name: str, scale: str | None = None, metric: str = "updates", named: bool = False) -> None:
     """The recorded runs of an experiment, one row per arm: rate, seeds, the metric (mean and each seed).
 
     Without a ``scale``, a table for each at which there are runs, the largest first; nothing where there are none, for
     :func:`setup` says what is planned. Times are shown in epochs. A
     censored run shows the time that it was given, with a ">"; a run that has no value (it never converged, say) shows
-    "–", and its arm has no mean.
+    "–", and its arm has no mean. ``named`` puts the metric into the summary, where an experiment has several tables.
     """
     for each in scales_of(name, scale):
-        _result_table(name, each, metric)
+        _result_table(name, each, metric, named)
 
 
-def _result_table(name: str, scale: str, metric: str) -> None:
+def _result_table(name: str, scale: str, metric: str, named: bool) -> None:
     from paperlib.figures import figure1  # here: it imports all that draws
 
     experiment = declared.get(name, scale)
@@ -285,7 +285,8 @@ def _result_table(name: str, scale: str, metric: str) -> None:
         mean = "–" if {"diverged", "–"} & {*shown} else f"{censored}{sum(values) / len(values):.2f}"
         rows.append((arm, f"{experiment.recipe(arm).optim.lr:g}", len(values), mean, ", ".join(shown)))
     fold(
-        f"Recorded, {scale_name(scale, experiment.proxy)}, {experiment.title}: {_count(len(rows), 'arm')}",
+        f"Recorded, {scale_name(scale, experiment.proxy)}, {experiment.title}: {_count(len(rows), 'arm')}"
+        + f", {measure.heading}" * named,
         markdown_table(("arm", "learning rate", "seeds", f"mean {head}", "each seed"), rows),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from paperlib.data import images
-from paperlib.evidence import metrics
+from paperlib.evidence import decide, metrics
 from paperlib.experiments import declared
 from paperlib.figures.style import PALETTE, Drawing, nothing_yet, subplots, use_style
 
@@ -140,6 +141,62 @@ def against_images(points: Sequence[Mapping[str, float]]) -> Drawing:
     return Drawing(figure, errors, alt)
 
 
+def continued(points: Sequence[Mapping[str, float]], until: int) -> Drawing:
+    """Test errors against the number of training images, continued in two ways to ``until`` images.
+
+    One way loses the same number of points with each tenfold of images, the other the same share.
+    """
+    errors = pd.DataFrame(points)
+    tens = np.log10(errors["images"])
+    slope, start = np.polyfit(tens, errors["test_error"], 1)
+    power, scale = np.polyfit(tens, np.log10(errors["test_error"]), 1)
+    far = np.linspace(tens.min(), np.log10(until), 60)
+    line, law = start + slope * far, 10 ** (scale + power * far)
+    figure, axes = subplots(figsize=(6.6, 3.4))
+    axes.fill_between(10**far, line, law, color="#e2e2e2")
+    axes.plot(10**far, line, ":", color=PALETTE[1], label="the same points for each tenfold")
+    axes.plot(10**far, law, "--", color=PALETTE[2], label="the same share for each tenfold")
+    axes.plot(errors["images"], errors["test_error"], "s", color=PALETTE[3], label="measured, one seed")
+    number_axis(axes, [*map(int, errors["images"]), until])
+    axes.set(ylabel="test error (%)", ylim=(0, None), xlabel="training images (logarithmic scale)")
+    axes.set_title("Live, sample (proxy); beyond the squares nothing is measured")
+    axes.legend()
+    alt = f"Test errors of {len(errors)} trainings against their images, continued to {until:,} images by a straight "
+    alt += "line and by a power law. Both go on falling; they part beyond the measured points."
+    caption = (
+        "Continued as it began, the error would fall far below the last measured one. Nothing here shows that it does."
+    )
+    frame = pd.DataFrame({"images": 10**far, "line": line, "law": law})
+    return Drawing(figure, frame, alt, caption)
+
+
+def weights_drawn(side: int = 4, k: int = 3) -> Drawing:
+    """Which weight connects each unit (a row) to each pixel (a column): of a dense layer, and of one k x k kernel."""
+    units = side - k + 1
+    dense = np.arange(units**2 * side**2, dtype=float).reshape(units**2, side**2)
+    shared = np.full_like(dense, np.nan)
+    for top, left, row, column in product(range(units), range(units), range(k), range(k)):
+        shared[units * top + left, side * (top + row) + left + column] = k * row + column
+    figure, panels = subplots(2, 1, figsize=(7.2, 3.6))
+    counts = []
+    for axes, weights, name, colours in zip(
+        panels, (dense, shared), ("fully connected", "one kernel"), ("viridis", "tab10"), strict=True
+    ):
+        axes.pcolormesh(weights[::-1], cmap=colours, edgecolors="white", lw=1)
+        connections, different = int(np.isfinite(weights).sum()), len(np.unique(weights[np.isfinite(weights)]))
+        counts.append(f"{connections} connections and {different} weights")
+        axes.set_title(f"{name}: {counts[-1]}", fontsize=9)
+        axes.set(xticks=[], yticks=[], ylabel=f"{units**2} units", aspect="equal")
+        axes.grid(False)
+    panels[1].set_xlabel(f"{side**2} pixels; one colour is one weight")
+    alt = (
+        f"Two grids of {units**2} units by {side**2} pixels. Fully connected: {counts[0]}, all cells filled, each with "
+    )
+    alt += f"its own colour. One kernel: {counts[1]}; the same colours return in every row, further right."
+    caption = f"A dense layer has {counts[0]}; one {k}×{k} kernel has {counts[1]}, the same in every row."
+    return Drawing(figure, pd.DataFrame({"dense": dense.flatten(), "kernel": shared.flatten()}), alt, caption)
+
+
 def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
     """A logarithmic axis of training images with the numbers that occur."""
     axes.set(xscale="log", xlabel="training images (logarithmic scale)")
@@ -148,7 +205,7 @@ def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
 
 
 def recorded_sizes() -> Drawing:
-    """Recorded test error of two nets against the number of training images: mean and range of the seeds."""
+    """Recorded test error of two nets against the number of training images, and the differences with intervals."""
     frame = metrics.results("size", "sample")
     frame = frame[frame["status"] == "done"] if len(frame) else frame
     if frame.empty:
@@ -157,21 +214,31 @@ def recorded_sizes() -> Drawing:
         net=frame["arm"].str.split().str[0].map({"conv": "convolutional", "mlp": "fully connected"}),
         images=frame["arm"].str.split().str[1].astype(int),
     )
-    figure, axes = subplots(figsize=(6.6, 3.6))
+    figure, (axes, differences) = subplots(1, 2, figsize=(9.4, 3.6), width_ratios=(1.5, 1))
     described = []
     for net, of_net in frame.groupby("net"):
         dashes, colour = NET_STYLES[str(net)]
-        sns.lineplot(of_net, x="images", y="test_error", errorbar=("pi", 100), color=colour, ls=dashes, label=net)
         means = of_net.groupby("images")["test_error"].mean()
+        axes.plot(of_net["images"], of_net["test_error"], ".", ms=6, alpha=0.5, color=colour)
+        axes.plot(means, dashes, marker="_", ms=14, color=colour, label=net)
         described += [f"{net}, {n:,} images: {error:.1f} %" for n, error in means.items()]
-    number_axis(axes, list(declared.EPOCHS_OF))
-    axes.set(ylabel="test error (%)", ylim=(15, 30))
-    axes.set_title(f"Recorded, mean and range of {frame['seed'].nunique()} seeds, sample (proxy); 470 updates each")
+    axes.set(ylabel="test error (%)")
+    axes.set_title(f"Recorded, sample (proxy): {frame['seed'].nunique()} seeds and their mean, 470 updates", fontsize=9)
     axes.legend()
+    for v in decide.verdicts_of("size", "sample"):
+        n, other = int(v.comparison.a.split()[1]), v.comparison.b.split()
+        if other == ["mlp", str(n)]:
+            differences.errorbar(n, v.estimate, [[v.estimate - v.low], [v.high - v.estimate]], fmt="o", color="#333333")
+    differences.axhline(0, color="#555555", lw=0.8)
+    differences.set(ylabel="difference (points)", ylim=(-0.5, None))
+    differences.set_title("fully connected minus convolutional", fontsize=9)
+    for each in (axes, differences):
+        number_axis(each, list(declared.EPOCHS_OF))
+        each.tick_params(axis="x", labelsize=8)
     both = frame.groupby(["net", "images"])["test_error"].mean().unstack("net")
     lower = int((both["convolutional"] < both["fully connected"]).sum()) if both.shape[1] == 2 else 0
     alt = (
-        "Test error against the number of training images, mean and range of the seeds. Means: "
+        "Test error against the number of training images, and differences of the nets with intervals. Means: "
         + "; ".join(described)
         + "."
     )

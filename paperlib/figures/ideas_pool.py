@@ -62,14 +62,14 @@ def grid_pooled(grid: Tensor) -> Drawing:
     return Drawing(figure, pd.DataFrame(rows), alt, caption)
 
 
-def change(photo: Tensor, z: int, pixels: int = 1) -> tuple[Tensor, Tensor, float]:
-    """The pooled grey map of a photograph (3, H, W), the change when it moves by some pixels, and how large that is.
+def change(maps: Tensor, z: int, pixels: int = 1) -> tuple[Tensor, Tensor, float]:
+    """Maps (…, C, H, W), averaged over C and pooled, the change when they move by some pixels, and how large that is.
 
-    The last is the mean size of the change, in per cent of the standard deviation of the pooled map.
+    The last is the mean size of the change, in per cent of the standard deviation of the pooled maps.
     """
-    grey = photo.float().mean(0)[None, None]
+    grey = maps.float().mean(-3, keepdim=True)
     width = grey.shape[-1] - 4
-    here, there = (MaxPool(z, 2)(grey[..., start : start + width])[0, 0] for start in (0, pixels))
+    here, there = (MaxPool(z, 2)(grey[..., start : start + width]) for start in (0, pixels))
     difference = there - here
     return here, difference, 100 * float(difference.abs().mean() / here.std())
 
@@ -80,8 +80,8 @@ def moved_by_a_pixel(photo: Tensor) -> Drawing:
     rows = []
     for (left, right), z in zip(panels, POOLS, strict=True):
         here, difference, size = change(photo, z)
-        left.imshow(here.numpy(), cmap="gray", vmin=0, vmax=255)
-        drawn = right.imshow(difference.numpy(), cmap="PuOr", vmin=-100, vmax=100)
+        left.imshow(here[0].numpy(), cmap="gray", vmin=0, vmax=255)
+        drawn = right.imshow(difference[0].numpy(), cmap="PuOr", vmin=-100, vmax=100)
         left.set_title(f"pooled, {POOLS[z]}")
         right.set_title("changed by moving one pixel")
         figure.colorbar(drawn, ax=right, shrink=0.85, label="grey levels")
@@ -100,9 +100,9 @@ def moved_by_a_pixel(photo: Tensor) -> Drawing:
     return Drawing(figure, pd.DataFrame(rows), alt, caption)
 
 
-def changes(photos: Mapping[str, Tensor]) -> Drawing:
-    """Relative change of both pooled maps by one pixel's move, a line a photograph."""
-    sizes = {name: [change(photo, z)[2] for z in POOLS] for name, photo in photos.items()}
+def changes(maps: Mapping[str, Tensor], what: str = "photographs", mover: str = "the image") -> Drawing:
+    """Relative change of both pooled maps by one pixel's move, a line for each of the ``maps`` (…, C, H, W)."""
+    sizes = {name: [change(each, z)[2] for z in POOLS] for name, each in maps.items()}
     ordered = sorted(sizes, key=lambda name: sizes[name][0])
     figure, axes = subplots(figsize=(7.0, 3.2))
     for place, name in enumerate(ordered):
@@ -110,13 +110,12 @@ def changes(photos: Mapping[str, Tensor]) -> Drawing:
     for k, (label, mark) in enumerate(zip(POOLS.values(), ("s", "o"), strict=True)):
         axes.scatter([sizes[name][k] for name in ordered], range(len(ordered)), marker=mark, color=PALETTE[k],
                      label=label, zorder=2)  # fmt: skip
-    axes.set_yticks(range(len(ordered)), ordered)
+    axes.set_yticks(range(len(ordered)), ordered, fontsize=9)
     axes.set(xlabel="mean change of the pooled map (% of its standard deviation)", xlim=(0, None))
     axes.legend()
     less = sum(with_overlap < without for without, with_overlap in sizes.values())
-    alt = "Change of the pooled maps when a photograph moves by a pixel, for each photograph and both pools."
-    caption = (
-        f"In {less} of {len(sizes)} photographs the overlapping pool changes less when the image moves by a pixel."
-    )
-    frame = pd.DataFrame([{"photo": name, "z = 2": a, "z = 3": b} for name, (a, b) in sizes.items()])
-    return Drawing(figure, frame.round(2), alt, caption)
+    frame = pd.DataFrame([{"name": name, "z = 2": a, "z = 3": b} for name, (a, b) in sizes.items()])
+    means = f"{frame['z = 3'].mean():.0f} in place of {frame['z = 2'].mean():.0f} %"
+    alt = f"Change of the pooled maps when {mover} moves by a pixel, for each of {len(sizes)} {what} and both pools."
+    caption = f"In {less} of {len(sizes)} {what} the overlapping pool changes less when {mover} moves by a pixel: "
+    return Drawing(figure, frame.round(2), alt, f"{caption}{means} on average.")

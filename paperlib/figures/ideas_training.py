@@ -14,51 +14,77 @@ from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, bars, subplots
 from paperlib.recipe import value_of
 from paperlib.training import loop, records
 
-STEEP = np.array([1.0, 25.0])
-"""Curvature of the valley that is drawn, along it and across."""
+STEEP = 400.0
+"""Curvature across the valley that is drawn; along it the curvature is 1."""
 
 
-def descend(momentum: float, rate: float, updates: int, start: tuple[float, float] = (-10.0, 1.5)) -> np.ndarray:
-    """The places (updates + 1, 2) of section 5's rule, without decay, in a valley of curvature :data:`STEEP`."""
+def descend(
+    momentum: float, rate: float, updates: int, start: tuple[float, float] = (-10.0, 0.5), steep: float = STEEP
+) -> np.ndarray:
+    """The places (updates + 1, 2) of section 5's rule, without decay, in a valley ``steep`` times steeper across."""
     w, v, path = np.array(start), np.zeros(2), [np.array(start)]
     for _ in range(updates):
-        v = momentum * v - rate * STEEP * w
+        v = momentum * v - rate * np.array([1.0, steep]) * w
         w = w + v
         path.append(w)
     return np.array(path)
 
 
-def valley_height(path: np.ndarray) -> np.ndarray:
+def valley_height(path: np.ndarray, steep: float = STEEP) -> np.ndarray:
     """The loss at places (n, 2)."""
-    return 0.5 * (STEEP * path**2).sum(1)
+    return 0.5 * (path**2 @ np.array([1.0, steep]))
 
 
-def momentum_path(rate: float = 0.01, updates: int = 80) -> Drawing:
-    """Plain descent and momentum of 0.9 in the same long valley at the same rate: their paths, and their losses."""
-    paths = {"plain descent": descend(0.0, rate, updates), "momentum 0.9": descend(0.9, rate, updates)}
-    figure, (left, right) = subplots(1, 2, figsize=(8.8, 3.4), width_ratios=(1.5, 1))
-    x, y = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-2, 2, 100))
-    height = 0.5 * (STEEP[0] * x**2 + STEEP[1] * y**2)
-    left.contour(x, y, height, levels=[0.5, 2, 5, 12, 25, 50], colors="#cccccc", linewidths=0.8)
-    for (name, path), colour, mark in zip(paths.items(), PALETTE, ("o", "^"), strict=False):
-        left.plot(*path.T, "-", marker=mark, ms=3, lw=1, color=colour, label=name)
-        right.plot(valley_height(path), color=colour, label=name)
-    left.plot(0, 0, "k+", ms=10)
+def race(steep: float = STEEP, updates: int = 80, rates: int = 120) -> pd.DataFrame:
+    """Loss of both rules at many rates: the largest of the last ten updates, so that no lucky swing counts.
+
+    Columns momentum, rate, loss. The rates, on a logarithmic scale, end where momentum leaves every valley.
+    """
+    rows = [
+        {"momentum": m, "rate": rate, "loss": valley_height(descend(m, rate, updates, steep=steep), steep)[-10:].max()}
+        for m in (0.0, 0.9) for rate in np.geomspace(0.1 / steep, 4 / steep, rates)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def at_best(of: pd.DataFrame) -> dict[float, tuple[float, float]]:
+    """Momentum -> the rate with the lowest loss of a :func:`race`, and that loss."""
+    best = of.loc[of.groupby("momentum")["loss"].idxmin()]
+    return {float(m): (float(rate), float(loss)) for m, rate, loss in best.to_numpy()}
+
+
+def momentum_path(updates: int = 80) -> Drawing:
+    """Plain descent and momentum of 0.9 in a long valley: the loss at each rate, and the paths at the best rate."""
+    frame = race(updates=updates)
+    names, best = {0.0: "plain descent", 0.9: "momentum 0.9"}, at_best(frame)
+    figure, (left, right) = subplots(1, 2, figsize=(8.8, 3.4), width_ratios=(1, 1.5))
+    x, y = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-0.6, 0.6, 100))
+    right.contour(x, y, 0.5 * (x**2 + STEEP * y**2), levels=[0.5, 2, 5, 12, 25, 50], colors="#cccccc", linewidths=0.8)
+    for (m, name), colour, mark in zip(names.items(), PALETTE, ("o", "^"), strict=False):
+        of_rule = frame[frame["momentum"] == m]
+        left.plot(of_rule["rate"], of_rule["loss"], color=colour, label=name)
+        left.plot(*best[m], mark, color=colour)
+        path = descend(m, best[m][0], updates)
+        right.plot(*path.T, "-", marker=mark, ms=3, lw=1, color=colour, label=f"{name}, rate {best[m][0]:.2g}")
+    right.plot(0, 0, "k+", ms=10)
     left.set(
-        xlabel="weight along the valley", ylabel="weight across it", title=f"{updates} updates at a rate of {rate}"
+        xscale="log", yscale="log", xlabel="learning rate", ylabel=f"loss after {updates} updates", ylim=(1e-3, 1e4)
     )
-    right.set(xlabel="updates", ylabel="loss", yscale="log", ylim=(1e-3, 200))
-    right.legend(fontsize=9)
-    left.grid(False)
-    ends = {name: float(valley_height(path)[-1]) for name, path in paths.items()}
-    alt = f"Paths of {updates} updates in a long valley from the same place: plain descent creeps along its floor, "
-    alt += "momentum swings across and past the lowest point and comes back. Last losses: " + "; ".join(
-        f"{name} {loss:.2g}" for name, loss in ends.items()
+    left.legend(fontsize=9)
+    right.set(
+        xlabel="weight along the valley", ylabel="weight across it", title=f"{updates} updates, each at its best rate"
     )
-    caption = f"After {updates} updates at the same rate momentum has a loss of {ends['momentum 0.9']:.2f}, "
-    caption += f"plain descent {ends['plain descent']:.0f}."
-    frame = pd.DataFrame({name: valley_height(path) for name, path in paths.items()})
-    return Drawing(figure, frame, f"{alt}.", caption)
+    right.legend(fontsize=9, loc="upper right")
+    right.grid(False)
+    ends = "; ".join(f"{names[m]} {loss:.2g} at {rate:.2g}" for m, (rate, loss) in best.items())
+    alt = (
+        f"Left, the loss after {updates} updates in a long valley against the rate: a curve with one lowest point for "
+        "each rule. Right, their paths at these rates: plain descent zigzags across the valley and creeps along it, "
+        f"momentum swings across in long steps and arrives. Losses at the best rates: {ends}."
+    )
+    caption = f"After {updates} updates, each at its own best rate, plain descent has a loss of {best[0.0][1]:.0f} and "
+    caption += f"momentum of {best[0.9][1]:.2g}."
+    return Drawing(figure, frame, alt, caption)
 
 
 def after_drop(rate: float = 0.01, before: int = 200, after: int = 40) -> Drawing:

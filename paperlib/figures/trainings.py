@@ -60,15 +60,16 @@ def stall() -> Drawing:
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
     )
-    told = dict[float, tuple[int, int]]()  # σ -> runs that leave guessing, and all
-    for arm, updates in left_guessing(frame, guessing).items():
-        sigma = experiment.recipe(arm).model.init_std
-        left, runs_of = told.get(sigma, (0, 0))
-        told[sigma] = left + len(updates), runs_of + frame.loc[frame["arm"] == arm, "seed"].nunique()
-    runs_by_sigma = [
-        f"{left} of {of} runs with σ = {sigma:g}" for sigma, (left, of) in sorted(told.items(), reverse=True)
-    ]
-    caption = f"{' and '.join(runs_by_sigma)} in conv3 to conv5 leave the loss of guessing."
+    found = left_guessing(frame, guessing)
+    sigmas = {arm: experiment.recipe(arm).model.init_std for arm in found}
+    seeds_of = frame.groupby("arm")["seed"].nunique()
+    told = []
+    for sigma in sorted({*sigmas.values()}, reverse=True):
+        arms = [arm for arm in found if sigmas[arm] == sigma]
+        left, runs_of = sum(len(found[arm]) for arm in arms), seeds_of[arms].sum()
+        told.append(f"{left} of {runs_of} runs ({len(arms)} arms) with σ = {sigma:g} in conv3 to conv5")
+    updates = int(frame["update"].max())
+    caption = f"Clearly below the loss of guessing within {updates} updates: {' and '.join(told)}."
     return Drawing(figure, frame.round(4), alt, caption)
 
 

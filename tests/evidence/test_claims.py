@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import readme
+from scipy import optimize, stats
 
 from paperlib.errors import PaperlibError
-from paperlib.evidence import claims, decide
+from paperlib.evidence import claims, decide, metrics
 from paperlib.evidence.rows import Place, Row
 from paperlib.evidence.verdict import Outcome, Verdict
 from paperlib.experiments import declared
@@ -255,6 +256,21 @@ def test_a_caveat_goes_where_the_result_goes(monkeypatch: pytest.MonkeyPatch) ->
     for text in (claims.as_markdown([row]), claims.as_text([row], 600)):
         assert "ut: a coin would do as well" in text
     assert "ut: " not in claims.as_markdown([plain]) + claims.as_text([plain], 600)
+
+
+def test_the_caveats_on_pooling_hold_by_other_means() -> None:
+    """SciPy's bivariate t for two arms against one control, and its Welch interval with half of the 5 %."""
+    stated, as_run = (decide.verdicts_of(name, "sample")[0] for name in ("pool", "pool-as-run"))
+    alone, (control, arm) = stats.t.isf(decide.ALPHA / 2, stated.df), stated.n_of
+    rho = arm / (arm + control)
+    both = stats.multivariate_t(shape=[[1, rho], [rho, 1]], df=stated.df)
+    shared = optimize.brentq(lambda c: both.cdf([c, c], lower_limit=[-c, -c]) - (1 - decide.ALPHA), alone, 3)
+    assert as_run.n_of == stated.n_of and stated.half_width and stated.outcome == "contradicted"
+    assert stated.estimate + stated.half_width * shared / alone > 0, "as one experiment"
+
+    gaps = metrics.results("overfit-pool", "sample", "overfit").groupby("arm")["overfit"]
+    own = stats.ttest_ind(gaps.get_group("2x2"), gaps.get_group("baseline"), equal_var=False)
+    assert own.confidence_interval(1 - decide.ALPHA / 2).low < 0 < decide.verdicts_of("overfit-pool", "sample")[0].low
 
 
 def test_without_records_it_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:

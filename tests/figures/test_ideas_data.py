@@ -61,6 +61,27 @@ def test_errors_against_images_are_drawn_as_given() -> None:
     assert train.get_ydata().tolist() == [5, 8] and test.get_ydata().tolist() == [10, 16]
 
 
+def test_errors_are_continued_by_the_two_laws_that_they_obey() -> None:
+    """On points that lose 6 for each tenfold the line goes on so; on points that lose half of it, the power law."""
+    for key, given, expected in (("line", (24.0, 18.0, 12.0), 6.0), ("law", (24.0, 12.0, 6.0), 3.0)):
+        points = [{"images": 10**k, "train_error": 0.0, "test_error": e} for k, e in enumerate(given, 2)]
+        assert ideas_data.continued(points, 100_000).data[key].iloc[-1] == pytest.approx(expected)
+
+
+def test_the_weights_of_a_kernel_are_those_of_a_convolution() -> None:
+    """The matrix with one number for each weight does what PyTorch's convolution does."""
+    drawing = ideas_data.weights_drawn()
+    which = drawing.data["kernel"].to_numpy().reshape(4, 16)
+    kernel = torch.arange(1.0, 10.0)
+    matrix = torch.tensor(
+        [[0.0 if which[u, p] != which[u, p] else kernel[int(which[u, p])] for p in range(16)] for u in range(4)]
+    )
+    pixels = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.conv2d(pixels[None, None], kernel.reshape(1, 1, 3, 3)).flatten()
+    assert torch.allclose(matrix @ pixels.flatten(), expected, atol=1e-5)
+    assert "64 connections and 64 weights" in drawing.caption and "36 connections and 9 weights" in drawing.caption
+
+
 def test_recorded_sizes_have_the_means_of_the_records(tmp_path: Path) -> None:
     drawing = ideas_data.recorded_sizes()
     frame = metrics.results("size", "sample")

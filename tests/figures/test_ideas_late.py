@@ -13,13 +13,27 @@ from paperlib.recipe import ModelRecipe
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_path_is_that_of_pytorch_at_a_constant_rate(momentum: float) -> None:
-    w = torch.tensor([-10.0, 1.5], dtype=torch.float64, requires_grad=True)
-    stock = torch.optim.SGD([w], lr=0.01, momentum=momentum)
-    for place in ideas_training.descend(momentum, 0.01, 12):
+    w = torch.tensor([-10.0, 0.5], dtype=torch.float64, requires_grad=True)
+    stock = torch.optim.SGD([w], lr=0.003, momentum=momentum)
+    for place in ideas_training.descend(momentum, 0.003, 12):
         assert w.tolist() == pytest.approx(place.tolist())
         stock.zero_grad()
-        (0.5 * (torch.tensor(ideas_training.STEEP) * w**2).sum()).backward()
+        (0.5 * w[0] ** 2 + 200 * w[1] ** 2).backward()
         stock.step()
+
+
+def test_each_rule_races_at_the_best_of_its_rates() -> None:
+    """Plain descent cannot go beyond 2 / 400, where the steep direction diverges; momentum 0.9 not beyond 3.8 / 400."""
+    of = ideas_training.race()
+    best = ideas_training.at_best(of)
+    for m, limit in ((0.0, 2 / 400), (0.9, 3.8 / 400)):
+        of_rule = of[of["momentum"] == m]
+        assert best[m][1] == of_rule["loss"].min() and best[m][0] < limit
+        assert of_rule.loc[of_rule["rate"] > 1.03 * limit, "loss"].min() > 100
+    assert best[0.9][1] < best[0.0][1] / 100
+    mild = ideas_training.at_best(ideas_training.race(steep=25))
+    assert mild[0.0][1] < mild[0.9][1], "in a mild valley momentum loses"
+    assert f"{best[0.0][1]:.0f}" in ideas_training.momentum_path().caption
 
 
 def test_after_a_drop_the_rules_part_as_the_formula_says() -> None:

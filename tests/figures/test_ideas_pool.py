@@ -35,8 +35,8 @@ def test_a_change_is_that_of_the_moved_photograph() -> None:
     photo = (255 * torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0))).to(torch.uint8)
     for z in ideas_pool.POOLS:
         here, difference, size = ideas_pool.change(photo, z)
-        grey = photo.float().mean(0)[None, None]
-        a, b = (F.max_pool2d(grey[..., k : k + 20], z, 2)[0, 0] for k in (0, 1))
+        grey = photo.float().mean(0)[None]
+        a, b = (F.max_pool2d(grey[..., k : k + 20], z, 2) for k in (0, 1))
         assert torch.equal(here, a) and torch.equal(difference, b - a)
         assert size == pytest.approx(100 * float((b - a).abs().mean() / a.std()))
     constant = torch.full((3, 20, 24), 7, dtype=torch.uint8)
@@ -50,4 +50,11 @@ def test_changes_count_the_photographs() -> None:
     photos = {name: (255 * torch.rand(3, 20, 24, generator=draw)).to(torch.uint8) for name in ("a", "b")}
     drawing = ideas_pool.changes(photos)
     less = sum(drawing.data["z = 3"] < drawing.data["z = 2"])
-    assert f"In {less} of 2 photographs" in drawing.caption and drawing.data["photo"].tolist() == ["a", "b"]
+    assert f"In {less} of 2 photographs" in drawing.caption and drawing.data["name"].tolist() == ["a", "b"]
+
+
+def test_a_batch_of_maps_changes_as_its_maps_do() -> None:
+    batch = torch.randn(6, 1, 20, 24, generator=torch.Generator().manual_seed(2))
+    for z in ideas_pool.POOLS:
+        here, difference, _ = ideas_pool.change(batch, z)
+        assert torch.equal(difference[4], ideas_pool.change(batch[4], z)[1]) and here.shape == difference.shape

@@ -757,6 +757,8 @@ def test_a_table_of_times_is_in_epochs_and_has_no_mean_where_a_run_never_converg
     notebook.result_table("converge", "sample", metric="converged")
     assert "mean time to convergence (epochs)" in said[0] and "2 arms</summary>" in said[0]
     assert " | 2 | 15.00 | 10.00, 20.00 |\n" in said[0] and " | 2 | – | 5.00, – |\n" in said[0]
+    notebook.result_table("converge", "sample", metric="converged", named=True)
+    assert "2 arms, time to convergence</summary>" in said[1]
 
 
 def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
