@@ -101,7 +101,8 @@ def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
         + f". Runs: {', '.join(f'{arm} {n}' for arm, n in counts.items())}."
     )
     caption = "; ".join(f"{title.capitalize()}: {ratio_text(scale, s)}" for s, title in settings.items())
-    return Drawing(figure, frame.round(4), alt, f"{SCALE_NAMES[scale]}. {caption}.")
+    caption = f"{SCALE_NAMES[scale]}. {caption}. Intervals cover seeds, at fixed rates: not the choice of the rates."
+    return Drawing(figure, frame.round(4), alt, caption)
 
 
 def ratio_text(scale: str, setting: str) -> str:

@@ -1,18 +1,19 @@
-"""The pictures of notebook 04: competition at one place, a unit alone, and maps of a photograph before and after."""
+"""The pictures of notebook 04: competition at one place, in maps of a photograph, and in trained nets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from paperlib.figures.style import PALETTE, Drawing, subplots
-from paperlib.nets.lrn import local_response_norm
+from paperlib.nets.lrn import LocalResponseNorm, local_response_norm
 
 NO_COMPETITION = 2**-0.75
 """Output over input where nothing competes: k = 2 to the power of minus beta."""
@@ -66,7 +67,7 @@ def unit_alone(alphas: Sequence[float] = (1e-4, 2e-5), most: float = 1000.0) -> 
     axes.set(xlabel="input of the unit", ylabel="output", ylim=(0, 180))
     axes.legend()
     alt = f"Output of a lone unit against its input. It rises, then falls: largest {' and '.join(peaks)}."
-    caption = f"Yes: the output is largest {' and '.join(peaks)}, and falls beyond."
+    caption = f"A larger input can give a smaller output: it is largest {' and '.join(peaks)}, and falls beyond."
     return Drawing(figure, pd.DataFrame(table), alt, caption)
 
 
@@ -152,21 +153,66 @@ def at_one_place(maps: Tensor, n: int = 5, least: float = 0.3) -> Drawing:
 
 def factors(maps: Tensor, alphas: Sequence[float] = (1e-4, 2e-5, 0.0)) -> Drawing:
     """How far the active units of all maps are turned down: histogram of output over input for each alpha."""
-    figure, axes = subplots(figsize=(6.8, 3.2))
-    active, bins, table = maps > 1, np.linspace(0.25, 0.61, 73).tolist(), {}
-    for alpha, colour, dashes in zip(alphas, PALETTE, ("-", "--", ":"), strict=False):
-        factor = (local_response_norm(maps, alpha=alpha) / maps.clamp(min=1e-6))[active].numpy()
-        table[f"{alpha:g}"] = factor
-        axes.hist(factor, bins, weights=np.full(len(factor), 100 / len(factor)), histtype="step", color=colour,
-                  ls=dashes, label=f"α = {plain(alpha)}")  # fmt: skip
-    axes.axvline(NO_COMPETITION, color="#555555", lw=0.8)
-    axes.set(xlabel="output / input", ylabel="active units (%)", yscale="log", ylim=(1e-3, 200))
-    axes.legend()
+    active = maps > 1
+    table = {
+        f"{alpha:g}": (local_response_norm(maps, alpha=alpha) / maps.clamp(min=1e-6))[active].numpy()
+        for alpha in alphas
+    }
+    figure = draw_factors({f"α = {plain(alpha)}": table[f"{alpha:g}"] for alpha in alphas})
     alt = (
         "Histograms of output over input of all active units. With the alpha of the paper they reach from a quarter to "
         "0.59, with the alpha that was run they stay closer to 0.59, without alpha all are at 0.59."
     )
-    felt = {alpha: 100 * float((np.array(table[f"{alpha:g}"]) < FELT).mean()) for alpha in alphas}
-    told = ", ".join(f"{share:.1f} % with α = {plain(alpha)}" for alpha, share in felt.items())
-    caption = f"Few units of all maps are turned down by more than a tenth: {told}."
+    told = ", ".join(f"{felt(table[f'{alpha:g}']):.1f} % with α = {plain(alpha)}" for alpha in alphas)
+    caption = f"Few units of these maps are turned down by more than a tenth: {told}."
     return Drawing(figure, pd.DataFrame(table), alt, caption)
+
+
+def draw_factors(table: Mapping[str, np.ndarray]) -> Figure:
+    """Histograms of output over input, on a logarithmic axis: label -> the quotients."""
+    figure, axes = subplots(figsize=(6.8, 3.2))
+    for (label, factor), colour, dashes in zip(table.items(), PALETTE, ("-", "--", ":"), strict=False):
+        axes.hist(factor, np.linspace(0.15, 0.61, 93).tolist(), weights=np.full(len(factor), 100 / len(factor)),
+                  histtype="step", color=colour, ls=dashes, label=label)  # fmt: skip
+    axes.axvline(NO_COMPETITION, color="#555555", lw=0.8)
+    axes.set(xlabel="output / input", ylabel="active units (%)", yscale="log", ylim=(1e-3, 200))
+    axes.legend(loc="upper left", fontsize=9)
+    return figure
+
+
+def felt(factors: np.ndarray) -> float:
+    """Share (per cent) of the units that competition turns down by more than a tenth."""
+    return 100 * float((factors < FELT).mean())
+
+
+def factors_in(net: nn.Module, crops: Tensor) -> dict[str, np.ndarray]:
+    """Layer of a net -> output over input of its active units (input above zero), for each response normalisation."""
+    found: dict[str, np.ndarray] = {}
+    handles = []
+    for name, layer in net.named_modules():
+        if isinstance(layer, LocalResponseNorm):
+
+            def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+                found[name] = (output / inputs[0])[inputs[0] > 0].numpy()
+
+            handles.append(layer.register_forward_hook(keep))
+    with torch.no_grad():
+        net(crops)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def trained_factors(ours: np.ndarray, trained: Mapping[str, np.ndarray], seed: int) -> Drawing:
+    """The histogram of :func:`factors_in` of one recorded net, beside that of our kernels with the same alpha."""
+    figure = draw_factors({"our kernels": ours} | {f"{name} of a trained net": each for name, each in trained.items()})
+    figure.axes[0].set_title(f"α = {plain(2e-5)}; recorded baseline, seed {seed}, sample (proxy)")
+    alt = (
+        f"Histograms of output over input of active units: {felt(ours):.1f} % of our kernels' are below {FELT:.2f}, "
+        + ", ".join(f"{felt(each):.0f} % in {name}" for name, each in trained.items())
+        + f" of a trained net, where they reach down to {min(each.min() for each in trained.values()):.2f}."
+    )
+    told = " and ".join(f"{felt(each):.0f} % of the active units of {name}" for name, each in trained.items())
+    caption = f"In this trained net competition turns down {told} by more than a tenth; {felt(ours):.1f} % with ours."
+    table = pd.DataFrame({name: pd.Series(each) for name, each in {"ours": ours, **trained}.items()})
+    return Drawing(figure, table, alt, caption)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -103,41 +104,96 @@ def who_reads_whom(wirings: Mapping[str, Mapping[tuple[str, str], Reads]]) -> Dr
     return Drawing(figure, pd.DataFrame(both.items(), columns=["meet", "layers that read both"]), f"{alt}.", caption)
 
 
-def errors_by_class(net: nn.Module, crops: Tensor, labels: Tensor, tower: int | None) -> Tensor:
-    """Test error (per cent) of each class, of a two-tower net with one tower's maps set to zero after conv5.
-
-    None: with both towers.
-    """
-
-    def silence(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        halves = [half * (tower != k) for k, half in enumerate(output.chunk(2, dim=1))]
-        return torch.cat(halves, dim=1)
-
-    handle = net.get_submodule("act5").register_forward_hook(silence)
+def errors_by_class(net: nn.Sequential, crops: Tensor, labels: Tensor, silent: Sequence[Collection[int]]) -> Tensor:
+    """Test errors (per cent), a row a set of maps of conv5 that are set to zero, a column a class."""
+    names = [name for name, _ in net.named_children()]
+    at = names.index("act5") + 1
+    rows = []
     with torch.no_grad():
-        wrong = (net(crops).argmax(1) != labels).double()
-    handle.remove()
-    return torch.stack([100 * wrong[labels == each].mean() for each in labels.unique()])
+        maps = net[:at](crops)
+        for each in silent:
+            keep = torch.ones(maps.shape[1])
+            keep[list(each)] = 0
+            wrong = (net[at:](maps * keep[:, None, None]).argmax(1) != labels).double()
+            rows.append(torch.stack([100 * wrong[labels == kind].mean() for kind in labels.unique()]))
+    return torch.stack(rows)
 
 
-def shared_work(errors: Mapping[str, Tensor], classes: Sequence[str]) -> Drawing:
-    """Errors by class of a two-tower net, whole, with its first tower only and with its second only."""
-    figure, axes = subplots(figsize=(8.4, 3.4))
+def random_halves(maps: int, n: int, seed: int = 0) -> list[set[int]]:
+    """Half of the ``maps``, as many of each tower, and the other half, ``n`` times: a control for the towers."""
+    draw, each = torch.Generator().manual_seed(seed), maps // 4
+    halves: list[set[int]] = []
+    for _ in range(n):
+        chosen = [torch.randperm(maps // 2, generator=draw)[:each] + tower * (maps // 2) for tower in range(2)]
+        half = set(torch.cat(chosen).tolist())
+        halves += [half, set(range(maps)) - half]
+    return halves
+
+
+def shared_work(errors: Mapping[str, Tensor], control: Tensor, classes: Sequence[str]) -> Drawing:
+    """Errors by class of a two-tower net, whole and with one tower only; dots: with random halves of its maps.
+
+    ``control`` is (halves, classes).
+    """
+    figure, axes = subplots(figsize=(8.6, 3.6))
     frame = pd.DataFrame({name: values.numpy() for name, values in errors.items()}, index=list(classes))
     colours: list[Any] = ["#555555", *TOWER_COLOURS]
-    frame.plot.bar(ax=axes, rot=30, width=0.8, color=colours, edgecolor="white")
+    width = 0.2
+    for i, (name, colour) in enumerate(zip(frame, colours, strict=True)):
+        places = np.arange(len(frame)) + (i - 1.5) * width
+        axes.bar(places, frame[name], width, color=colour, edgecolor="white", label=name)
+    dots = np.repeat(np.arange(len(frame)) + 1.5 * width, len(control))
+    axes.scatter(dots, control.T.flatten(), s=9, color="#888888", lw=0, alpha=0.7, label="random halves")
     axes.axhline(90, color="#555555", lw=0.8)
     axes.text(1.005, 90, "guessing", va="center", fontsize=8, transform=axes.get_yaxis_transform())
-    axes.set(xlabel="class", ylabel="test error of the class (%)", ylim=(0, 105))
+    axes.set_xticks(range(len(frame)), list(classes), rotation=30, ha="right")
+    axes.set(ylabel="test error of the class (%)", ylim=(-2, 105))
     axes.set_title("Live, one seed, sample (proxy), 2,000 test images")
     axes.grid(axis="x", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
-    axes.get_legend().remove()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     alt = (
         "Bars of the test error of each class: of the whole two-tower net, with tower 1 only, and with tower 2 only. "
-        "Some errors of one tower are far larger, and largest for other classes with tower 1 than with tower 2."
+        "Some errors of one tower are far larger, and largest for other classes with tower 1 than with tower 2. "
+        f"Beside them dots for {len(control)} random halves of the maps."
     )
+    frame["lowest of random halves"], frame["highest"] = control.amin(0).numpy(), control.amax(0).numpy()
     return Drawing(figure, frame.rename_axis("class").reset_index(), alt)
+
+
+def apart(errors: Tensor) -> Tensor:
+    """Mean difference (points) of a class between one half and the other, of rows that alternate between them."""
+    return (errors[::2] - errors[1::2]).abs().mean(1)
+
+
+def gaps(found: Mapping[str, tuple[Tensor, Tensor]]) -> Drawing:
+    """Net -> :func:`apart` of its towers (one number) and of its random halves (one each), a row a net."""
+    figure, axes = subplots(figsize=(7.6, 0.34 * len(found) + 1.5))
+    for row, (towers, halves) in enumerate(found.values()):
+        axes.scatter(
+            halves, [row] * len(halves), s=14, color="#888888", lw=0, label="random halves" if not row else None
+        )
+        axes.scatter(towers, row, s=60, marker="D", color=CROSSING, label="towers" if not row else None)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.set(
+        xlabel="mean difference of a class between two halves (points)", xlim=(0, None), ylim=(len(found) - 0.5, -0.5)
+    )
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    rows = [
+        (name, float(towers), float(halves.mean()), int((halves < towers).sum()), len(halves))
+        for name, (towers, halves) in found.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["net", "towers", "random halves", "below the towers", "of"]).round(1)
+    ours, control = frame["towers"], frame["random halves"]
+    caption = (
+        f"Between its towers a net's classes differ by {ours.min():.0f} to {ours.max():.0f} points on average, between "
+        f"random halves by {control.min():.0f} to {control.max():.0f}; {frame['below the towers'].sum()} of "
+        f"{frame['of'].sum()} random pairs differ less than the towers of their net."
+    )
+    alt = "Mean difference of a class between two halves of the maps. " + "; ".join(
+        f"{name}: towers {towers:.0f} points, random halves {halves:.0f} on average"
+        for name, towers, halves, _, _ in rows
+    )
+    return Drawing(figure, frame, f"{alt}.", caption)
 
 
 def exchange(batch: int, maps: int, side: int, itemsize: int) -> Drawing:

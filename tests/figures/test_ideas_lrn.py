@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from paperlib.figures import ideas_lrn
+from paperlib.nets.lrn import LocalResponseNorm
 
 
 def test_a_strong_channel_turns_down_its_window_only() -> None:
@@ -78,3 +81,18 @@ def test_one_place_has_a_strong_channel_outside_the_window_of_the_strongest() ->
     strong, weak = 200 / 6**0.75, 100 / 3**0.75
     assert drawing.data["after"][0] == pytest.approx(weak / strong) and weak / strong > 0.5
     assert f"gain {100 * (2 * weak / strong - 1):.0f} to" in drawing.caption
+
+
+def test_units_that_feel_competition_are_counted_in_every_normalisation_of_a_net() -> None:
+    """The second layer reads the first one's outputs; only positive inputs count, and the net keeps no hook."""
+    net = nn.Sequential(OrderedDict(one=LocalResponseNorm(alpha=2e-5), relu=nn.ReLU(), two=LocalResponseNorm()))
+    crops = 300 * torch.randn(2, 9, 3, 3, generator=torch.Generator().manual_seed(0))
+    found = ideas_lrn.factors_in(net, crops)
+    first = nn.LocalResponseNorm(5, 1e-4, 0.75, 2.0)(crops)
+    second = torch.relu(first)
+    for name, x, y in (("one", crops, first), ("two", second, nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)(second))):
+        assert found[name] == pytest.approx((y[x > 0] / x[x > 0]).numpy(), abs=1e-5)
+    assert not any(layer._forward_hooks for layer in net)
+    drawing = ideas_lrn.trained_factors(np.array([0.59, 0.1]), found, seed=3)
+    share = 100 * float((found["one"] < 0.9 * 2**-0.75).mean())
+    assert f"{share:.0f} % of the active units of one" in drawing.caption and "; 50.0 % with ours" in drawing.caption

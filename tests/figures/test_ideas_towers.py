@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 import torch
 from matplotlib.text import Annotation
-from torch import Tensor, nn
+from torch import nn
 
 from paperlib.experiments import declared
 from paperlib.figures import ideas_towers
@@ -35,32 +36,42 @@ def test_wiring_is_that_of_the_groups() -> None:
         assert lines == 2 * 7 + 2 * len(both) and f"read by {', '.join(both)}" in drawing.alt
 
 
-class Towers(nn.Module):
-    """Says class 0 if the first tower's map is larger, else class 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.act5 = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        first, second = self.act5(x).mean((2, 3)).chunk(2, dim=1)
-        return torch.cat([first, second], dim=1)
-
-
-def test_a_silenced_tower_is_zero_only_while_it_is_asked_for() -> None:
-    net, crops, labels = Towers(), torch.ones(4, 2, 3, 3), torch.tensor([0, 0, 0, 1])
+def test_a_silenced_half_of_conv5_is_zero() -> None:
+    """A net that says class 0 if the first tower's map is larger, else class 1."""
+    net = nn.Sequential(OrderedDict(act5=nn.ReLU(), mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
+    crops, labels = torch.ones(4, 2, 3, 3), torch.tensor([0, 0, 0, 1])
     crops[:3, 0] = 2.0  # three images of class 0
     crops[3, 1] = 2.0
-    for tower, expected in ((None, [0, 0]), (0, [100, 0]), (1, [0, 100])):
-        assert ideas_towers.errors_by_class(net, crops, labels, tower).tolist() == expected
-    assert not net.act5._forward_hooks
+    found = ideas_towers.errors_by_class(net, crops, labels, [(), {0}, [1]])
+    assert found.tolist() == [[0, 0], [100, 0], [0, 100]]
+    assert ideas_towers.apart(found[1:]).tolist() == [100]
+
+
+def test_random_halves_have_as_many_maps_of_each_tower_and_come_in_pairs() -> None:
+    halves = ideas_towers.random_halves(32, 10)
+    assert len(halves) == 20 and len({frozenset(half) for half in halves}) == 20
+    for one, other in zip(halves[::2], halves[1::2], strict=True):
+        assert one | other == set(range(32)) and not one & other
+        assert sum(each < 16 for each in one) == 8 == sum(each >= 16 for each in one)
 
 
 def test_the_work_of_two_towers_by_class() -> None:
     errors = {"two": torch.tensor([10.0, 20.0]), "without 1": torch.tensor([90.0, 30.0]), "2": torch.tensor([5.0, 6.0])}
-    drawing = ideas_towers.shared_work(errors, ["shirt", "boot"])
-    heights = [bar.get_height() for bar in drawing.figure.axes[0].patches]
+    control = torch.tensor([[1.0, 2.0], [3.0, 4.0], [2.0, 3.0]])
+    drawing = ideas_towers.shared_work(errors, control, ["shirt", "boot"])
+    axes = drawing.figure.axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
     assert heights == pytest.approx([10, 20, 90, 30, 5, 6]) and list(drawing.data["class"]) == ["shirt", "boot"]
+    dots = axes.collections[0].get_offsets()
+    assert [(round(float(x)), y) for x, y in dots] == [(0, 1), (0, 3), (0, 2), (1, 2), (1, 4), (1, 3)]
+    assert drawing.data["highest"].tolist() == [3, 4]
+
+
+def test_towers_are_counted_against_their_random_halves() -> None:
+    halves = torch.tensor([20.0, 30.0, 50.0])
+    drawing = ideas_towers.gaps({"one": (torch.tensor(40.0), halves), "two": (torch.tensor(10.0), halves)})
+    assert "by 10 to 40 points" in drawing.caption and "2 of 6 random pairs differ less" in drawing.caption
+    assert drawing.data["random halves"].tolist() == pytest.approx([33.3, 33.3])
 
 
 def test_the_exchange_has_as_many_bytes_as_the_formula() -> None:
