@@ -162,7 +162,7 @@ def continued(points: Sequence[Mapping[str, float]], until: int) -> Drawing:
     axes.set_title("Live, sample (proxy); beyond the squares nothing is measured")
     axes.legend()
     alt = f"Test errors of {len(errors)} trainings against their images, continued to {until:,} images by a straight "
-    alt += "line and by a power law. Both go on falling; they part beyond the measured points."
+    alt += "line and by a power law. Both keep falling, and differ beyond the measured points."
     caption = (
         "Continued as it began, the error would fall far below the last measured one. Nothing here shows that it does."
     )
