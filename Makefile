@@ -90,9 +90,10 @@ ids: env
 	grep -rhoE '"id": "[0-9a-f]{64}"' data/recorded | cut -d'"' -f4 | sort > tests/recorded_ids.txt
 
 # ours against the obvious alternatives, as ratios, with nothing else running; writes benchmarks/results.* and their
-# figure, which `python -m benchmarks --draw` draws again
+# figure, which `python -m benchmarks --draw` draws again, and the sentences that quote them
 bench: env
 	$(BIN)/python -m benchmarks --keep
+	$(BIN)/python tools/readme.py
 
 # a million damaged files for everything that reads files; hours: `python -m tools.fuzz --help` has shorter runs
 fuzz: env
