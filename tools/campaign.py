@@ -36,7 +36,7 @@ TIERS: dict[str, list[tuple[str, str]]] = {
         for name in ("towers", "lrn", "pool", "augment", "dropout", "update", "depth", "order", "mirrors",
                      "pool-as-run", "dropout-form", "overfit-pool")
     ],
-    "sample-more": [("converge", "sample"), ("readings", "sample")],
+    "sample-more": [("converge", "sample"), ("readings", "sample"), ("pool-23", "sample"), ("overfit-rate", "sample")],
     "1": [
         (name, "cifar10")
         for name in ("net", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "lrn-vgg")

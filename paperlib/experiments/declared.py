@@ -208,6 +208,13 @@ def ablations(scale: str) -> list[Experiment]:
     ]  # fmt: skip
 
 
+POOL_23 = Experiment(
+    "pool-23", "sample", "overlapping pooling without borders, on crops of 23 pixels", BASELINE,
+    replace(SAMPLE_SIZES, crop=23, pool_pads=(0, 0, 0)), BASELINE_STOP, {"baseline": {}, "2x2": ABLATIONS["2x2"]},
+    tuple(range(300, 310)), comparisons=(lower("", "baseline", "2x2", smallest_effect=0.2),),
+)  # fmt: skip
+"""From 23 pixels both pools get to 11, 5 and 2, and neither needs the border that only overlap has in ``pool``.
+Declared when ``pool`` and one pair of this kind (seed 200) were known, hence with fresh seeds."""
 DROPOUT_FORM = against_baseline(
     "sample", "dropout-form", "dropout as in 2012 and inverted, as today's libraries have it",
     {"inverted": ABLATIONS["inverted"]}, lower("", "baseline", "inverted"),
@@ -280,6 +287,16 @@ OVERFIT_POOL = replace(
     comparisons=(lower("S3.4-c", "baseline", "2x2", "overfit"), lower("", "baseline", "2x2")),
 )  # fmt: skip
 """On a training set that a net can overfit. Fresh seeds: five values of the baseline were known from ``overfit``."""
+OVERFIT_RATE = replace(
+    OVERFIT, name="overfit-rate", title="640 training images, with and without dropout at one rate",
+    arms={"dropout, its rate": {"optim.lr": RATE["no-dropout"]}, "no dropout": NO_DROPOUT},
+    seeds=tuple(range(205, 210)), control="dropout, its rate",
+    comparisons=(
+        lower("", "dropout, its rate", "no dropout", "overfit", 1.0), lower("", "dropout, its rate", "no dropout"),
+    ),
+)  # fmt: skip
+"""The control that ``overfit`` lacks: there the net without dropout has a tenth of the rate. Declared when ``overfit``
+was known, hence with fresh seeds."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 4.2: how long until it converges, each net at its own rate, which stays as it is
@@ -517,11 +534,13 @@ DECLARED: list[Experiment] = [
     FULL_TINY,
     FULL,
     *ablations("sample"),
+    POOL_23,
     DROPOUT_FORM,
     LRN_VGG,
     SIZE,
     OVERFIT,
     OVERFIT_POOL,
+    OVERFIT_RATE,
     CONVERGE,
     NET,
     ENSEMBLE,
