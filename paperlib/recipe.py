@@ -43,7 +43,7 @@ class ModelRecipe(Checked):
     part = "model"
 
     net: str = "two_tower"  # two_tower | one_tower | 80sec | 19pct | … (nets.table)
-    activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid"] = "relu"
+    activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid", "tanh_after_relu"] = "relu"
     lrn: bool = True  # section 3.3; False drops spatial_norm too, as run #148 did
     lrn_n: PositiveInt = 5
     lrn_k: Positive = 2.0

@@ -188,7 +188,7 @@ def test_an_unknown_field_is_named_with_those_there_are(name: str) -> None:
         ("augment.colour_off_epoch", -1, "greater than or equal to 0"),
         ("augment.colour_off_epoch", "never", "int"),
         ("augment.colour_off_epoch", False, "int"),
-        ("model.activation", "rleu", "'relu', 'tanh', 'scaled_tanh' or 'sigmoid'"),
+        ("model.activation", "rleu", "'relu', 'tanh', 'scaled_tanh', 'sigmoid' or 'tanh_after_relu'"),
         ("augment.mirror", "diagonal", "horizontal"),
     ],
 )

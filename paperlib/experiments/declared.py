@@ -232,6 +232,23 @@ LRN_VGG = Experiment(
     comparisons=(lower("", "A-LRN", "A", smallest_effect=0.7), lower("", "A-LRN strong", "A", smallest_effect=0.7)),
 )  # fmt: skip
 
+# Controls, declared when readers of the notebooks had missed them: the baseline was known, the new arms were not
+
+UNCUT = against_baseline(
+    "sample", "towers-uncut", "two towers, and a net as wide in which every layer reads all maps",
+    {"uncut": {"model.net": "ungrouped"}}, lower("", "uncut", "baseline", smallest_effect=0.85),
+)  # fmt: skip
+ALONE = against_baseline(
+    "sample", "depth-alone", "a layer removed whose normalisation stays",
+    {f"no {layer}, norm kept": {"model.removed": (f"{layer} alone",)} for layer in ("conv1", "conv2")},
+    *(lower("", "baseline", f"no {layer}, norm kept", smallest_effect=1.0) for layer in ("conv1", "conv2")),
+)  # fmt: skip
+DECAY = against_baseline(
+    "sample", "decay", "a weight decay that six epochs can feel", {"twenty times": {"optim.weight_decay": 0.01}},
+    lower("", "twenty times", "baseline", "train_error"), lower("", "twenty times", "baseline"),
+)  # fmt: skip
+"""In 470 updates it takes more than half of a weight that no gradient holds; the paper's takes a twentieth."""
+
 # ---------------------------------------------------------------------------------------------------------
 # Section 1: error against the size of the training set, with and without convolutions, at equal updates
 
@@ -239,14 +256,14 @@ EPOCHS_OF = {640: 94, 1280: 47, 2560: 24, 5120: 12, 10_000: 6}
 """Training images -> epochs: 468 to 480 updates each, of which the last third at a tenth of the rate."""
 
 
-def size_arms() -> dict[str, Changes]:
+def size_arms(epochs_of: dict[int, int] = EPOCHS_OF) -> dict[str, Changes]:
     """ "conv 640", "mlp 640" and so on: a net and the number of its training images."""
     nets = {"conv": {}, "mlp": {"model.net": "mlp", "optim.lr": RATE["mlp"]}}
     return {
         f"{net} {n}": {
             **changes, "stop.train_images": n, "stop.epochs": epochs, "optim.drops": (epochs * 2 // 3,),
         }
-        for net, changes in nets.items() for n, epochs in EPOCHS_OF.items()
+        for net, changes in nets.items() for n, epochs in epochs_of.items()
     }  # fmt: skip
 
 
@@ -258,6 +275,13 @@ SIZE = Experiment(
         *(lower("", f"{net} 10000", f"{net} 640") for net in ("conv", "mlp")),
     ),
 )  # fmt: skip
+
+SIZE_LONG = replace(
+    SIZE, name="size-long", title="few and many training images, four times as many updates",
+    arms=size_arms({n: 4 * EPOCHS_OF[n] for n in (640, 10_000)}),
+    comparisons=tuple(lower("", f"{net} 10000", f"{net} 640") for net in ("conv", "mlp")),
+)  # fmt: skip
+"""In ``size`` a net sees each of 10,000 images six times, too seldom to fit them. Declared when ``size`` was known."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 4: a training set so small that the net can learn it by heart, with and without what is to prevent that
@@ -297,6 +321,14 @@ OVERFIT_RATE = replace(
 )  # fmt: skip
 """The control that ``overfit`` lacks: there the net without dropout has a tenth of the rate. Declared when ``overfit``
 was known, hence with fresh seeds."""
+OVERFIT_FAST = replace(
+    OVERFIT_RATE, name="overfit-fast", title="640 training images, with and without dropout at the rate of dropout",
+    arms={"baseline": {}, "no dropout, its rate": {"model.dropout": 0.0}}, control="baseline",
+    comparisons=(
+        lower("", "baseline", "no dropout, its rate", "overfit", 1.0), lower("", "baseline", "no dropout, its rate"),
+    ),
+)  # fmt: skip
+"""Here the net without dropout has the baseline's rate, ten times its own. Of the baseline the runs were known."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 4.2: how long until it converges, each net at its own rate, which stays as it is
@@ -535,12 +567,17 @@ DECLARED: list[Experiment] = [
     FULL,
     *ablations("sample"),
     POOL_23,
+    UNCUT,
+    ALONE,
+    DECAY,
     DROPOUT_FORM,
     LRN_VGG,
     SIZE,
+    SIZE_LONG,
     OVERFIT,
     OVERFIT_POOL,
     OVERFIT_RATE,
+    OVERFIT_FAST,
     CONVERGE,
     NET,
     ENSEMBLE,

@@ -211,6 +211,14 @@ RELU_PARTS = Experiment(
     FIVE, comparisons=tuple(faster("", f"2012+{part}", "tanh") for part in PARTS),
 )  # fmt: skip
 
+MIXED: Changes = {**unit_arm("2012/tanh", "sample"), "model.activation": "tanh_after_relu"}
+MIXED_RATES = sweep(
+    "relu-mixed-rates", "sample", "Learning rates for tanh after a first layer of ReLU", PLAIN, UNIT_SIZES["sample"],
+    {"2012/mixed": MIXED}, {"2012/mixed": (0.001, 0.003, 0.01, 0.03, 0.1)},
+)  # fmt: skip
+"""If ReLU leads because tanh's first layer saturates on raw pixels, this net has no such handicap. Declared when the
+other arms were known."""
+
 DECLARED = [
     rate_sweep("cifar10"),
     rate_sweep("sample"),
@@ -222,4 +230,5 @@ DECLARED = [
     RELU_PARTS,
     second_net("sample"),
     RELU_XAVIER,
+    MIXED_RATES,
 ]

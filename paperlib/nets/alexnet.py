@@ -166,24 +166,30 @@ def ablated(model: ModelRecipe, sizes: Sizes) -> dict[str, Row]:
     return rows
 
 
+ALONE = " alone"
+
+
 def without(rows: dict[str, Row], removed: tuple[str, ...]) -> dict[str, Row]:
     """The rows after layers are removed (section 7).
 
     A hidden layer goes with its dropout. A convolution goes with its nonlinearity and normalisation, but its pool
     stays, so that the last maps keep their sides; the next remaining convolution takes over what it read. After
     conv1, that one is in its place: it reads the image, with conv1's window, stride, padding and normalisation.
-    After the convolution that reads both towers, it reads both.
+    After the convolution that reads both towers, it reads both. With " alone" after the name the normalisation stays.
     """
+    alone = {name.removesuffix(ALONE) for name in removed if name.endswith(ALONE)}
+    removed = tuple(name.removesuffix(ALONE) for name in removed)
     rows = {place: row for place, row in rows.items() if place.startswith("conv") or place not in removed}
     remaining = [place for place in rows if place.startswith("conv") and place not in removed]
     for gone in [place for place in rows if place in removed]:
+        goes = ("act",) if gone in alone else ("act", "norm")
         heir = next((place for place in remaining if place > gone), None)  # "conv4" > "conv3"
         if heir and gone == "conv1":
             rows["conv1"] = replace(rows["conv1"], layer=heir, maps=rows[heir].maps)
             gone = heir  # its own place is now empty
         elif heir and rows[gone].reads == "both":
             rows[heir] = replace(rows[heir], reads="both")
-        rows[gone] = replace(rows[gone].less("act", "norm"), layer="")
+        rows[gone] = replace(rows[gone].less(*goes), layer="")
     return rows
 
 
@@ -217,7 +223,7 @@ def pool_2x2(side: int, wanted: int) -> MaxPool:
 
 def check_alexnet(model: ModelRecipe, sizes: Sizes, towers: int) -> None:
     """Refuse what makes no net, in one sentence."""
-    removable = [*(f"conv{n}" for n in range(1, 6)), "fc6", "fc7"]
+    removable = [*(f"conv{n}" for n in range(1, 6)), *(f"conv{n}{ALONE}" for n in (1, 2)), "fc6", "fc7"]
     unknown = [name for name in model.removed if name not in removable]
     if unknown:
         raise PaperlibError(f"model.removed cannot name {unknown[0]!r}; the layers are {', '.join(removable)}")

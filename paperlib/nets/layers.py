@@ -160,6 +160,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "scaled_tanh": ScaledTanh,
     "sigmoid": nn.Sigmoid,
+    "tanh_after_relu": nn.Tanh,  # but the first layer has ReLU, see nets.table.make
 }
 
 

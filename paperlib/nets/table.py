@@ -138,6 +138,8 @@ def make(model: ModelRecipe, sizes: Sizes) -> nn.Module:
     """
     check_read(model)
     net = NETS[model.net].make(model, sizes)
+    if model.activation == "tanh_after_relu":
+        net.act1 = nn.ReLU()
     unchanged = not model.removed and not model.extra_conv and model.width == 1 and model.communication == "conv3"
     if unchanged and (model.net, sizes) in PARAMETERS:
         assert parameter_count(net) == PARAMETERS[model.net, sizes], parameter_count(net)

@@ -303,6 +303,15 @@ def test_extra_convolutions_stand_over_the_last_pool(number: int) -> None:
     assert table.loc["fc6"].tolist()[0::3] == summary(PAPER, EVIDENCE_SIZES).loc["fc6"].tolist()[0::3]
 
 
+@pytest.mark.parametrize("net", [*NETS])
+def test_tanh_after_relu_has_relu_in_its_first_layer_only(net: str) -> None:
+    model = replace(FOUR_LAYERS if net in ("80sec", "19pct") else PAPER, net=net, activation="tanh_after_relu")
+    with torch.device("meta"):
+        kinds = [type(layer) for layer in make(model, NETS[net].full)]
+    units = [kind for kind in kinds if kind in (nn.ReLU, nn.Tanh)]
+    assert units[0] is nn.ReLU and units[1:] and set(units[1:]) == {nn.Tanh}
+
+
 # --- layers removed (section 7)
 
 
@@ -329,6 +338,7 @@ def test_a_removed_layer_leaves_all_sides(reading: ModelRecipe, sizes: Sizes) ->
         ("conv5", {"conv5", "act5"}),
         ("fc6", {"fc6", "act6", "drop6"}),
         ("fc7", {"fc7", "act7", "drop7"}),
+        ("conv2 alone", {"conv2", "act2"}),
     ],
 )
 def test_a_removed_layer_takes_its_nonlinearity_and_dropout(reading: ModelRecipe, gone: str, names: set[str]) -> None:
@@ -343,6 +353,8 @@ def test_what_a_removed_layer_did_for_the_others_falls_to_the_next() -> None:
     assert (without1.kernel_size, without1.stride, without1.padding) == ((11, 11), (4, 4), (0, 0))
     without3 = learned_layers_of(replace(SOURCE, removed=("conv3",)), FULL_SIZES)
     assert [without3[name].groups for name in ("conv1", "conv2", "conv4", "conv5")] == [1, 2, 1, 2]
+    kept, gone = (set(layers(replace(SOURCE, removed=(name,)))) for name in ("conv1 alone", "conv1"))
+    assert kept - gone == {"norm2", "spatial_norm2"} and gone < kept
     nothing_left = replace(SOURCE, removed=tuple(f"conv{n}" for n in range(1, 6)))
     assert list(learned_layers_of(nothing_left, EVIDENCE_SIZES)) == ["fc6", "fc7", "fc8"]
 
