@@ -166,3 +166,23 @@ def one_verdict(v: Verdict) -> Drawing:
     caption = f"The means are {abs(v.estimate):.2f} points apart; the {whole}interval lies {side} of zero: {v.status}."
     alt = f"Above, the runs of {c.a} and {c.b} as dots with their means. Below, their difference: {v.value}."
     return Drawing(figure, frame, alt, caption)
+
+
+def predict_words(found: Sequence[Verdict]) -> Drawing:
+    """The intervals of comparisons, a line each, around zero and what is too small to be of interest; no verdicts."""
+    figure, axes = subplots(figsize=(7.6, 0.5 * len(found) + 1.1))
+    for y, v in enumerate(found):
+        effect = v.comparison.smallest_effect
+        axes.fill_between([-effect, effect], y - 0.3, y + 0.3, color="#e2e2e2", lw=0)
+        axes.plot([v.low, v.high], [y, y], color="#111111", lw=2)
+        axes.plot(v.estimate, y, "D", color="#111111", ms=6)
+    axes.axvline(0, color="#555555", lw=0.8)
+    axes.set_yticks(range(len(found)), [v.comparison.arms for v in found])
+    axes.set(
+        ylim=(len(found) - 0.5, -0.5), xlabel="second mean minus first (points); grey: too small to be of interest"
+    )
+    axes.grid(axis="y", visible=False)
+    rows = [(v.comparison.arms, v.estimate, v.low, v.high, v.comparison.smallest_effect) for v in found]
+    frame = pd.DataFrame(rows, columns=["arms", "estimate", "low", "high", "smallest_effect"]).round(4)
+    alt = "Intervals: " + "; ".join(f"{v.comparison.arms} {v.value}" for v in found)
+    return Drawing(figure, frame, f"{alt}.", f"{len(found)} intervals, from the records.")

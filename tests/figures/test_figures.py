@@ -313,6 +313,14 @@ def test_one_verdict_shows_each_run_and_the_interval() -> None:
     assert f"{abs(v.estimate):.2f} points apart" in drawing.caption and v.status in drawing.caption
 
 
+def test_intervals_without_their_words_are_those_of_the_verdicts() -> None:
+    found = decide.verdicts_of("towers", "sample")
+    drawing = claims_figure.predict_words(found)
+    lines = [line.get_xdata() for line in drawing.figure.axes[0].lines if len(line.get_xdata()) == 2][: len(found)]
+    assert [list(line) for line in lines] == [[v.low, v.high] for v in found]
+    assert not any(v.word in drawing.alt + drawing.caption for v in found)
+
+
 def test_the_squares_of_claims_with_a_reservation_are_hatched() -> None:
     hatched = [patch.get_gid() for patch in drawn("claims").figure.axes[0].patches if patch.get_hatch()]
     assert hatched == [r.id for r in claims.rows() if r.caveat and r.outcome not in ("", "undecided", "mixed")]
