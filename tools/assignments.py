@@ -36,6 +36,7 @@ SECTIONS = ("## The claim", EXERCISES)  # of a student copy, after the title
 TO_STUDENTS = """Replace each `raise NotImplementedError()` by your answer, and run the cell below it: it says what is \
 wrong. There are hidden tests besides. Python, NumPy and PyTorch are yours to use. Call `paperlib` in an answer only \
 where the exercise names what to call. Figures and tables "above" are in the whole notebook, which the book shows."""
+LINK = re.compile(r"(```.*?```|`[^`]*`)|!?\[([^\]]*)\]\((?!https?:|#|attachment:)[^)\s]*\)", re.DOTALL)  # or code
 EVIDENCE = re.compile(r"^setup\(.+\)$", re.MULTILINE)  # says what is recorded, of which a student copy shows nothing
 VARIATIONS = Path(__file__).with_name("variations.toml")
 SECRET = "COURSE_SECRET"
@@ -83,7 +84,7 @@ def trimmed(nb: NotebookNode) -> NotebookNode:
         if not cell.source:
             continue
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"!?\[([^\]]*)\]\((?!https?:|#|attachment:)[^)\s]*\)", r"\1", cell.source)
+            cell.source = LINK.sub(lambda found: found[1] or found[2], cell.source)
         else:
             cell.outputs, cell.execution_count = [], None
         cell.metadata.pop("jupyter", None)

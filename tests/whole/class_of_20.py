@@ -138,7 +138,7 @@ def brief(run, data):
 
 assert files.ROOT == Path.cwd() != files.SOURCE, files.ROOT
 training.fit = loop.fit = brief
-sys.exit(tiny.run_cells(json.load(sys.stdin), Path.cwd()))
+sys.exit(tiny.run_cells(json.load(sys.stdin), Path.cwd()) or None)
 """
 
 

@@ -74,7 +74,7 @@ def lesson() -> NotebookNode:
             cell(
                 'assert half(2) == 1, "the half of 2"\nassert math.isclose(half(1), 0.5), "of 1"', "half-test", points=1
             ),
-            new_markdown_cell("**2. Why?** Say."),
+            new_markdown_cell("**2. Why?** Say of [this](00_claims.ipynb):\n\n```python\nby['x'](two)\n```"),
             cell("It is linear.", "why", points=3, words=True),
             new_markdown_cell("## Notes\n\nspoilt as well"),
         ]
@@ -101,7 +101,8 @@ def copy_in(course: Path, kind: str) -> NotebookNode:
 def test_a_student_copy_is_title_claims_setup_and_blanks(course: Path) -> None:
     nb = copy_in(course, "release")
     text = "\n".join(cell.source for cell in nb.cells)
-    for kept in ("# 01 · Doubling", "factor = 2", "see the table", "**What do you expect?**", "**1. Twice.** Double."):
+    for kept in ("# 01 · Doubling", "factor = 2", "see the table", "**What do you expect?**", "**1. Twice.** Double.",
+                 "of this:", "by['x'](two)"):  # fmt: skip
         assert kept in text
     for gone in ("return", "HIDDEN", "any x", "spoilt", "train()", "So it was", "00_claims", "linear", "SOLUTION",
                  "Predict", "since"):  # fmt: skip
