@@ -153,6 +153,7 @@ CASES = {  # the answer to `double` -> its points, whether a teacher is asked to
     "answer-in-test": (None, 0, True, "left empty where it is tested, but double is in cell"),
     "answer-as-text": (None, 0, True, "no cell defines double where it is tested, but double is in cell"),
     "answer-in-two": (None, 2, False, ""),
+    "trains-between": (None, 2, False, ""),
     "no-tests": (None, 2, False, ""),
     "no-metadata": (None, 2, False, ""),
     "no-answer": (None, 0, False, "no cell defines double"),
@@ -181,6 +182,8 @@ def handed_in(course: Path, student: str) -> NotebookNode:
         case "answer-in-two":
             cells["double"].source = "two = 2"
             nb.cells.insert(place + 1, new_code_cell("def double(x):\n    return two * x"))
+        case "trains-between":
+            nb.cells.insert(place + 2, new_code_cell("while True:\n    pass"))
         case "no-metadata":
             cells["why"].source = "Because.\n\n| x | y |\n|---|---|"
             for cell in nb.cells:
