@@ -127,6 +127,15 @@ def test_nets_that_fail_together_and_apart() -> None:
     assert alike["images"].tolist() == [50, 0, 0, 50] and alike["independent"].tolist() == [12.5, 37.5, 37.5, 12.5]
 
 
+def test_half_of_noise_is_more_selective_than_the_median_and_a_twentieth_than_most_of_noise() -> None:
+    kernels, chance = torch.randn(4000, 1, 5, 5, generator=torch.Generator().manual_seed(0)).split(2000)
+    trained, noise, flat = ideas_results.selectivity(
+        kernels, {"noise": chance, "rows": torch.arange(5.0)[:, None].expand(3, 1, 5, 5)}, ""
+    ).data.itertuples()
+    assert noise.beyond == pytest.approx(5, abs=2) and flat.beyond < 1
+    assert trained.orientation == pytest.approx(noise.orientation, abs=0.02)
+
+
 def test_a_grating_has_one_orientation_and_a_narrow_band() -> None:
     grating, blob, noise = ideas_results.three_kernels().data.itertuples()
     assert grating.orientation > 0.9 and blob.orientation < 0.05 and noise.orientation < 0.5
