@@ -542,6 +542,8 @@ held-out training images stalls. "eighth" is the net at an eighth of its width, 
 
 DECLARED: list[Experiment] = [
     *relu.DECLARED,
+    relu.MIXED_RATES,
+    relu.RELU_MIXED,
     net_sweep("baseline", {}),
     net_sweep("vgg", {}, VGG_STACK, sizes=VGG_SAMPLE_SIZES),
     net_sweep("tanh", {"model.activation": "tanh"}),

@@ -218,6 +218,15 @@ MIXED_RATES = sweep(
 )  # fmt: skip
 """If ReLU leads because tanh's first layer saturates on raw pixels, this net has no such handicap. Declared when the
 other arms were known."""
+MIXED_RATE = 0.01
+"""What that sweep chose."""
+RELU_MIXED = Experiment(
+    "relu-mixed", "sample", "Figure 1: tanh after a first layer of ReLU", PLAIN, UNIT_SIZES["sample"],
+    UNIT_STOPS["sample"],
+    with_rates(("2012/relu", "2012/tanh"), "sample") | {"2012/mixed": {**MIXED, "optim.lr": MIXED_RATE}}, FIVE,
+    comparisons=(faster("", "2012", "mixed"), replace(faster("", "2012", "tanh"), a="2012/mixed")),
+    control="2012/mixed",
+)  # fmt: skip
 
 DECLARED = [
     rate_sweep("cifar10"),
@@ -230,5 +239,4 @@ DECLARED = [
     RELU_PARTS,
     second_net("sample"),
     RELU_XAVIER,
-    MIXED_RATES,
 ]

@@ -17,7 +17,7 @@ from paperlib.evidence import claims, metrics, rates, store
 from paperlib.experiments import declared, form, relu
 from paperlib.experiments.declared import DECLARED, NET_RATES, NET_SWEPT
 from paperlib.experiments.form import Experiment
-from paperlib.experiments.relu import PLAIN, RATES, SWEPT
+from paperlib.experiments.relu import MIXED_RATE, PLAIN, RATES, SWEPT
 from paperlib.recipe import Recipe, RecipeError, Stop, field_names, value_of
 from paperlib.training import records
 from paperlib.training.runs import Run
@@ -334,6 +334,10 @@ def test_the_learning_rates_are_those_that_the_recorded_sweeps_choose(scale: str
     whole = {arm for arm, rates in SWEPT[scale].items() if {f"{arm}@{rate:g}" for rate in rates} <= recorded}
     chosen = {arm: rate for arm, rate in rates.chosen_rates(scale).items() if arm in whole and rate is not None}
     assert RATES[scale] == chosen
+
+
+def test_the_mixed_net_has_the_rate_that_its_sweep_chooses() -> None:
+    assert rates.choose_rate(rates.swept("sample", "relu-mixed-rates")["2012/mixed"]) == MIXED_RATE
 
 
 @pytest.mark.parametrize(("scale", "net"), [(scale, net) for scale, rates in NET_RATES.items() for net in rates])
