@@ -198,21 +198,51 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
     return Drawing(figure, pd.DataFrame(rows), f"Nested squares on a photograph, side in pixels: {told}.", caption)
 
 
+NAMES = {
+    "no lrn": "no normalisation", "2x2": "pools without overlap", "neither": "no crops, no mirrors",
+    "no augmentation": "no crops, no mirrors", "without both": "no crops, no mirrors, no dropout",
+    "vertical": "mirrored upside down instead", "both mirrors": "mirrored upside down too",
+    "no conv1": "conv1 and conv2 in one", "uncut": "towers not cut", "no dropout, its rate": "no dropout, same rate",
+    "inverted": "inverted dropout, same σ and rate", "dropout, its rate": "dropout at a tenth of its rate",
+    "mlp": "fully connected", "conv": "convolutional",
+}  # fmt: skip
+"""Arm -> what it is, for who has not read its notebook."""
+
+
+def plain(row: Any) -> str:
+    """A comparison in words: the second arm, and the first where that is not the baseline."""
+    names = []
+    for arm in (row.b, row.a):
+        net, _, images = arm.partition(" ")
+        names.append(f"{NAMES[net]}, {int(images):,} images" if images.isdigit() else NAMES.get(arm, arm))
+    first, _, images = names[0].partition(", ")
+    names[0] = first if images and images in names[1] else names[0]  # said once, at the end
+    setting = row.setting.replace("test − training", "").strip(", ")
+    return names[0] + f" v. {names[1]}" * (row.a != "baseline") + f" ({setting})" * bool(setting)
+
+
 def decided() -> Drawing:
-    """All comparisons of errors in the series that the records decide, by size; filled where a claim asks."""
+    """All comparisons of errors in the series that the records decide, by size; filled where a claim asks.
+
+    Differences of a gap (test error minus training error) have a panel of their own.
+    """
     frame = forests.lines()
     frame = frame[frame["outcome"].isin(["holds", "contradicted"])].sort_values("estimate")
-    figure, axes = subplots(figsize=(7.6, 0.23 * len(frame) + 1.0))
-    for y, row in enumerate(frame.itertuples()):
-        colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
-        axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
-        axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
-    names = [f"{row.section} · {forests.label(row)}" + f" ({row.setting})" * bool(row.setting)
-             for row in frame.itertuples()]  # fmt: skip
-    axes.set_yticks(range(len(frame)), names, fontsize=8.5)
-    axes.axvline(0, color="#555555", lw=0.8)
-    axes.set_xlabel("points by which the second is worse; below 0 it is better\nfilled: a claim asks", loc="right")
-    axes.grid(axis="y", visible=False)
+    gap = frame["metric"] == "overfit"
+    parts = [part for part in (frame[~gap], frame[gap]) if len(part)]
+    figure, panels = subplots(len(parts), 1, figsize=(7.8, 0.23 * len(frame) + 1.2 * len(parts)), squeeze=False,
+                              height_ratios=[len(part) + 2 for part in parts])  # fmt: skip
+    for axes, part in zip(panels[:, 0], parts, strict=True):
+        for y, row in enumerate(part.itertuples()):
+            colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
+            axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
+            axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
+        names = [f"{row.section} · {plain(row)}" for row in part.itertuples()]
+        axes.set_yticks(range(len(part)), names, fontsize=8.5)
+        axes.axvline(0, color="#555555", lw=0.8)
+        of = "points of gap, test − training" if part["metric"].eq("overfit").all() else "points of error"
+        axes.set_xlabel(f"{of}, by which the arm is worse (below 0: better); filled: a claim asks", loc="right")
+        axes.grid(axis="y", visible=False)
     worse, less = ((frame["outcome"] == each).sum() for each in ("holds", "contradicted"))
     caption = f"{len(frame)} comparisons of errors are decided: in {worse} the second is worse, in {less} it is better."
     alt = f"{caption} From the lowest: {'; '.join(map(forests.in_words, frame.itertuples()))}."

@@ -194,27 +194,27 @@ def thinned_log_probabilities(net: nn.Module, inputs: Tensor, masks: int) -> tup
 
 
 def thinned_and_halved(net: nn.Module, inputs: Tensor, labels: Tensor, masks: int = 100) -> Drawing:
-    """Test error (%) of the thinned nets of a net trained with dropout, of the geometric mean of the first 1, 2, 3, …
-    of them, and of the whole net, halved.
+    """Test error (%) of the thinned nets of a net trained with dropout, of geometric means of 2, 5, 10, … of them (the
+    mean over groups of so many), and of the whole net, halved.
     """
     halved, thinned = thinned_log_probabilities(net, inputs, masks)
-    means = thinned.cumsum(0)  # the class of the geometric mean is that of the sum of the logarithms
-    single, of_means, whole = (100 * (each.argmax(-1) != labels).double().mean(-1) for each in (thinned, means, halved))
-    agree = 100 * float((means[-1].argmax(1) == halved.argmax(1)).double().mean())
+    counts = sorted({n for n in (1, 2, 5, 10, 20, 50) if masks % n == 0} | {masks})
+    # the class of a geometric mean is that of the sum of the logarithms
+    errors = [100 * (thinned.unflatten(0, (-1, n)).sum(1).argmax(2) != labels).double().mean(1) for n in counts]
+    whole = 100 * float((halved.argmax(1) != labels).double().mean())
+    agree = 100 * float((thinned.sum(0).argmax(1) == halved.argmax(1)).double().mean())
     figure, (left, right) = subplots(1, 2, figsize=(8.2, 3.2), sharey=True, width_ratios=(1, 1.6))
-    left.hist(single.numpy(), bins=20, orientation="horizontal", color=PALETTE[1], alpha=0.8)
+    left.hist(errors[0].numpy(), bins=20, orientation="horizontal", color=PALETTE[1], alpha=0.8)
     left.set(xlabel=f"number of thinned nets, of {masks}", ylabel="test error (%)")
-    right.plot(range(1, masks + 1), of_means, color=PALETTE[0], label="geometric mean of the first thinned nets")
+    means = [float(each.mean()) for each in errors]
+    right.plot(range(len(counts)), means, "o-", color=PALETTE[0], label="geometric mean of thinned nets")
     for axes in (left, right):
-        axes.axhline(float(whole), color="#333333", ls="--", lw=1, label="the whole net, halved")
-    right.set(xlabel="thinned nets in the mean", xscale="log")
+        axes.axhline(whole, color="#333333", ls="--", lw=1, label="the whole net, halved")
+    right.set_xticks(range(len(counts)), [str(n) for n in counts])
+    right.set_xlabel("thinned nets in the mean")
     right.legend()
-    rows = [{"nets": n, "thinned": a, "mean_of_first": b}
-            for n, (a, b) in enumerate(zip(single.tolist(), of_means.tolist(), strict=True), 1)]  # fmt: skip
-    caption = f"A thinned net has {single.mean():.1f} % test error ({single.min():.1f} to {single.max():.1f}), the "
-    caption += (
-        f"geometric mean of {masks} of them {of_means[-1]:.1f} %, the halved net {float(whole):.1f} %. These two "
-    )
-    caption += f"give {agree:.0f} % of the images the same class."
-    frame = pd.DataFrame(rows).assign(halved=float(whole))
+    caption = f"A thinned net has {means[0]:.1f} % test error ({errors[0].min():.1f} to {errors[0].max():.1f}), the "
+    caption += f"geometric mean of {masks} of them {means[-1]:.1f} %, the halved net {whole:.1f} %. These two give "
+    caption += f"{agree:.0f} % of the images the same class."
+    frame = pd.DataFrame({"nets": counts, "error": means}).assign(halved=whole)
     return Drawing(figure, frame.round(3), f"A histogram and a curve of test errors. {caption}", caption)

@@ -164,6 +164,11 @@ BY_RATE = [
 """With and without dropout, at the rate of either: of the same seeds."""
 
 
+def overfit_by_rate() -> Drawing:
+    """:func:`overfit` with and without dropout, both at the rate of either."""
+    return overfit(BY_RATE)
+
+
 def net_of(experiment: Experiment, arm: str) -> str:
     """What an arm has against overfitting, and its learning rate."""
     return f"{WITH[arm]}, rate {experiment.recipe(arm).optim.lr:g}"

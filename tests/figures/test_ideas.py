@@ -106,10 +106,9 @@ def test_a_thinned_net_is_one_in_training_and_the_halved_one_in_evaluation() -> 
             layer.forward = lambda x, mask=mask: x * mask
         assert torch.allclose(one, masked(inputs).log_softmax(1), atol=1e-6)
     drawn = ideas_dropout.thinned_and_halved(net, inputs, labels, 3).data
-    geometric = thinned.mean(0).softmax(1)
-    assert drawn["mean_of_first"].iloc[-1] == pytest.approx(
-        100 * float((geometric.argmax(1) != labels).double().mean()), abs=1e-3
-    )
+    for n, error in zip((1, 3), drawn["error"], strict=True):
+        geometric = thinned.unflatten(0, (-1, n)).mean(1).softmax(2)
+        assert error == pytest.approx(100 * float((geometric.argmax(2) != labels).double().mean()), abs=1e-3)
 
 
 def test_windows_at_the_edge() -> None:

@@ -117,6 +117,8 @@ def test_all_decided_errors_are_drawn_once_by_size() -> None:
              if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
     drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}
     assert drawn == sides and len(rows) == len(sides) and rows["estimate"].is_monotonic_increasing
+    names = [(row.section, row.metric == "overfit", ideas_depth.plain(row)) for row in rows.itertuples()]
+    assert len({*names}) == len(names), "no two lines of a panel have one name"
 
 
 def test_nets_that_fail_together_and_apart() -> None:

@@ -23,7 +23,7 @@ def test_overfitting_is_drawn_from_every_recorded_run() -> None:
 
 def test_the_nets_by_rate_are_those_of_their_experiments() -> None:
     """Only what is recorded, with dropout exactly where the name says so."""
-    drawn = trainings.overfit(trainings.BY_RATE).data
+    drawn = trainings.overfit_by_rate().data
     assert {*drawn["arm"]} <= {arm for _, arm in trainings.BY_RATE}
     for experiment, arm in trainings.BY_RATE:
         known = {seed for of, seed, _ in store.records_of(experiment.name, "sample") if of == arm}
