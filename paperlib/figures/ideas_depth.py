@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from paperlib.evidence import decide, metrics
-from paperlib.experiments import declared
 from paperlib.figures import forests
-from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, subplots
+from paperlib.figures.style import PALETTE, Drawing, bars, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
@@ -121,32 +118,6 @@ def costs(models: dict[str, ModelRecipe]) -> Drawing:
     least = str(frame["multiplications"].idxmin())
     caption = f"The net “{least}” saves most work, {-frame['multiplications'].min():.0f} %."
     return Drawing(figure, frame.round(4), f"{alt}.", caption)
-
-
-def errors_by_arm(name: str, scale: str) -> Drawing:
-    """Test error of each recorded arm of an experiment: a point a seed, a short line for the mean."""
-    frame = metrics.results(name, scale, "test_error").dropna(subset="test_error")
-    if frame.empty:
-        return nothing_yet(f"run of experiment {name} at scale {scale}", ["arm", "seed", "test_error"])
-    by_arm = {arm: frame.loc[frame["arm"] == arm, "test_error"] for arm in declared.get(name, scale).arms}
-    by_arm = {arm: values for arm, values in by_arm.items() if len(values)}
-    figure, axes = subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))
-    what: dict[str, Any] = {"x": "test_error", "y": "arm", "order": list(by_arm), "ax": axes}
-    sns.stripplot(frame, **what, jitter=False, size=6, alpha=0.6, color=PALETTE[0])
-    sns.pointplot(frame, **what, errorbar=None, linestyle="none", marker="|", ms=20, mew=2.5, color=PALETTE[3])
-    if "baseline" in by_arm:
-        axes.axvline(by_arm["baseline"].mean(), color="#555555", lw=0.9, ls="--")
-    axes.set_yticks(range(len(by_arm)), [f"{arm}, n = {len(values)}" for arm, values in by_arm.items()])
-    axes.set(xlabel="test error (%); bar: mean", ylabel="", title=f"Recorded, {scale_name(scale)}")
-    found = [v for v in decide.verdicts_of(name, scale) if "baseline" in (v.comparison.a, v.comparison.b)]
-    apart = [v.comparison.b if v.comparison.a == "baseline" else v.comparison.a for v in found
-             if v.comparison.metric == "test_error" and v.outcome in ("holds", "contradicted")]  # fmt: skip
-    alt = "Test error of each arm, mean and range of its seeds: " + "; ".join(
-        f"{arm} {v.mean():.2f} % ({v.min():.2f} to {v.max():.2f}, n = {len(v)})" for arm, v in by_arm.items()
-    )
-    caption = f"Only {', '.join(dict.fromkeys(apart))} lie apart from the baseline beyond chance."
-    caption = caption if apart else "No arm lies apart from the baseline beyond chance."
-    return Drawing(figure, frame[["arm", "seed", "test_error"]], f"{alt}.", caption)
 
 
 def growth(model: ModelRecipe) -> dict[str, int]:
