@@ -43,20 +43,21 @@ def stall() -> Drawing:
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
         for reading, name in READING.items():
             here, sigma = frame[frame["arm"] == reading + ending], experiment.recipe(reading + ending).model.init_std
-            name = f"{reading}{ending}: {name}, σ = {sigma:g}"
+            name = f"{name}, σ = {sigma:g}"
             colour = PALETTE[0] if sigma > 0.01 else PALETTE[1]
             for seed, of_seed in here.groupby("seed"):
                 style = "-" if reading == "source" else "--"
                 axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
+                axes.plot(*of_seed[["update", "loss"]].iloc[-1], "o", ms=5, color=colour)  # where the run ends
         axes.axhline(guessing, color="#555555", lw=0.8)
         axes.annotate("guessing", (0, guessing), xycoords=("axes fraction", "data"), xytext=(4, -12),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
         axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
-        axes.legend(loc="lower left", fontsize=7.5)
+        axes.legend(loc="lower left", fontsize=9.5)
     panels[0][0].set_ylabel("running training loss (nats)")
-    about = "one line per seed; colour: σ of conv3 to conv5"
+    about = "one line per seed, with its end; colour: σ of conv3 to conv5"
     title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}; full line: code, dashed: text"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last

@@ -129,6 +129,15 @@ def test_who_reads_whom_is_what_the_recipe_says() -> None:
     assert "never" not in set(met["reading"])  # up to fc6
 
 
+def test_ports_with_the_papers_parameters_are_named() -> None:
+    paper = ideas_architecture.arithmetic.net()
+    whole = ideas_architecture.arithmetic.ungrouped()
+    drawn = ideas_architecture.ports({"paper": paper, "port": paper, "whole": whole})
+    assert drawn.data["parameters"].tolist() == pytest.approx([60.965224, 60.965224, 62.378344])
+    assert "port" in drawn.caption and "whole" not in drawn.caption
+    assert ideas_architecture.symbols().data.to_numpy().tolist() == [[0, 0], [1, 3]]
+
+
 def test_shares_add_up() -> None:
     drawn = ideas_architecture.shares(nets.summary(Recipe.paper().model, nets.FULL_SIZES)).data
     assert drawn["share"].sum() == pytest.approx(100, abs=0.01) and drawn["work"].sum() == pytest.approx(100, abs=0.01)

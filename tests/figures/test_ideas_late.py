@@ -31,8 +31,10 @@ def test_each_rule_races_at_the_best_of_its_rates() -> None:
         assert best[m][1] == of_rule["loss"].min() and best[m][0] < limit
         assert of_rule.loc[of_rule["rate"] > 1.03 * limit, "loss"].min() > 100
     assert best[0.9][1] < best[0.0][1] / 100
-    mild = ideas_training.at_best(ideas_training.race(steep=25))
-    assert mild[0.0][1] < mild[0.9][1], "in a mild valley momentum loses"
+    fitted = ideas_training.best_momentum(25)
+    mild = ideas_training.at_best(ideas_training.race(steep=25, momenta=(0.0, 0.3, fitted, 0.6, 0.9)))
+    assert mild[0.0][1] < mild[0.9][1], "in a mild valley momentum of 0.9 loses"
+    assert min(mild, key=lambda m: mild[m][1]) == fitted == pytest.approx(4 / 9), "and one fitted to it wins"
     assert f"{best[0.0][1]:.0f}" in ideas_training.momentum_path().caption
 
 
