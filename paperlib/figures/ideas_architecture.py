@@ -260,7 +260,7 @@ def ports(nets: dict[str, tuple[arithmetic.Layer, ...]]) -> Drawing:
         axes.set(xlabel=f"million {column}", xlim=(0, 1.2 * frame[column].max()))
     panels[0].set_yticks(frame.index, frame["net"], fontsize=8)
     panels[0].invert_yaxis()
-    alike = [row["net"] for row in rows[1:] if np.isclose(row["parameters"], rows[0]["parameters"], rtol=1e-9)]
+    alike = frame["net"][1:][np.isclose(frame["parameters"][1:], frame["parameters"][0], rtol=1e-9)]
     caption = f"With the paper's number of parameters, and another net all the same: {', '.join(alike) or 'none'}."
     alt = "; ".join(f"{row['net']} {row['parameters']:.2f} and {row['multiplications']:.0f}" for row in rows)
     return Drawing(figure, frame, f"Million parameters and multiplications: {alt}.", caption)

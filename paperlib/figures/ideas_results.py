@@ -194,7 +194,7 @@ def selectivity(kernels: Tensor, controls: dict[str, Tensor], title: str) -> Dra
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     told = [f"{row['kernels']} {row['orientation']:.2f} and {row['bandwidth']:.2f} octaves" for row in rows]
     alt = f"Medians of orientation and bandwidth: {'; '.join(told)}."
-    beyond = ", ".join(f"{row['beyond']:.0f} % than 95 % of control *{row['kernels']}*" for row in rows[1:])
-    caption = f"Of the trained kernels are more selective for orientation: {beyond}; by chance 5 %. Median bandwidth: "
+    shares = ", ".join(f"{row['beyond']:.0f} % than 95 % of control *{row['kernels']}*" for row in rows[1:])
+    caption = f"Of the trained kernels are more selective for orientation: {shares}; by chance 5 %. Median bandwidth: "
     caption += ", ".join(f"{row['kernels']} {row['bandwidth']:.2f}" for row in rows) + " octaves."
     return Drawing(figure, pd.DataFrame(rows), alt, caption)

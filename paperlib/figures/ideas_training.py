@@ -215,7 +215,7 @@ def by_arm(name: str, scale: str) -> Drawing:
         told.append(f"“{c.b}” changes the {measure.heading} by {v.text}, {v.status}")
         axes.set_yticks([0, 1], [c.a, c.b])
         axes.set(xlabel=f"{measure.heading} ({measure.unit})", ylim=(1.5, -0.5))
-        axes.set_title(f"{c.b} minus {c.a}: {v.text}", fontsize=9)
+        axes.set_title(f"{c.b} minus {c.a}: {v.text}", fontsize=9, loc="right")
     caption = f"{SCALE_NAMES[scale]}: {'; '.join(told)}."
     return Drawing(figure, pd.DataFrame(rows), f"One dot per seed, a line for each mean. {caption}", caption)
 
