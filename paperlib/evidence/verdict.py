@@ -166,6 +166,30 @@ class Verdict:
         """The result in a few words: the value, and the runs that do not count."""
         return "; ".join([self.value, *self.outside])
 
+    def limits(self, paper: float | None = None) -> str:
+        """What the interval leaves possible, in a sentence: "undecided" is not "no difference".
+
+        ``paper`` is an effect of the paper's, of which it says whether the interval excludes it. Empty without an
+        interval.
+        """
+        c, heading = self.comparison, METRICS[self.comparison.metric].heading
+        if math.isnan(self.low):
+            return ""
+        if not c.b or self.ratio:
+            what = f"*{c.b}* takes between {{}} times as long as *{c.a}*" if c.b else f"The {heading} is between {{}}"
+            told = what.format(f"{end(self.low)} and {end(self.high)}" + ("" if c.b else self.unit))
+        else:
+            more, less = f"{end(self.high)}{self.unit} more", f"{end(-self.low)}{self.unit} less"
+            sides = f"at most {more} {heading} than *{c.a}*, and at most {less}"
+            if not self.low < 0 < self.high:
+                near, far, word = (self.low, self.high, "more") if self.low >= 0 else (-self.high, -self.low, "less")
+                sides = f"at least {end(near)} and at most {end(far)}{self.unit} {word} {heading} than *{c.a}*"
+            told = f"*{c.b}* has {sides}"
+        if paper is None:
+            return f"{told}."
+        word = "does not exclude" if self.low <= paper <= self.high else "excludes"
+        return f"{told}. That {word} the paper's {paper:g}."
+
     @property
     def outlook(self) -> str:
         """Of an undecided comparison with an interval: its half-width, and the seeds that may decide it."""

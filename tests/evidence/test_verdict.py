@@ -136,6 +136,26 @@ def test_how_many_seeds_are_enough(n: tuple[int, ...], df: int, enough: bool) ->
     assert verdict(n=n, df=df).status == ("reproduced" if enough else "undecided")
 
 
+@pytest.mark.parametrize(
+    ("v", "paper", "told"),
+    [
+        (verdict(-1.56, 0.91, **POINTS), 2.0, "*slow* has at most 0.91 points more test error than *fast*, and at most "
+         "1.56 points less. That excludes the paper's 2."),
+        (verdict(0.1, 2.5, **POINTS), 2.0, "*slow* has at least 0.10 and at most 2.50 points more test error than "
+         "*fast*. That does not exclude the paper's 2."),
+        (verdict(-2.5, -0.001, **POINTS), None,
+         "*slow* has at least 0.001 and at most 2.50 points less test error than *fast*."),
+        (verdict(0.8, 1.4), 6.0,
+         "*slow* takes between 0.80 and 1.40 times as long as *fast*. That excludes the paper's 6."),
+        (verdict(-0.6, 1.1, **POINTS | {"b": "", "metric": "ten_views_gain"}), 1.5,
+         "The one view minus ten is between -0.60 and 1.10 points. That excludes the paper's 1.5."),
+        (verdict(NAN, NAN, **POINTS), 2.0, ""),
+    ],
+)  # fmt: skip
+def test_what_an_interval_excludes(v: Verdict, paper: float | None, told: str) -> None:
+    assert v.limits(paper) == told
+
+
 # ------------------------------------------------------------------------------------------ what would decide
 
 
