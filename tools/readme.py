@@ -135,14 +135,14 @@ def training_sentences() -> list[str]:
     sentences = []
     for arm, _, lines in store.records_of("full", "tinyimagenet"):
         epochs = store.epochs_of(lines)
-        views = {  # of the weights as they are recorded
-            views: f"{errors['top1_error']:.2f} and {errors['top5_error']:.2f} %"
-            for line in records.of_kind(lines, "look") for views, errors in line["errors"].items()
-        }  # fmt: skip
+        views = {
+            line["views"]: f"{line['top1_error']:.2f} and {line['top5_error']:.2f} %"
+            for line in records.of_kind(lines, "test")
+        }
         later = ", by a decision made after the first result was known" if arm == "by hand" else ""
         sentences.append(
-            f"{len(epochs)} epochs ({store.schedule(epochs)}{later}): top-1 and top-5 error {views['10']} in ten "
-            f"views, {views['1']} in the centre view."
+            f"{len(epochs)} epochs ({store.schedule(epochs)}{later}): top-1 and top-5 error {views[10]} in ten "
+            f"views, {views[1]} in the centre view."
         )
     return sentences or ["Nothing is recorded yet."]
 

@@ -105,3 +105,21 @@ def shuffled(kernels: Tensor, generator: torch.Generator, copies: int = 20) -> T
     orders = torch.rand(copies * k, 1, h * w, generator=generator).argsort(-1)
     flat = kernels.flatten(2).repeat(copies, 1, 1)
     return flat.gather(2, orders.expand(-1, c, -1)).unflatten(2, (h, w))
+
+
+def as_smooth(kernels: Tensor, generator: torch.Generator, copies: int = 20) -> Tensor:
+    """Random kernels with the power of kernels (K, C, h, w) at each radius: (copies * K, C, h, w).
+
+    In the periodic spectrum of h x w frequencies the power of each channel at one distance from zero is dealt out
+    anew, at random, to that distance's directions. So a copy is as smooth as its kernel, and oriented by chance.
+    """
+    k, channels, h, w = kernels.shape
+    trained = torch.fft.fft2(kernels.double()).abs().square().repeat(copies, 1, 1, 1)
+    noise = torch.randn(copies * k, 1, h, w, dtype=torch.float64, generator=generator).expand(-1, channels, -1, -1)
+    drawn = torch.fft.fft2(noise)
+    up, along = (torch.fft.fftfreq(n, 1 / n) for n in (h, w))
+    radii = (up[:, None].square() + along.square()).round()
+    for radius in radii.unique():
+        ring = radii == radius
+        drawn[..., ring] *= (trained[..., ring].sum(-1) / drawn[..., ring].abs().square().sum(-1)).sqrt()[..., None]
+    return torch.fft.ifft2(drawn).real.to(kernels.dtype)

@@ -36,8 +36,9 @@ SECTIONS = {
 SECTION_OF = {
     "relu": "3.1", "relu-others": "3.1", "relu-19pct": "3.1", "relu-xavier": "3.1", "relu-parts": "3.1",
     "towers": "3.2", "lrn": "3.3", "lrn-vgg": "3.3", "pool": "3.4", "pool-as-run": "3.4", "pool-23": "3.4",
-    "overfit-pool": "3.4", "overfit": "4", "overfit-rate": "4", "long": "4", "augment": "4.1", "mirrors": "4.1",
-    "overfit-fast": "4", "towers-uncut": "3.2", "depth-alone": "7", "decay": "5", "size-long": "1", "relu-mixed": "3.1",
+    "overfit-pool": "3.4", "overfit": "4", "overfit-rate": "4.2", "long": "4", "augment": "4.1", "mirrors": "4.1",
+    "overfit-fast": "4.2", "towers-uncut": "3.2", "depth-alone": "7", "decay": "5", "size-long": "1",
+    "relu-mixed": "3.1",
     "colour": "4.1", "dropout": "4.2", "dropout-form": "4.2", "converge": "4.2", "update": "5", "readings": "5",
     "stall": "5", "net": "6", "ensemble": "6", "pretrain": "6", "full": "6", "depth": "7", "order": "3", "size": "1",
 }  # fmt: skip

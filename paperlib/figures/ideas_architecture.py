@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 
 from paperlib.figures.figure2 import CROSSING
@@ -223,6 +223,47 @@ def shares(summary: pd.DataFrame) -> Drawing:
     caption = f"The convolutions hold {held:.1f} % of the parameters and do {effort:.1f} % of the work; "
     caption += f"{' and '.join(convs.index[high])} are above the paper's 1 %."
     return Drawing(figure, frame.assign(work=work).round(4), f"{alt}.", caption)
+
+
+def symbols() -> Drawing:
+    """Two kernels of 3 x 3 that read one map of 6 x 6: two of their 16 positions, and the maps that they make."""
+    figure, (image, *maps) = subplots(1, 3, figsize=(6.6, 2.3), width_ratios=(1.5, 1, 1))
+    places = {(0, 0): PALETTE[0], (1, 3): PALETTE[3]}  # row and column of a window, and of what it gives
+    for axes, side in ((image, 6), *((axes, 4) for axes in maps)):
+        axes.imshow(np.ones((side, side)), cmap="gray", vmin=0, vmax=1, extent=(0, side, side, 0))
+        axes.set(xticks=range(side + 1), yticks=range(side + 1), xticklabels=[], yticklabels=[])
+        axes.grid(True, color="#bbbbbb", lw=0.8)
+        for (row, column), colour in places.items():
+            window = 3 if axes is image else 1
+            axes.add_patch(Rectangle((column, row), window, window, color=colour, alpha=0.45, lw=0))
+    image.set_title("d = 1 map, windows of s × s = 3 × 3", fontsize=9)
+    for number, axes in enumerate(maps, start=1):
+        axes.set_title(f"kernel {number}: p × p = 4 × 4", fontsize=9)
+    alt = "A grid of 6 by 6 with a window of 3 by 3 at two of its 16 positions, and two grids of 4 by 4."
+    caption = "K = 2 kernels read the same window; each writes one number at its place in its own map."
+    return Drawing(figure, pd.DataFrame(list(places), columns=["row", "column"]), alt, caption)
+
+
+def ports(nets: dict[str, tuple[arithmetic.Layer, ...]]) -> Drawing:
+    """Parameters and multiplications of nets, a line each; the first is the paper's, whose counts are the lines."""
+    rows = [{"net": name, "parameters": arithmetic.parameter_count(each) / 1e6,
+             "multiplications": arithmetic.mac_count(each) / 1e6} for name, each in nets.items()]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    figure, panels = subplots(1, 2, figsize=(9.2, 0.3 * len(frame) + 1), sharey=True)
+    for axes, column in zip(panels, ("parameters", "multiplications"), strict=True):
+        of_paper = frame[column][0]
+        same = np.isclose(frame[column], of_paper, rtol=1e-9)
+        axes.axvline(of_paper, color="#555555", lw=0.9, ls="--")
+        axes.scatter(frame[column], frame.index, color=[PALETTE[0] if each else PALETTE[3] for each in same], zorder=3)
+        for y, value in enumerate(frame[column]):
+            axes.annotate(f"{value:,.4g}", (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set(xlabel=f"million {column}", xlim=(0, 1.2 * frame[column].max()))
+    panels[0].set_yticks(frame.index, frame["net"], fontsize=8)
+    panels[0].invert_yaxis()
+    alike = frame["net"][1:][np.isclose(frame["parameters"][1:], frame["parameters"][0], rtol=1e-9)]
+    caption = f"With the paper's number of parameters, and another net all the same: {', '.join(alike) or 'none'}."
+    alt = "; ".join(f"{row['net']} {row['parameters']:.2f} and {row['multiplications']:.0f}" for row in rows)
+    return Drawing(figure, frame, f"Million parameters and multiplications: {alt}.", caption)
 
 
 MASKS = [

@@ -193,14 +193,16 @@ def nearest_wrong(dataset: Dataset, kind: str, images: int = 300, size: int = 24
     return dataset.train_labels[chosen].repeat(views)[nearest] != dataset.test_labels[:2000], views
 
 
-def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
-    """Test errors of a nearest neighbour by pixels, with every augmentation, on each of some data sets.
+def nearest_neighbours(sets: dict[str, Dataset], images: int = 300, more: tuple[int, ...] = (600, 1200)) -> Drawing:
+    """Test errors of a nearest neighbour by pixels, with every augmentation, on each of some data sets; and with
+    ``more`` training images in place of it.
 
     ``two_errors`` are two standard errors of the gain over the centre alone, on the same test images.
     """
     rows = []
     for name, dataset in sets.items():
         found = {kind: nearest_wrong(dataset, kind, images) for kind in KINDS}
+        found |= {f"{n:,} images, centre": nearest_wrong(dataset, KINDS[0], n) for n in more}
         for kind, (wrong, views) in found.items():
             errors = 100 * wrong.double()
             gains = 100 * found[KINDS[0]][0].double() - errors
@@ -208,9 +210,9 @@ def nearest_neighbours(sets: dict[str, Dataset], images: int = 300) -> Drawing:
             row = {"data": name, "kind": kind, "views": views, "error": float(errors.mean())}
             rows.append({**row, "gain": float(gains.mean()), "two_errors": two})
     frame = pd.DataFrame(rows)
-    figure, panels = subplots(1, len(sets), figsize=(9.2, 2.7), sharex=True, squeeze=False)
+    figure, panels = subplots(1, len(sets), figsize=(9.2, 3.1), sharex=True, squeeze=False)
     for axes, (title, of_set) in zip(panels[0], frame.groupby("data", sort=False), strict=True):
-        colours = [PALETTE[7] if kind == "centre only" else PALETTE[0] for kind in of_set["kind"]]
+        colours = [PALETTE[7 if kind == "centre only" else 3 if "images" in kind else 0] for kind in of_set["kind"]]
         labels = [f"{row.kind} ({row.views})" for row in of_set.itertuples()]
         drawn = axes.barh(labels, of_set["error"], color=colours)
         axes.errorbar(

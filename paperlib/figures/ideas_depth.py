@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from paperlib.evidence import decide, metrics
-from paperlib.experiments import declared
 from paperlib.figures import forests
-from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, subplots
+from paperlib.figures.style import PALETTE, Drawing, bars, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
@@ -123,32 +120,6 @@ def costs(models: dict[str, ModelRecipe]) -> Drawing:
     return Drawing(figure, frame.round(4), f"{alt}.", caption)
 
 
-def errors_by_arm(name: str, scale: str) -> Drawing:
-    """Test error of each recorded arm of an experiment: a point a seed, a short line for the mean."""
-    frame = metrics.results(name, scale, "test_error").dropna(subset="test_error")
-    if frame.empty:
-        return nothing_yet(f"run of experiment {name} at scale {scale}", ["arm", "seed", "test_error"])
-    by_arm = {arm: frame.loc[frame["arm"] == arm, "test_error"] for arm in declared.get(name, scale).arms}
-    by_arm = {arm: values for arm, values in by_arm.items() if len(values)}
-    figure, axes = subplots(figsize=(7.6, 0.38 * len(by_arm) + 1.1))
-    what: dict[str, Any] = {"x": "test_error", "y": "arm", "order": list(by_arm), "ax": axes}
-    sns.stripplot(frame, **what, jitter=False, size=6, alpha=0.6, color=PALETTE[0])
-    sns.pointplot(frame, **what, errorbar=None, linestyle="none", marker="|", ms=20, mew=2.5, color=PALETTE[3])
-    if "baseline" in by_arm:
-        axes.axvline(by_arm["baseline"].mean(), color="#555555", lw=0.9, ls="--")
-    axes.set_yticks(range(len(by_arm)), [f"{arm}, n = {len(values)}" for arm, values in by_arm.items()])
-    axes.set(xlabel="test error (%); bar: mean", ylabel="", title=f"Recorded, {scale_name(scale)}")
-    found = [v for v in decide.verdicts_of(name, scale) if "baseline" in (v.comparison.a, v.comparison.b)]
-    apart = [v.comparison.b if v.comparison.a == "baseline" else v.comparison.a for v in found
-             if v.comparison.metric == "test_error" and v.outcome in ("holds", "contradicted")]  # fmt: skip
-    alt = "Test error of each arm, mean and range of its seeds: " + "; ".join(
-        f"{arm} {v.mean():.2f} % ({v.min():.2f} to {v.max():.2f}, n = {len(v)})" for arm, v in by_arm.items()
-    )
-    caption = f"Only {', '.join(dict.fromkeys(apart))} lie apart from the baseline beyond chance."
-    caption = caption if apart else "No arm lies apart from the baseline beyond chance."
-    return Drawing(figure, frame[["arm", "seed", "test_error"]], f"{alt}.", caption)
-
-
 def growth(model: ModelRecipe) -> dict[str, int]:
     """Side, in pixels, of what one unit sees after each layer, up to the last convolution: by windows and strides."""
     with torch.device("meta"):
@@ -198,21 +169,51 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
     return Drawing(figure, pd.DataFrame(rows), f"Nested squares on a photograph, side in pixels: {told}.", caption)
 
 
+NAMES = {
+    "no lrn": "no normalisation", "2x2": "pools without overlap", "neither": "no crops, no mirrors",
+    "no augmentation": "no crops, no mirrors", "without both": "no crops, no mirrors, no dropout",
+    "vertical": "mirrored upside down instead", "both mirrors": "mirrored upside down too",
+    "no conv1": "conv1 and conv2 in one", "uncut": "towers not cut", "no dropout, its rate": "no dropout, same rate",
+    "inverted": "inverted dropout, same σ and rate", "dropout, its rate": "dropout at a tenth of its rate",
+    "mlp": "fully connected", "conv": "convolutional",
+}  # fmt: skip
+"""Arm -> what it is, for who has not read its notebook."""
+
+
+def plain(row: Any) -> str:
+    """A comparison in words: the second arm, and the first where that is not the baseline."""
+    names = []
+    for arm in (row.b, row.a):
+        net, _, images = arm.partition(" ")
+        names.append(f"{NAMES[net]}, {int(images):,} images" if images.isdigit() else NAMES.get(arm, arm))
+    first, _, images = names[0].partition(", ")
+    names[0] = first if images and images in names[1] else names[0]  # said once, at the end
+    setting = row.setting.replace("test − training", "").strip(", ")
+    return names[0] + f" v. {names[1]}" * (row.a != "baseline") + f" ({setting})" * bool(setting)
+
+
 def decided() -> Drawing:
-    """All comparisons of errors in the series that the records decide, by size; filled where a claim asks."""
+    """All comparisons of errors in the series that the records decide, by size; filled where a claim asks.
+
+    Differences of a gap (test error minus training error) have a panel of their own.
+    """
     frame = forests.lines()
     frame = frame[frame["outcome"].isin(["holds", "contradicted"])].sort_values("estimate")
-    figure, axes = subplots(figsize=(7.6, 0.23 * len(frame) + 1.0))
-    for y, row in enumerate(frame.itertuples()):
-        colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
-        axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
-        axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
-    names = [f"{row.section} · {forests.label(row)}" + f" ({row.setting})" * bool(row.setting)
-             for row in frame.itertuples()]  # fmt: skip
-    axes.set_yticks(range(len(frame)), names, fontsize=8.5)
-    axes.axvline(0, color="#555555", lw=0.8)
-    axes.set_xlabel("points by which the second is worse; below 0 it is better\nfilled: a claim asks", loc="right")
-    axes.grid(axis="y", visible=False)
+    gap = frame["metric"] == "overfit"
+    parts = [part for part in (frame[~gap], frame[gap]) if len(part)]
+    figure, panels = subplots(len(parts), 1, figsize=(7.8, 0.23 * len(frame) + 1.2 * len(parts)), squeeze=False,
+                              height_ratios=[len(part) + 2 for part in parts])  # fmt: skip
+    for axes, part in zip(panels[:, 0], parts, strict=True):
+        for y, row in enumerate(part.itertuples()):
+            colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
+            axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
+            axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
+        names = [f"{row.section} · {plain(row)}" for row in part.itertuples()]
+        axes.set_yticks(range(len(part)), names, fontsize=8.5)
+        axes.axvline(0, color="#555555", lw=0.8)
+        of = "points of gap, test − training" if part["metric"].eq("overfit").all() else "points of error"
+        axes.set_xlabel(f"{of}, by which the arm is worse (below 0: better); filled: a claim asks", loc="right")
+        axes.grid(axis="y", visible=False)
     worse, less = ((frame["outcome"] == each).sum() for each in ("holds", "contradicted"))
     caption = f"{len(frame)} comparisons of errors are decided: in {worse} the second is worse, in {less} it is better."
     alt = f"{caption} From the lowest: {'; '.join(map(forests.in_words, frame.itertuples()))}."

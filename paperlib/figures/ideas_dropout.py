@@ -173,3 +173,48 @@ def lone_units(nets: dict[str, nn.Module], inputs: Tensor, labels: Tensor) -> Dr
     caption = f"One unit silenced changes {', and '.join(told)}"
     caption += " (mean, and root mean square, over units)."
     return Drawing(figure, frame, f"Two panels, a dot a unit, a line a net. {caption}", caption)
+
+
+def thinned_log_probabilities(net: nn.Module, inputs: Tensor, masks: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of a net's classes, (B, classes) of the whole net, halved, and (masks, B, classes) of thinned
+    ones: each keeps a random half of the units of fc6 and fc7, the same for all inputs, in the form of 2012.
+    """
+    layers, seen = dict(net.named_modules()), list[Tensor]()
+    hook = layers["fc6"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with evaluating(net), torch.inference_mode():
+        halved = net(inputs).log_softmax(1)
+        first = layers["act6"](layers["fc6"](seen[0]))
+        draw, thinned = torch.Generator().manual_seed(0), []
+        for _ in range(masks):
+            kept = (torch.rand(2, first.shape[1], generator=draw) >= 0.5).float()
+            second = layers["act7"](layers["fc7"](kept[0] * first))
+            thinned.append(layers["fc8"](kept[1] * second).log_softmax(1))
+    hook.remove()
+    return halved, torch.stack(thinned)
+
+
+def thinned_and_halved(net: nn.Module, inputs: Tensor, labels: Tensor, masks: int = 100) -> Drawing:
+    """Test error (%) of the thinned nets of a net trained with dropout, of geometric means of 2, 5, 10, … of them (the
+    mean over groups of so many), and of the whole net, halved.
+    """
+    halved, thinned = thinned_log_probabilities(net, inputs, masks)
+    counts = sorted({n for n in (1, 2, 5, 10, 20, 50) if masks % n == 0} | {masks})
+    # the class of a geometric mean is that of the sum of the logarithms
+    errors = [100 * (thinned.unflatten(0, (-1, n)).sum(1).argmax(2) != labels).double().mean(1) for n in counts]
+    whole = 100 * float((halved.argmax(1) != labels).double().mean())
+    agree = 100 * float((thinned.sum(0).argmax(1) == halved.argmax(1)).double().mean())
+    figure, (left, right) = subplots(1, 2, figsize=(8.2, 3.2), sharey=True, width_ratios=(1, 1.6))
+    left.hist(errors[0].numpy(), bins=20, orientation="horizontal", color=PALETTE[1], alpha=0.8)
+    left.set(xlabel=f"number of thinned nets, of {masks}", ylabel="test error (%)")
+    means = [float(each.mean()) for each in errors]
+    right.plot(range(len(counts)), means, "o-", color=PALETTE[0], label="geometric mean of thinned nets")
+    for axes in (left, right):
+        axes.axhline(whole, color="#333333", ls="--", lw=1, label="the whole net, halved")
+    right.set_xticks(range(len(counts)), [str(n) for n in counts])
+    right.set_xlabel("thinned nets in the mean")
+    right.legend()
+    caption = f"A thinned net has {means[0]:.1f} % test error ({errors[0].min():.1f} to {errors[0].max():.1f}), the "
+    caption += f"geometric mean of {masks} of them {means[-1]:.1f} %, the halved net {whole:.1f} %. These two give "
+    caption += f"{agree:.0f} % of the images the same class."
+    frame = pd.DataFrame({"nets": counts, "error": means}).assign(halved=whole)
+    return Drawing(figure, frame.round(3), f"A histogram and a curve of test errors. {caption}", caption)

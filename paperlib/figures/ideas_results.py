@@ -171,24 +171,30 @@ def three_kernels(side: int = 11) -> Drawing:
     return Drawing(figure, pd.DataFrame(rows).round(4), f"Three kernels. {caption}", caption)
 
 
-def selectivity(kernels: Tensor, chance: Tensor, title: str) -> Drawing:
-    """Each kernel's selectivity for orientation and its bandwidth, and those of kernels with shuffled pixels."""
-    figure, axes = subplots(figsize=(6.4, 4.0))
-    rows, measured = [], {}
-    for some, style, name in ((chance, {"ms": 2, "color": "#bbbbbb"}, "shuffled"), (kernels, {"ms": 5}, "trained")):
-        oriented, wide = measured[name] = conv1.orientation_selectivity(some), conv1.bandwidth(some)
-        axes.plot(oriented, wide, "o", **style, label=name)
-        rows.append({"kernels": name, "orientation": float(oriented.median()), "bandwidth": float(wide.median())})
-    edge = measured["shuffled"][0].quantile(0.95)
-    beyond = 100 * float((measured["trained"][0] > edge).double().mean())
-    axes.axvline(float(edge), color="#555555", lw=0.9, ls="--", label="95 % of the shuffled lie to the left")
-    axes.set(xlabel="selectivity for orientation, 0 to 1", ylabel="bandwidth (octaves)", xlim=(0, 1), ylim=(0, None))
-    axes.set_title(title)
-    axes.legend(loc="lower left")
-    shuffled, trained = rows
-    alt = f"Medians: orientation {trained['orientation']:.2f}, shuffled {shuffled['orientation']:.2f}; "
-    alt += f"bandwidth {trained['bandwidth']:.2f} octaves, shuffled {shuffled['bandwidth']:.2f}."
-    caption = f"{beyond:.0f} % of the trained kernels are more selective for orientation than 95 % of the shuffled. "
-    caption += f"Their median bandwidth is {trained['bandwidth']:.2f} octaves, that of the shuffled "
-    caption += f"{shuffled['bandwidth']:.2f}."
+def selectivity(kernels: Tensor, controls: dict[str, Tensor], title: str) -> Drawing:
+    """Each kernel's selectivity for orientation and its bandwidth, and those of ``controls``: name -> kernels.
+
+    A dashed line has 95 % of a control to its left.
+    """
+    figure, panels = subplots(1, len(controls), figsize=(4.2 * len(controls), 3.6), sharex=True, sharey=True)
+    oriented, wide = conv1.orientation_selectivity(kernels), conv1.bandwidth(kernels)
+    rows = [{"kernels": "trained", "orientation": float(oriented.median()), "bandwidth": float(wide.median())}]
+    for axes, (name, some) in zip(panels, controls.items(), strict=True):
+        by_chance, widths = conv1.orientation_selectivity(some), conv1.bandwidth(some)
+        edge = float(by_chance.quantile(0.95))
+        axes.plot(by_chance, widths, "o", ms=2, color="#bbbbbb", label=name)
+        axes.plot(oriented, wide, "o", ms=5, color=PALETTE[0], label="trained")
+        axes.axvline(edge, color="#555555", lw=0.9, ls="--")
+        axes.set(xlabel="selectivity for orientation, 0 to 1", xlim=(0, 1), ylim=(0, None))
+        axes.legend(loc="lower left")
+        beyond = 100 * float((oriented > edge).double().mean())
+        rows.append({"kernels": name, "orientation": float(by_chance.median()), "bandwidth": float(widths.median()),
+                     "beyond": beyond})  # fmt: skip
+    panels[0].set_ylabel("bandwidth (octaves)")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    told = [f"{row['kernels']} {row['orientation']:.2f} and {row['bandwidth']:.2f} octaves" for row in rows]
+    alt = f"Medians of orientation and bandwidth: {'; '.join(told)}."
+    shares = ", ".join(f"{row['beyond']:.0f} % than 95 % of control *{row['kernels']}*" for row in rows[1:])
+    caption = f"Of the trained kernels are more selective for orientation: {shares}; by chance 5 %. Median bandwidth: "
+    caption += ", ".join(f"{row['kernels']} {row['bandwidth']:.2f}" for row in rows) + " octaves."
     return Drawing(figure, pd.DataFrame(rows), alt, caption)

@@ -35,14 +35,21 @@ def valley_height(path: np.ndarray, steep: float = STEEP) -> np.ndarray:
     return 0.5 * (path**2 @ np.array([1.0, steep]))
 
 
-def race(steep: float = STEEP, updates: int = 80, rates: int = 120) -> pd.DataFrame:
-    """Loss of both rules at many rates: the largest of the last ten updates, so that no lucky swing counts.
+def best_momentum(steep: float) -> float:
+    """The momentum for a valley ``steep`` times steeper across; an update then leaves its root of the distance."""
+    return ((steep**0.5 - 1) / (steep**0.5 + 1)) ** 2
+
+
+def race(
+    steep: float = STEEP, updates: int = 80, rates: int = 120, momenta: tuple[float, ...] = (0.0, 0.9)
+) -> pd.DataFrame:
+    """Loss with some momenta at many rates: the largest of the last ten updates, so that no lucky swing counts.
 
     Columns momentum, rate, loss. The rates, on a logarithmic scale, end where momentum leaves every valley.
     """
     rows = [
         {"momentum": m, "rate": rate, "loss": valley_height(descend(m, rate, updates, steep=steep), steep)[-10:].max()}
-        for m in (0.0, 0.9) for rate in np.geomspace(0.1 / steep, 4 / steep, rates)
+        for m in momenta for rate in np.geomspace(0.1 / steep, 4 / steep, rates)
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -208,7 +215,7 @@ def by_arm(name: str, scale: str) -> Drawing:
         told.append(f"“{c.b}” changes the {measure.heading} by {v.text}, {v.status}")
         axes.set_yticks([0, 1], [c.a, c.b])
         axes.set(xlabel=f"{measure.heading} ({measure.unit})", ylim=(1.5, -0.5))
-        axes.set_title(f"{c.b} minus {c.a}: {v.text}", fontsize=9)
+        axes.set_title(f"{c.b} minus {c.a}: {v.text}", fontsize=9, loc="right")
     caption = f"{SCALE_NAMES[scale]}: {'; '.join(told)}."
     return Drawing(figure, pd.DataFrame(rows), f"One dot per seed, a line for each mean. {caption}", caption)
 

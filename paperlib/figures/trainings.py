@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -42,20 +43,21 @@ def stall() -> Drawing:
     for axes, (ending, title) in zip(panels[0], there.items(), strict=True):
         for reading, name in READING.items():
             here, sigma = frame[frame["arm"] == reading + ending], experiment.recipe(reading + ending).model.init_std
-            name = f"{reading}{ending}: {name}, σ = {sigma:g}"
+            name = f"{name}, σ = {sigma:g}"
             colour = PALETTE[0] if sigma > 0.01 else PALETTE[1]
             for seed, of_seed in here.groupby("seed"):
                 style = "-" if reading == "source" else "--"
                 axes.plot(of_seed["update"], of_seed["loss"], style, color=colour, label=name if seed == 0 else None)
+                axes.plot(*of_seed[["update", "loss"]].iloc[-1], "o", ms=5, color=colour)  # where the run ends
         axes.axhline(guessing, color="#555555", lw=0.8)
         axes.annotate("guessing", (0, guessing), xycoords=("axes fraction", "data"), xytext=(4, -12),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
         axes.set(xlabel="updates", title=fill(title, 28), ylim=(guessing - 0.45, guessing + 0.3))
-        axes.legend(loc="lower left", fontsize=7.5)
+        axes.legend(loc="lower left", fontsize=9.5)
     panels[0][0].set_ylabel("running training loss (nats)")
-    about = "one line per seed; colour: σ of conv3 to conv5"
+    about = "one line per seed, with its end; colour: σ of conv3 to conv5"
     title = f"The first updates, {SCALE_NAMES[experiment.scale]}; {about}; full line: code, dashed: text"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     last = frame.groupby(["arm", "seed"]).last().groupby("arm")
     alt = f"Running training loss of the first updates; guessing is {guessing:.2f} nats. Last: " + "; ".join(
         f"{arm} {of_arm['loss'].min():.2f} to {of_arm['loss'].max():.2f} ({len(of_arm)} seeds)" for arm, of_arm in last
@@ -151,36 +153,67 @@ def ten_views_of(name: str, scale: str) -> str:
     return "; ".join(f"{words[arm]}: {errors[arm]:.2f} % in ten views" for arm in words if arm in errors) + "."
 
 
-def overfit(experiment: Experiment = declared.OVERFIT) -> Drawing:
-    """Errors of the finished nets on their training images and on others, one line per seed."""
+WITH = {
+    "baseline": "crops and dropout", "no augmentation": "dropout", "no dropout": "crops", "without both": "neither",
+    "dropout, its rate": "crops and dropout", "no dropout, its rate": "crops",
+}  # fmt: skip
+"""Arm of the trainings on 640 images -> what it has against overfitting."""
+BY_RATE = [
+    (declared.OVERFIT_FAST, "baseline"), (declared.OVERFIT_FAST, "no dropout, its rate"),
+    (declared.OVERFIT_RATE, "dropout, its rate"), (declared.OVERFIT_RATE, "no dropout"),
+]  # fmt: skip
+"""With and without dropout, at the rate of either: of the same seeds."""
+
+
+def overfit_by_rate() -> Drawing:
+    """:func:`overfit` with and without dropout, both at the rate of either."""
+    return overfit(BY_RATE)
+
+
+def net_of(experiment: Experiment, arm: str) -> str:
+    """What an arm has against overfitting, and its learning rate."""
+    return f"{WITH[arm]}, rate {experiment.recipe(arm).optim.lr:g}"
+
+
+def overfit(arms: Sequence[tuple[Experiment, str]] = ()) -> Drawing:
+    """Errors of the finished nets on their training images and on others, one line per seed; of ``overfit``, or of
+    ``arms`` (:data:`BY_RATE`), of which those are drawn that have records.
+    """
     use_style()
-    columns = ["arm", "seed", "fit_error", "test_error"]
-    frame = metrics.results(experiment.name, experiment.scale, *columns[2:])[columns]
+    columns = ["net", "arm", "seed", "fit_error", "test_error"]
+    frames = []
+    for experiment, arm in arms or [(declared.OVERFIT, arm) for arm in declared.OVERFIT.arms]:
+        frame = metrics.results(experiment.name, experiment.scale, *columns[3:])
+        frames.append(frame[frame["arm"] == arm].assign(net=net_of(experiment, arm))[columns])
+    frame = pd.concat(frames, ignore_index=True)
     if frame.empty:
-        return nothing_yet(f"run of experiment {experiment.name}", columns)
-    arms = [arm for arm in experiment.arms if arm in set(frame["arm"])]
-    figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(arms) + 1.5))
-    for y, arm in enumerate(arms):
-        of_arm = frame[frame["arm"] == arm]
-        step = min(0.12, 0.7 / len(of_arm))
-        ys = [y + step * (k - (len(of_arm) - 1) / 2) for k in range(len(of_arm))]
-        axes.hlines(ys, of_arm["fit_error"], of_arm["test_error"], color="#bbbbbb", lw=1)
+        return nothing_yet("run of experiment overfit", columns)
+    nets = list(dict.fromkeys(frame["net"]))
+    figure, axes = plt.subplots(figsize=(7.6, 0.6 * len(nets) + 1.5))
+    for y, net in enumerate(nets):
+        of_net = frame[frame["net"] == net]
+        step = min(0.12, 0.7 / len(of_net))
+        ys = [y + step * (k - (len(of_net) - 1) / 2) for k in range(len(of_net))]
+        axes.hlines(ys, of_net["fit_error"], of_net["test_error"], color="#bbbbbb", lw=1)
         marks = (("fit_error", "o", PALETTE[1], "training images"), ("test_error", "s", PALETTE[0], "test images"))
         for column, mark, colour, name in marks:
-            axes.plot(of_arm[column], ys, mark, color=colour, ms=4.5, label=name if y == 0 else None)
-    axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(arms) - 0.5, -0.5))
-    axes.set_yticks(range(len(arms)), arms)
-    images = f"{experiment.stop.train_images} training images"
-    axes.set_title(f"{images}, {SCALE_NAMES[experiment.scale]}; one line per seed")
-    axes.legend(loc="upper left")
-    means = frame.groupby("arm", sort=False)[["fit_error", "test_error"]].mean()
+            axes.plot(of_net[column], ys, mark, color=colour, ms=4.5, label=name if y == 0 else None)
+    axes.set(xlabel="top-1 error of the finished net (%)", xlim=(-0.5, None), ylim=(len(nets) - 0.5, -0.5))
+    axes.set_yticks(range(len(nets)), nets)
+    images = f"{declared.OVERFIT.stop.train_images} training images"
+    figure.suptitle(
+        f"{images}, {SCALE_NAMES[declared.OVERFIT.scale]}; one line per seed", x=0.01, ha="left", fontsize=11
+    )
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
+    means = frame.groupby("net", sort=False)[["fit_error", "test_error"]].mean()
     alt = "Mean errors on the training images and on the test images: " + "; ".join(
-        f"{arm} {fit:.1f} and {test:.1f} %" for arm, fit, test in means.itertuples()
+        f"{net}: {fit:.1f} and {test:.1f} %" for net, fit, test in means.itertuples()
     )
     gaps = (means["test_error"] - means["fit_error"]).sort_values()
     least, most = gaps.index[0], gaps.index[-1]
+    lowest, highest = means["test_error"].min(), means["test_error"].max()
     caption = (
         f"The two errors lie {gaps[least]:.1f} points apart in “{least}” and {gaps[most]:.1f} in “{most}”; "
-        f"the test errors of all arms lie within {means['test_error'].max() - means['test_error'].min():.1f} points."
+        f"the test errors are {lowest:.1f} to {highest:.1f} %."
     )
     return Drawing(figure, frame.round(4), alt, caption)

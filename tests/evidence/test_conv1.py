@@ -145,3 +145,20 @@ def test_shuffled_copies_have_the_pixels_of_their_kernels() -> None:
         theirs, mine = (sorted(map(tuple, k.flatten(1).T.tolist())) for k in (some[n % 3], copy))
         assert theirs == mine
     assert len({tuple(copy.flatten().tolist()) for copy in copies}) == 15
+
+
+def test_kernels_as_smooth_have_the_power_of_theirs_at_each_radius_and_no_orientation_but_by_chance() -> None:
+    """The periodic spectrum of a grating is one pair of frequencies: its power comes back on all of their radius."""
+    some = torch.cat([noise(2, side=5), torch.cos(2 * math.pi * torch.arange(5) / 5).expand(1, 3, 5, 5)])
+    copies = conv1.as_smooth(some, torch.Generator().manual_seed(0), copies=40)
+    assert copies.shape == (120, 3, 5, 5)
+    turns = [k if k < 3 else k - 5 for k in range(5)]
+
+    def power(kernels: Tensor, radius: int) -> Tensor:
+        of = torch.fft.fft2(kernels.double()).abs().square()
+        return sum(of[..., y, x] for y in range(5) for x in range(5) if turns[y] ** 2 + turns[x] ** 2 == radius)
+
+    for radius in (0, 1, 2, 4, 5, 8):
+        torch.testing.assert_close(power(copies, radius), power(some, radius).repeat(40, 1), rtol=1e-4, atol=1e-4)
+    grating, turned = some[2:], copies[2::3]
+    assert conv1.orientation_selectivity(turned).mean() < 0.7 * conv1.orientation_selectivity(grating)[0]

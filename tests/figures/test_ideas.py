@@ -92,6 +92,25 @@ def test_a_silenced_unit_is_one_whose_outgoing_weights_are_zero() -> None:
     assert (drawn["changed"] >= drawn["rise"].abs() - 1e-4).all()
 
 
+def test_a_thinned_net_is_one_in_training_and_the_halved_one_in_evaluation() -> None:
+    torch.manual_seed(0)
+    layers = {"fc6": nn.Linear(4, 6), "act6": nn.ReLU(), "drop6": nets.Dropout(0.5), "fc7": nn.Linear(6, 6),
+              "act7": nn.ReLU(), "drop7": nets.Dropout(0.5), "fc8": nn.Linear(6, 3)}  # fmt: skip
+    net, inputs, labels = nn.Sequential(OrderedDict(layers)), torch.randn(50, 4), torch.arange(50) % 3
+    halved, thinned = ideas_dropout.thinned_log_probabilities(net, inputs, 3)
+    assert torch.allclose(halved, net.eval()(inputs).log_softmax(1))
+    draw = torch.Generator().manual_seed(0)
+    for one in thinned:
+        masked = copy.deepcopy(net)
+        for layer, mask in zip((masked.drop6, masked.drop7), torch.rand(2, 6, generator=draw) >= 0.5, strict=True):
+            layer.forward = lambda x, mask=mask: x * mask
+        assert torch.allclose(one, masked(inputs).log_softmax(1), atol=1e-6)
+    drawn = ideas_dropout.thinned_and_halved(net, inputs, labels, 3).data
+    for n, error in zip((1, 3), drawn["error"], strict=True):
+        geometric = thinned.unflatten(0, (-1, n)).mean(1).softmax(2)
+        assert error == pytest.approx(100 * float((geometric.argmax(2) != labels).double().mean()), abs=1e-3)
+
+
 def test_windows_at_the_edge() -> None:
     drawn = ideas_architecture.edges(torch.zeros(3, 224, 224, dtype=torch.uint8)).data.set_index("way")
     assert drawn["positions"].tolist() == [55, 55, 55, 54]
@@ -108,6 +127,15 @@ def test_who_reads_whom_is_what_the_recipe_says() -> None:
     assert drawn["own"].all()
     assert met["layer"][met["reading"] == "as it is"].tolist() == ["conv3", "fc6"]
     assert "never" not in set(met["reading"])  # up to fc6
+
+
+def test_ports_with_the_papers_parameters_are_named() -> None:
+    paper = ideas_architecture.arithmetic.net()
+    whole = ideas_architecture.arithmetic.ungrouped()
+    drawn = ideas_architecture.ports({"paper": paper, "port": paper, "whole": whole})
+    assert drawn.data["parameters"].tolist() == pytest.approx([60.965224, 60.965224, 62.378344])
+    assert "port" in drawn.caption and "whole" not in drawn.caption
+    assert ideas_architecture.symbols().data.to_numpy().tolist() == [[0, 0], [1, 3]]
 
 
 def test_shares_add_up() -> None:

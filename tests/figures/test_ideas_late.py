@@ -31,8 +31,10 @@ def test_each_rule_races_at_the_best_of_its_rates() -> None:
         assert best[m][1] == of_rule["loss"].min() and best[m][0] < limit
         assert of_rule.loc[of_rule["rate"] > 1.03 * limit, "loss"].min() > 100
     assert best[0.9][1] < best[0.0][1] / 100
-    mild = ideas_training.at_best(ideas_training.race(steep=25))
-    assert mild[0.0][1] < mild[0.9][1], "in a mild valley momentum loses"
+    fitted = ideas_training.best_momentum(25)
+    mild = ideas_training.at_best(ideas_training.race(steep=25, momenta=(0.0, 0.3, fitted, 0.6, 0.9)))
+    assert mild[0.0][1] < mild[0.9][1], "in a mild valley momentum of 0.9 loses"
+    assert min(mild, key=lambda m: mild[m][1]) == fitted == pytest.approx(4 / 9), "and one fitted to it wins"
     assert f"{best[0.0][1]:.0f}" in ideas_training.momentum_path().caption
 
 
@@ -117,6 +119,8 @@ def test_all_decided_errors_are_drawn_once_by_size() -> None:
              if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
     drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}
     assert drawn == sides and len(rows) == len(sides) and rows["estimate"].is_monotonic_increasing
+    names = [(row.section, row.metric == "overfit", ideas_depth.plain(row)) for row in rows.itertuples()]
+    assert len({*names}) == len(names), "no two lines of a panel have one name"
 
 
 def test_nets_that_fail_together_and_apart() -> None:
@@ -125,6 +129,15 @@ def test_nets_that_fail_together_and_apart() -> None:
     assert drawn["images"].tolist() == drawn["independent"].tolist() == [25, 50, 25]
     alike = ideas_results.fail_together(wrong[:1].expand(3, 4)).data
     assert alike["images"].tolist() == [50, 0, 0, 50] and alike["independent"].tolist() == [12.5, 37.5, 37.5, 12.5]
+
+
+def test_half_of_noise_is_more_selective_than_the_median_and_a_twentieth_than_most_of_noise() -> None:
+    kernels, chance = torch.randn(4000, 1, 5, 5, generator=torch.Generator().manual_seed(0)).split(2000)
+    trained, noise, flat = ideas_results.selectivity(
+        kernels, {"noise": chance, "rows": torch.arange(5.0)[:, None].expand(3, 1, 5, 5)}, ""
+    ).data.itertuples()
+    assert noise.beyond == pytest.approx(5, abs=2) and flat.beyond < 1
+    assert trained.orientation == pytest.approx(noise.orientation, abs=0.02)
 
 
 def test_a_grating_has_one_orientation_and_a_narrow_band() -> None:
