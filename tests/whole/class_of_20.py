@@ -170,7 +170,7 @@ def complaint(exercise: submissions.Exercise, answer: str, setup: dict[str, obje
     return ""
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_variation_has_a_solution_and_refuses_the_public_one(path: Path) -> None:
     nb = assignments.trimmed(nbformat.read(path, as_version=4))
     setup: dict[str, object] = {}
