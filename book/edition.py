@@ -122,7 +122,7 @@ class Claims(SphinxDirective):
         cells = {
             "id": "<br>".join(map(escape, claims.ids_of(entry))),
             "claim": escape(r.claim),
-            "status": f'<span class="status">{escape(r.status)}</span> {escape(claims.evidence_of(r))}',
+            "status": f'<span class="status">{escape(r.said)}</span> {escape(claims.evidence_of(r))}',
             "result": told,
             "evidence": "<br>".join([*links, *([f"<small>{escape(since)}</small>"] if since else [])]),
         }

@@ -105,7 +105,7 @@ def verdict_table(*ids: str) -> None:
     for r in map(claims.row, ids):
         proof = f" ({claims.evidence_of(r)})" if r.scale else ""
         proof += f". But: {r.caveat}" if r.caveat else ""
-        rows.append((_in_one_line(r.id), f"**{r.status}**", (r.result or "–") + proof, how_of(r)))
+        rows.append((_in_one_line(r.id), f"**{r.said}**", (r.result or "–") + proof, how_of(r)))
     heads = ("id", "status", "result", "how, and what else is known")
     fold(f"Status, result and reason of {_count(len(rows), 'claim')}", markdown_table(heads, rows))
 
@@ -148,7 +148,7 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     names a comparison that decides no claim, "experiment: arms", whose number is shown for it.
     """
     r = claims.row(claim_id)
-    outcome, status = r.outcome or r.status, r.status
+    outcome, status = r.outcome or r.status, r.said
     found = [v for v in decide.verdicts(*claims.ids_of(claims.entry_of(claim_id))) if v.scale == r.scale]
     if beside:
         found = decide.verdicts_beside(*beside.split(": ", 1))[:1]

@@ -43,7 +43,8 @@ class Row:
 
     ``also`` are the further places of the same claim. ``tests`` are those of what is implemented or shown. ``seeds``,
     the fewest of its comparisons, is 0 where no run bears on it, ``scale`` then None; ``outcome`` is what the runs say,
-    "" where none is recorded. ``half_width`` and ``seeds_to_decide`` are those of an undecided
+    "" where none is recorded. ``hedge`` follows the status wherever it is shown, and ``caveat`` the result.
+    ``half_width`` and ``seeds_to_decide`` are those of an undecided
     claim (of its part that needs most), ``command`` is what would decide one that needs ImageNet. ``declared`` is the
     commit that declared its comparisons, ``first_run`` the day on which the first of their runs began.
     """
@@ -61,6 +62,7 @@ class Row:
     result: str
     tests: tuple[str, ...]
     caveat: str
+    hedge: str
     status: str
     outcome: Outcome | Literal[""]
     reason: str
@@ -75,6 +77,16 @@ class Row:
     def word(self) -> str:
         """The status without the smallest effect of interest: "no effect (proxy)"."""
         return in_words(self.outcome, self.proxy) if self.outcome else self.status
+
+    @property
+    def said(self) -> str:
+        """The status and its hedge: "contradicted (proxy), by a hair"."""
+        return ", ".join(filter(None, (self.status, self.hedge)))
+
+    @property
+    def reserved(self) -> bool:
+        """Whether runs decide it and a caveat goes with what they say."""
+        return bool(self.caveat) and self.outcome in ("holds", "contradicted", "no effect")
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Row:
@@ -155,7 +167,8 @@ def as_text(table: Sequence[Row], width: int = 160) -> str:
             r.status,
             evidence_of(r),
             r.notebook,
-            f"{r.claim} / {r.setting}: {told_of(r)}" + (f" (but: {r.caveat})" if r.caveat else ""),
+            f"{f'({r.hedge}) ' * bool(r.hedge)}{r.claim} / {r.setting}: {told_of(r)}"
+            + (f" (but: {r.caveat})" if r.caveat else ""),
         )
         for r in table
     ]
@@ -187,6 +200,6 @@ def as_markdown(table: Sequence[Row], folder: str = "") -> str:
         result = (r.result or r.reason) + (f" (But: {r.caveat}.)" if r.caveat else "")
         result += f" {command_of(r)}" if r.command else ""
         notebook = f"[{r.notebook}]({folder}/{r.notebook}.ipynb)" if folder else r.notebook
-        cells = (places_of(r), r.claim, r.status, evidence_of(r), since_of(r), result, notebook)
+        cells = (places_of(r), r.claim, r.said, evidence_of(r), since_of(r), result, notebook)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from paperlib.lazy import importing
 __getattr__ = importing(
     __name__,
     {
-        "claims": ("fig_claims", "one_verdict"),
+        "claims": ("fig_claims", "one_verdict", "predict_words"),
         "figure1": ("UNIT_COLOURS", "UNIT_DASHES", "UNIT_NAMES", "fig1", "relu_parts", "relu_thresholds"),
         "figure2": ("CROSSING", "TOWER_COLOURS", "fig2"),
         "figures3_4": ("fig3", "fig3_of", "fig4", "kernels_by_seed"),

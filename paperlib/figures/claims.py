@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from paperlib.evidence import claims, metrics
 from paperlib.evidence.rows import Row
@@ -48,6 +48,8 @@ FAMILIES = {
     "Open": ["it is open"],
 }  # fmt: skip
 """How a claim was judged -> its groups."""
+PALE = {"it holds by arithmetic": " (pale: digits cut off)", "it does not hold as printed": " (pale: in part)"}
+"""What the paler of two shades says, in the legend."""
 SHORT = {"needs ImageNet": "ImageNet"}
 """What is written into a square that is open, where it is not the status."""
 
@@ -57,6 +59,14 @@ STATUS_COLOURS = {kind: colour for kinds in GROUPS.values() for kind, colour in 
 def of_group(group: str, table: Sequence[Row]) -> list[Row]:
     """The rows of a group."""
     return [r for r in table if r.word in GROUPS[group]]
+
+
+def _reserved(group: str, table: Sequence[Row]) -> str:
+    """How many rows of a group have a reservation, in brackets; empty where none has."""
+    rows = of_group(group, table)
+    count = sum(r.reserved for r in rows)
+    how_many = f"{count} " if count < len(rows) else "all " * (count > 1)
+    return f" ({how_many}with a reservation)" if count else ""
 
 
 def conclusion(table: Sequence[Row]) -> str:
@@ -74,7 +84,9 @@ def conclusion(table: Sequence[Row]) -> str:
         "it is history, or a number of others": "rest on sources",
     }
     told = ", ".join(
-        f"{n[group]} {text.format('goes' if n[group] == 1 else 'go')}" for group, text in said.items() if n[group]
+        f"{n[group]} {text.format('goes' if n[group] == 1 else 'go')}{_reserved(group, table)}"
+        for group, text in said.items()
+        if n[group]
     )
     only = sum(r.word == "needs ImageNet" for r in table)
     return f"Of {len(table)} rows {told}, and {n['it is open']} are open, {only} of them for want of ImageNet."
@@ -109,10 +121,19 @@ def fig_claims() -> Drawing:
     axes.set(xlabel="", ylabel="", xticks=[])
     axes.grid(False)
     axes.tick_params(length=0)
+    written = {text.get_position(): text for text in axes.texts}
+    for line, place, row in zip(squares["line"], squares["place"], table, strict=True):
+        if row.reserved:
+            written[place + 0.5, list(lines).index(line) + 0.5].set_color("#111111")
+            where = (place + 0.03, list(lines).index(line) + 0.04)
+            axes.add_patch(Rectangle(where, 0.94, 0.92, fill=False, hatch="//", ec="white", lw=0, gid=row.id))
     handles = [
-        Patch(fc=next(iter(shades.values())), ec="#999999", lw=0.4, label=f"{group}: {len(of_group(group, table))}")
+        Patch(fc=next(iter(shades.values())), ec="#999999", lw=0.4, 
+              label=f"{group}: {len(of_group(group, table))}{PALE.get(group, '')}")
         for group, shades in GROUPS.items() if of_group(group, table)
     ]  # fmt: skip
+    reserved = sum(row.reserved for row in table)
+    handles.append(Patch(fc="#888888", ec="white", hatch="//", lw=0, label=f"hatched: with a reservation: {reserved}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, handlelength=1.2)
     counted = ", ".join(f"{n} {word}" for word, n in claims.tally(table).items())
     alt = f"The {len(frame)} rows of the table of claims by section, coloured by status: {counted}"
@@ -145,3 +166,23 @@ def one_verdict(v: Verdict) -> Drawing:
     caption = f"The means are {abs(v.estimate):.2f} points apart; the {whole}interval lies {side} of zero: {v.status}."
     alt = f"Above, the runs of {c.a} and {c.b} as dots with their means. Below, their difference: {v.value}."
     return Drawing(figure, frame, alt, caption)
+
+
+def predict_words(found: Sequence[Verdict]) -> Drawing:
+    """The intervals of comparisons, a line each, around zero and what is too small to be of interest; no verdicts."""
+    figure, axes = subplots(figsize=(7.6, 0.5 * len(found) + 1.1))
+    for y, v in enumerate(found):
+        effect = v.comparison.smallest_effect
+        axes.fill_between([-effect, effect], y - 0.3, y + 0.3, color="#e2e2e2", lw=0)
+        axes.plot([v.low, v.high], [y, y], color="#111111", lw=2)
+        axes.plot(v.estimate, y, "D", color="#111111", ms=6)
+    axes.axvline(0, color="#555555", lw=0.8)
+    axes.set_yticks(range(len(found)), [v.comparison.arms for v in found])
+    axes.set(
+        ylim=(len(found) - 0.5, -0.5), xlabel="second mean minus first (points); grey: too small to be of interest"
+    )
+    axes.grid(axis="y", visible=False)
+    rows = [(v.comparison.arms, v.estimate, v.low, v.high, v.comparison.smallest_effect) for v in found]
+    frame = pd.DataFrame(rows, columns=["arms", "estimate", "low", "high", "smallest_effect"]).round(4)
+    alt = "Intervals: " + "; ".join(f"{v.comparison.arms} {v.value}" for v in found)
+    return Drawing(figure, frame, f"{alt}.", f"{len(found)} intervals, from the records.")

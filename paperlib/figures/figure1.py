@@ -145,13 +145,13 @@ def relu_thresholds(scale: str = "sample") -> Drawing:
     """
     chosen = [(s, v) for s, v in pairs(scale) if s in ("2012", "2012+bias", "2012/19pct", "today")]
     rows = []
-    for setting, v in chosen:
+    for place, v in chosen:
         of = {arm: [lines for a, _, lines in store.records_of(v.experiment, scale) if a == arm]
               for arm in (v.comparison.a, v.comparison.b)}  # fmt: skip
         for threshold in THRESHOLDS:
-            times = [[metrics.updates_to(lines, threshold) for lines in runs] for runs in of.values()]
-            found = intervals.of_log_ratio(*times, verdict.ALPHA)
-            rows.append((setting, threshold, *np.exp([found.estimate, found.low, found.high])))
+            a, b = ([metrics.updates_to(lines, threshold) for lines in runs] for runs in of.values())
+            found = intervals.of_log_ratio(a, b, verdict.ALPHA)
+            rows.append((place, threshold, *np.exp([found.estimate, found.low, found.high])))
     frame = pd.DataFrame(rows, columns=["setting", "threshold", "ratio", "low", "high"])
     if frame.empty:
         return nothing_yet(f"comparison of ReLU and tanh on {SCALE_NAMES[scale]}", list(frame.columns))
@@ -162,9 +162,9 @@ def relu_thresholds(scale: str = "sample") -> Drawing:
         ends = [y - of_setting["low"], of_setting["high"] - y]
         axes.errorbar(x, y, ends, fmt=f"-{marker}", color=colour, ms=5, elinewidth=0.9, label=SETTINGS[str(setting)])
     axes.axhline(1, color="#555555", lw=0.8)
-    for threshold, whose in ((facts.FIGURE1.training_error, "the paper's"), (relu.UNIT_STOPS[scale].threshold, "ours")):
-        axes.axvline(threshold, color="#999999", lw=0.9, ls="--", zorder=0)
-        axes.annotate(whose, (threshold, 0.03), xycoords=("data", "axes fraction"), xytext=(3, 0), fontsize=9,
+    for at, whose in ((facts.FIGURE1.training_error, "the paper's"), (THRESHOLDS[-1], "ours")):
+        axes.axvline(at, color="#999999", lw=0.9, ls="--", zorder=0)
+        axes.annotate(whose, (at, 0.03), xycoords=("data", "axes fraction"), xytext=(3, 0), fontsize=9,
                       textcoords="offset points", color="#666666")  # fmt: skip
     axes.set_yscale("log")
     axes.set_yticks(ticks := [0.5, 0.7, 1, 1.4, 2], [f"{t:g}" for t in ticks])

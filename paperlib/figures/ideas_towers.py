@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paperlib.figures.figure2 import CROSSING, TOWER_COLOURS, draw_box, join
 from paperlib.figures.ideas_relu import outputs_of
 from paperlib.figures.style import PALETTE, Drawing, subplots
-from paperlib.nets.table import build
+from paperlib.nets.table import build, parameter_count
 from paperlib.recipe import ModelRecipe, Sizes
 
 HATCHES = ("", "//", "..", "\\\\", "xx", "++")
@@ -194,6 +194,34 @@ def gaps(found: Mapping[str, tuple[Tensor, Tensor]]) -> Drawing:
         for name, towers, halves, _, _ in rows
     )
     return Drawing(figure, frame, f"{alt}.", caption)
+
+
+def rivals(nets: Mapping[str, tuple[ModelRecipe, Sizes]]) -> Drawing:
+    """Nets side by side: a row a tower, a square a layer, a line where a gradient says that one reads the other."""
+    figure, panels = subplots(1, len(nets), figsize=(9.2, 2.4), sharey=True)
+    rows = []
+    for axes, (name, (model, sizes)) in zip(panels, nets.items(), strict=True):
+        found, count = wiring(model, sizes), parameter_count(build(model, sizes, seed=0))
+        places = (0.0,) if model.net == "one_tower" else (1.0, -1.0)
+        layers = [next(iter(found))[0], *(above for _, above in found)]
+        for x, ((_, layer), reads) in enumerate(found.items()):
+            for above, below in itertools.product(range(len(places)), repeat=2):
+                if reads[above][below]:
+                    colour = TOWER_COLOURS[above] if above == below else CROSSING
+                    axes.plot([x, x + 1], [places[below], places[above]], color=colour, lw=1.3)
+            crosses = len(places) > 1 and (reads[0][1] or reads[1][0])
+            rows.append((name, count, layer, len(places), crosses))
+        for y, colour in zip(places, TOWER_COLOURS, strict=False):
+            axes.plot(range(len(layers)), [y] * len(layers), "s", color=colour, ms=6)
+        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=8)
+        axes.set(ylim=(-1.5, 1.5), yticks=[], title=f"{name}\n{count:,} parameters")
+        axes.grid(False)
+    frame = pd.DataFrame(rows, columns=["net", "parameters", "layer", "towers", "reads the other tower"])
+    meet = {name: ", ".join(of["layer"][of["reads the other tower"]]) for name, of in frame.groupby("net", sort=False)}
+    alt = "Nets as rows of squares, one a layer, and where their towers read each other: " + "; ".join(
+        f"{name}: {where or 'nowhere'}" for name, where in meet.items()
+    )
+    return Drawing(figure, frame, f"{alt}.")
 
 
 def exchange(batch: int, maps: int, side: int, itemsize: int) -> Drawing:

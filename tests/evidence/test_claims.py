@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 KEYS = [
     "id", "section", "also", "claim", "setting", "kind", "needs", "scale", "proxy", "seeds", "result", "tests",
-    "caveat", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared", "first_run",
-    "notebook",
+    "caveat", "hedge", "status", "outcome", "reason", "command", "half_width", "seeds_to_decide", "declared",
+    "first_run", "notebook",
 ]  # fmt: skip
 MEASURED = {"reproduced", "supported (proxy)", "contradicted", "contradicted (proxy)", "mixed", "undecided"}
 PLAIN_STATUSES = MEASURED | {
@@ -256,6 +256,20 @@ def test_a_caveat_goes_where_the_result_goes(monkeypatch: pytest.MonkeyPatch) ->
     for text in (claims.as_markdown([row]), claims.as_text([row], 600)):
         assert "ut: a coin would do as well" in text
     assert "ut: " not in claims.as_markdown([plain]) + claims.as_text([plain], 600)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "scale", "hedge"),
+    [("holds", "sample", "by a hair"), ("contradicted", "sample", "by a hair"), ("undecided", "sample", ""),
+     ("holds", "cifar10", "")],
+)  # fmt: skip
+def test_a_hedge_follows_the_status_where_the_sample_decides(
+    outcome: Outcome, scale: str, hedge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = row_of([verdict(outcome, scale, proxy=True)], monkeypatch, hedge="by a hair", caveat="a coin")
+    assert (row.hedge, row.reserved) == (hedge, outcome != "undecided")
+    assert row.said == f"{row.status}, {hedge}" if hedge else row.said == row.status
+    assert row.said in claims.as_markdown([row]) and hedge in claims.as_text([row], 600)
 
 
 def test_the_caveats_on_pooling_hold_by_other_means() -> None:

@@ -313,6 +313,31 @@ def test_one_verdict_shows_each_run_and_the_interval() -> None:
     assert f"{abs(v.estimate):.2f} points apart" in drawing.caption and v.status in drawing.caption
 
 
+def test_intervals_without_their_words_are_those_of_the_verdicts() -> None:
+    found = decide.verdicts_of("towers", "sample")
+    drawing = claims_figure.predict_words(found)
+    lines = [line.get_xdata() for line in drawing.figure.axes[0].lines if len(line.get_xdata()) == 2][: len(found)]
+    assert [list(line) for line in lines] == [[v.low, v.high] for v in found]
+    assert not any(v.word in drawing.alt + drawing.caption for v in found)
+
+
+def test_the_squares_of_claims_with_a_reservation_are_hatched() -> None:
+    hatched = [patch.get_gid() for patch in drawn("claims").figure.axes[0].patches if patch.get_hatch()]
+    assert hatched == [r.id for r in claims.rows() if r.caveat and r.outcome not in ("", "undecided", "mixed")]
+    assert f"reservation: {len(hatched)}" in drawn("claims").figure.legends[0].get_texts()[-1].get_text()
+
+
+def test_ratios_to_each_training_error_are_those_of_the_curves() -> None:
+    frame = figure1.relu_thresholds().data.set_index(["setting", "threshold"])["ratio"]
+    assert frame["2012", 20] == pytest.approx(decide.verdicts_of("relu", "sample")[0].estimate, abs=1e-4)
+    logs = {}
+    for arm, of_arm in figure1.curves("relu", "sample", ("2012/relu", "2012/tanh")).groupby("arm"):
+        fine = np.linspace(0, 12, 120_001)
+        found = [fine[np.interp(fine, one["epoch"], one["train_error"]) <= 25][0] for _, one in of_arm.groupby("seed")]
+        logs[arm] = np.log(found).mean()
+    assert frame["2012", 25] == pytest.approx(np.exp(logs["2012/tanh"] - logs["2012/relu"]), abs=1e-3)
+
+
 def test_the_families_of_claims_have_every_group_once() -> None:
     assert [g for groups in claims_figure.FAMILIES.values() for g in groups] == [*claims_figure.GROUPS]
     assert sum(len(claims_figure.of_group(group, claims.rows())) for group in claims_figure.GROUPS) == len(

@@ -10,6 +10,7 @@ import torch
 from matplotlib.text import Annotation
 from torch import nn
 
+from paperlib import nets
 from paperlib.experiments import declared
 from paperlib.figures import ideas_towers
 from paperlib.training.towers import bytes_exchanged
@@ -34,6 +35,18 @@ def test_wiring_is_that_of_the_groups() -> None:
         drawing = ideas_towers.who_reads_whom({where: wires})
         lines = len(drawing.figure.axes[0].lines)
         assert lines == 2 * 7 + 2 * len(both) and f"read by {', '.join(both)}" in drawing.alt
+
+
+def test_rivals_have_their_parameters_and_meet_where_their_layers_have_one_group() -> None:
+    towers, uncut = declared.get("towers", "sample"), declared.get("towers-uncut", "sample")
+    models = {arm: of.recipe(arm).model for of, arm in ((towers, "one tower"), (uncut, "baseline"), (uncut, "uncut"))}
+    drawing = ideas_towers.rivals({name: (model, towers.sizes) for name, model in models.items()})
+    for name, of in drawing.data.groupby("net"):
+        net = nets.build(models[str(name)], towers.sizes, seed=0)
+        assert {*of["parameters"]} == {sum(p.numel() for p in net.parameters())}
+        both = {"one tower": 0, "baseline": 4, "uncut": 7}[str(name)]  # all of conv2 to fc8, or conv3 and fc6 to fc8
+        assert of["reads the other tower"].sum() == both
+    assert "uncut: conv2, conv3, conv4, conv5, fc6, fc7, fc8" in drawing.alt
 
 
 def test_a_silenced_half_of_conv5_is_zero() -> None:

@@ -88,7 +88,7 @@ def test_a_row_has_its_fields(row: dict[str, Any]) -> None:
         known | {proof}
         <= set(row)
         <= known
-        | {proof, "computed", "beside", "caveat", "also"}
+        | {proof, "computed", "beside", "caveat", "hedge", "also"}
         | ({"command"} if row["fate"] == "needs ImageNet" else set())
     )
     assert row[proof]
