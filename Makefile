@@ -81,7 +81,7 @@ test-browser: book
 assignments: env
 	$(BIN)/python tools/assignments.py
 
-# a class of 20 over two notebooks, and the wrong answers to every exercise
+# a class of 20 over two notebooks, wrong answers to every exercise, each student copy without a checkout
 test-course: env
 	$(BIN)/python -m pytest tests/whole/class_of_20.py
 

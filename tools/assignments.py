@@ -6,8 +6,9 @@
 
 Per assignment the folder gets source/NAME/NAME.ipynb (title, claims, setup, exercises; for the teacher),
 release/NAME/NAME.ipynb (the same for students: no solutions, hidden tests or outputs) and solutions/NAME.ipynb (to
-hand out afterwards). data/ has the images that the experiments train on, and no recorded runs. Run it again at any
-time: submissions, marks and an edited nbgrader_config.py stay. The secret is stored nowhere, so give it each time.
+hand out afterwards). data/ has the images that the experiments train on, and the recorded runs that they compare
+with, without weights. Run it again at any time: submissions, marks and an edited nbgrader_config.py stay. The secret is
+stored nowhere, so give it each time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ SECTIONS = ("## The claim", EXERCISES)  # of a student copy, after the title
 TO_STUDENTS = """Replace each `raise NotImplementedError()` by your answer, and run the cell below it: it says what is \
 wrong. There are hidden tests besides. Python, NumPy and PyTorch are yours to use. Call `paperlib` in an answer only \
 where the exercise names what to call. Figures and tables "above" are in the whole notebook, which the book shows."""
-STORED_RUNS = re.compile(r"\n\n\(The stored solution reads [^)]*\)")  # of no use to students, who have no recorded runs
+LINK = re.compile(r"(```.*?```|`[^`]*`)|!?\[([^\]]*)\]\((?!https?:|#|attachment:)[^)\s]*\)", re.DOTALL)  # or code
+EVIDENCE = re.compile(r"^setup\(.+\)$", re.MULTILINE)  # says what is recorded, of which a student copy shows nothing
 VARIATIONS = Path(__file__).with_name("variations.toml")
 SECRET = "COURSE_SECRET"
 CONFIG = """\
@@ -72,15 +74,17 @@ def trimmed(nb: NotebookNode) -> NotebookNode:
                         part = f"{heading}\n\n{TO_STUDENTS}{part.removeprefix(heading)}"
                 if not heading or heading.startswith(SECTIONS):
                     parts.append(part)
-            cell.source = STORED_RUNS.sub("", "".join(parts)).strip()
+            cell.source = "".join(parts).strip()
             if cell.source.startswith(FOLD):
                 cell.source = cell.source.removeprefix(FOLD).removesuffix(FOLD_END)
-        elif "setup" not in cell.metadata.get("tags", []) and "nbgrader" not in cell.metadata:
+        elif "setup" in cell.metadata.get("tags", []):
+            cell.source = EVIDENCE.sub("setup()", cell.source)
+        elif "nbgrader" not in cell.metadata:
             cell = new_markdown_cell(shown(cell) if heading.startswith(SECTIONS) else "", id=cell.id)
         if not cell.source:
             continue
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"!?\[([^\]]*)\]\((?!https?:|#|attachment:)[^)\s]*\)", r"\1", cell.source)
+            cell.source = LINK.sub(lambda found: found[1] or found[2], cell.source)
         else:
             cell.outputs, cell.execution_count = [], None
         cell.metadata.pop("jupyter", None)
@@ -132,6 +136,16 @@ def solution(nb: NotebookNode) -> NotebookNode:
     return solved
 
 
+def give_data(course: Path) -> None:
+    """What the experiments read: the sample's images, and all recorded runs without weights, with their checksums."""
+    shutil.copytree(ROOT / "data" / "sample", course / "data" / "sample", dirs_exist_ok=True)
+    recorded = course / "data" / "recorded"
+    shutil.rmtree(recorded, ignore_errors=True)
+    shutil.copytree(ROOT / "data" / "recorded", recorded, ignore=shutil.ignore_patterns("*.safetensors"))
+    sums = (recorded / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (recorded / "SHA256SUMS").write_text("".join(line for line in sums if line.endswith(".jsonl\n")))
+
+
 def make(paths: list[Path], course: Path, secret: str = "") -> list[str]:
     """Write the course folder; the names of its assignments, where a notebook without exercises is none."""
     names = []
@@ -139,8 +153,7 @@ def make(paths: list[Path], course: Path, secret: str = "") -> list[str]:
     (course / "submitted").mkdir(exist_ok=True)
     if not (course / "nbgrader_config.py").exists():
         (course / "nbgrader_config.py").write_text(CONFIG)
-    shutil.copytree(ROOT / "data" / "sample", course / "data" / "sample", dirs_exist_ok=True)
-    (course / "data" / "recorded").mkdir(exist_ok=True)  # by these two folders paperlib knows where its data are
+    give_data(course)
     for path in paths:
         nb = trimmed(nbformat.read(path, as_version=4))
         if not any("nbgrader" in cell.metadata for cell in nb.cells):

@@ -14,16 +14,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import assignments  # tools/assignments.py
-import grade  # tools/grade.py
+import assignments  # as the next two in tools/
+import judging
 import nbformat
 import pandas as pd
 import pytest
+import submissions
 from nbformat import NotebookNode
 
-from tests.whole.test_course import NOTEBOOKS, VARIATIONS, alternatives, wrong_answers
+from tests.whole.test_course import (  # noqa: F401, package is a fixture
+    NOTEBOOKS,
+    VARIATIONS,
+    alternatives,
+    as_student,
+    experiments_of,
+    package,
+    wrong_answers,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
+WRONG = ROOT / "tests" / "whole" / "wrong_answers"  # a file for each notebook with exercises
 TWO = ["04_local_response_norm", "05_overlapping_pooling"]
 
 
@@ -38,13 +48,13 @@ def copy_of(course: Path, assignment: str, kind: str = "release") -> NotebookNod
     return nbformat.read(course / kind / assignment / f"{assignment}.ipynb", as_version=4)
 
 
-def exercises(course: Path, assignment: str) -> list[grade.Exercise]:
+def exercises(course: Path, assignment: str) -> list[submissions.Exercise]:
     """Those that a test grades."""
-    return [exercise for exercise in grade.exercises_of(copy_of(course, assignment, "source")) if exercise.test]
+    return [exercise for exercise in submissions.exercises_of(copy_of(course, assignment, "source")) if exercise.test]
 
 
 def the_cell(nb: NotebookNode, name: str) -> NotebookNode:
-    return next(cell for cell in nb.cells if grade.about(cell).get("grade_id") == name)
+    return next(cell for cell in nb.cells if submissions.about(cell).get("grade_id") == name)
 
 
 def solved(course: Path, assignment: str, answers: dict[str, str] | None = None) -> NotebookNode:
@@ -92,7 +102,7 @@ def test_wrong_answers_lose_exactly_their_points_and_solutions_none(course: Path
                 hand_in(tmp_path, student, assignment, solved(course, assignment, {n: s for n, _, s in wrong.values()}))
                 expected[student, assignment] = {name: what for name, what, _ in wrong.values()}
     table, _ = graded(tmp_path)
-    tested = table[~table.reason.str.startswith(grade.TO_MARK) & (table.reason != "not submitted")]
+    tested = table[~table.reason.str.startswith(judging.TO_MARK) & (table.reason != "not submitted")]
     right = tested.loc["solutions"]
     assert (right.points == right["of"]).all() and (right.reason == "").all(), right.to_string()
     blank = tested.loc["blank"]
@@ -108,10 +118,47 @@ def test_wrong_answers_lose_exactly_their_points_and_solutions_none(course: Path
     assert complaints == [], "\n".join(complaints)
 
 
+# ------------------------------------------------------------------------------------------ at a student's desk
+
+
+EXPERIMENTS = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from tests import tiny
+from paperlib import files, training
+from paperlib.training import loop
+
+fit = loop.fit
+
+
+def brief(run, data):
+    return fit(replace(run, stop=replace(run.stop, epochs=1, train_images=256)), data)
+
+
+assert files.ROOT == Path.cwd() != files.SOURCE, files.ROOT
+training.fit = loop.fit = brief
+sys.exit(tiny.run_cells(json.load(sys.stdin), Path.cwd()) or None)
+"""
+
+
+@pytest.mark.parametrize("assignment", sorted(path.stem for path in WRONG.glob("*.py")))
+def test_a_solved_student_copy_and_its_experiments_run_without_a_checkout(
+    assignment: str, course: Path, package: Path, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    """Each experiment as printed in the question, with two updates in place of each training."""
+    (tmp_path / "data").symlink_to(course / "data")
+    nb = solved(course, assignment)
+    cells = [cell.source for cell in nb.cells if cell.cell_type == "code"]
+    experiments = experiments_of(nb)
+    assert experiments and "raise NotImplementedError" not in "".join(cells)
+    print(as_student(package, EXPERIMENTS, tmp_path, cells + experiments))
+
+
 # ------------------------------------------------------------------------------------------ variations
 
 
-def complaint(exercise: grade.Exercise, answer: str, setup: dict[str, object]) -> str:
+def complaint(exercise: submissions.Exercise, answer: str, setup: dict[str, object]) -> str:
     """What the exercise's test says about an answer; nothing if it passes."""
     names = dict(setup)
     try:
@@ -126,7 +173,7 @@ def complaint(exercise: grade.Exercise, answer: str, setup: dict[str, object]) -
 def test_each_variation_has_a_solution_and_refuses_the_public_one(path: Path) -> None:
     nb = assignments.trimmed(nbformat.read(path, as_version=4))
     setup: dict[str, object] = {}
-    for cell in grade.setup_of(nb):
+    for cell in submissions.setup_of(nb):
         exec(re.sub(r"^%.*", "", cell, flags=re.MULTILINE), setup)
     for plain, varied, *_ in alternatives(nb):
         assert complaint(varied, varied.solution, setup) == "", f"{varied.name}: {varied.solution}"
@@ -158,7 +205,7 @@ def test_a_course_with_a_secret_is_graded_as_drawn(
 
 
 def without(nb: NotebookNode, *names: str) -> NotebookNode:
-    nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") not in names]
+    nb.cells = [cell for cell in nb.cells if submissions.about(cell).get("grade_id") not in names]
     return nb
 
 
@@ -181,13 +228,13 @@ def other_kernel(nb: NotebookNode) -> NotebookNode:
     return nb
 
 
-def own_helper(exercise: grade.Exercise) -> str:
+def own_helper(exercise: submissions.Exercise) -> str:
     """The solution under another name, and an alias."""
     name = exercise.names[0]
     return re.sub(rf"\bdef {name}\b", f"def my_{name}", exercise.solution) + f"\n\n{name} = my_{name}"
 
 
-def helper_above(nb: NotebookNode, exercise: grade.Exercise) -> NotebookNode:
+def helper_above(nb: NotebookNode, exercise: submissions.Exercise) -> NotebookNode:
     """The solution in a cell of its own, above an answer that only gives it a name."""
     helper, answer = own_helper(exercise).rsplit("\n\n", 1)
     cell = the_cell(nb, exercise.name)
@@ -203,15 +250,15 @@ CALLS = {  # exercise -> an answer that calls paperlib for what it is asked to c
     y = nets.LocalResponseNorm(1, k, alpha, beta)(a[:, None, None, None]).flatten()
     return float("inf") if beta <= 0.5 else a[y.argmax()].item()"""
 }
-Make = Callable[[Path, str, list[grade.Exercise]], NotebookNode | str]
+Make = Callable[[Path, str, list[submissions.Exercise]], NotebookNode | str]
 
 
-def instead(answer: Callable[[grade.Exercise], str]) -> Make:
+def instead(answer: Callable[[submissions.Exercise], str]) -> Make:
     """The solutions, but for another answer to the first exercise."""
     return lambda course, assignment, list_: solved(course, assignment, {list_[0].name: answer(list_[0])})
 
 
-def body(text: str) -> Callable[[grade.Exercise], str]:
+def body(text: str) -> Callable[[submissions.Exercise], str]:
     return lambda exercise: f"def {exercise.names[0]}(*args, **more):\n    {text}"
 
 

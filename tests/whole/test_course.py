@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,11 +12,13 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import assignments  # tools/assignments.py
-import grade  # tools/grade.py
+import assignments  # as the next three in tools/
+import grade
+import judging
 import nbformat
 import pandas as pd
 import pytest
+import submissions
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -70,7 +74,7 @@ def lesson() -> NotebookNode:
             cell(
                 'assert half(2) == 1, "the half of 2"\nassert math.isclose(half(1), 0.5), "of 1"', "half-test", points=1
             ),
-            new_markdown_cell("**2. Why?** Say.\n\n(The stored solution reads records instead.)"),
+            new_markdown_cell("**2. Why?** Say of [this](00_claims.ipynb):\n\n```python\nby['x'](two)\n```"),
             cell("It is linear.", "why", points=3, words=True),
             new_markdown_cell("## Notes\n\nspoilt as well"),
         ]
@@ -97,10 +101,11 @@ def copy_in(course: Path, kind: str) -> NotebookNode:
 def test_a_student_copy_is_title_claims_setup_and_blanks(course: Path) -> None:
     nb = copy_in(course, "release")
     text = "\n".join(cell.source for cell in nb.cells)
-    for kept in ("# 01 · Doubling", "factor = 2", "see the table", "**What do you expect?**", "**1. Twice.** Double."):
+    for kept in ("# 01 · Doubling", "factor = 2", "see the table", "**What do you expect?**", "**1. Twice.** Double.",
+                 "of this:", "by['x'](two)"):  # fmt: skip
         assert kept in text
     for gone in ("return", "HIDDEN", "any x", "spoilt", "train()", "So it was", "00_claims", "linear", "SOLUTION",
-                 "Predict", "since", "stored solution"):  # fmt: skip
+                 "Predict", "since"):  # fmt: skip
         assert gone not in text
     assert text.count("| S1-a | it doubles |") == 1
     assert text.count("raise NotImplementedError()") == 2 + 1 and text.count("YOUR ANSWER HERE") == 1
@@ -148,6 +153,7 @@ CASES = {  # the answer to `double` -> its points, whether a teacher is asked to
     "answer-in-test": (None, 0, True, "left empty where it is tested, but double is in cell"),
     "answer-as-text": (None, 0, True, "no cell defines double where it is tested, but double is in cell"),
     "answer-in-two": (None, 2, False, ""),
+    "trains-between": (None, 2, False, ""),
     "no-tests": (None, 2, False, ""),
     "no-metadata": (None, 2, False, ""),
     "no-answer": (None, 0, False, "no cell defines double"),
@@ -157,7 +163,7 @@ CASES = {  # the answer to `double` -> its points, whether a teacher is asked to
 def handed_in(course: Path, student: str) -> NotebookNode:
     """A student's copy, filled in; an answer of several lines takes the place of the whole cell."""
     nb = copy_in(course, "release")
-    cells = {grade.about(cell).get("grade_id"): cell for cell in nb.cells}
+    cells = {submissions.about(cell).get("grade_id"): cell for cell in nb.cells}
     blank = cells["double"].source
     for name, body in {"double": CASES[student][0] or "return 2 * x", "half": "return x / 2"}.items():
         cells[name].source = body if "\n" in body else f"def {name}(x):\n    {body}"
@@ -176,6 +182,8 @@ def handed_in(course: Path, student: str) -> NotebookNode:
         case "answer-in-two":
             cells["double"].source = "two = 2"
             nb.cells.insert(place + 1, new_code_cell("def double(x):\n    return two * x"))
+        case "trains-between":
+            nb.cells.insert(place + 2, new_code_cell("while True:\n    pass"))
         case "no-metadata":
             cells["why"].source = "Because.\n\n| x | y |\n|---|---|"
             for cell in nb.cells:
@@ -183,7 +191,7 @@ def handed_in(course: Path, student: str) -> NotebookNode:
         case "right":
             nb.cells += [new_markdown_cell("It is below."), new_code_cell("double(3)")]
     deleted = {"no-tests": ("double-test", "half-test"), "no-answer": ("double",)}.get(student, ())
-    nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") not in deleted]
+    nb.cells = [cell for cell in nb.cells if submissions.about(cell).get("grade_id") not in deleted]
     return nb
 
 
@@ -254,7 +262,7 @@ def test_a_notebook_is_found_where_learning_platforms_put_it(student: str, table
 
 
 def test_a_function_below_a_magic_is_a_definition() -> None:
-    assert grade.defined("%%time\ndef f():\n    pass") == ["f"] and grade.defined("def f(") == []
+    assert submissions.defined("%%time\ndef f():\n    pass") == ["f"] and submissions.defined("def f(") == []
 
 
 def test_feedback_says_what_is_wrong_and_nothing_of_hidden_tests(table: pd.DataFrame, course: Path) -> None:
@@ -279,7 +287,7 @@ def test_totals_have_a_row_for_each_student(table: pd.DataFrame, course: Path) -
 def test_nobody_is_graded_by_a_test_that_the_solution_fails(course: Path, tmp_path: Path) -> None:
     shutil.copytree(course / "source", tmp_path / "source")
     nb = copy_in(course, "source")
-    nb.cells = [cell for cell in nb.cells if grade.about(cell).get("grade_id") != "double"]
+    nb.cells = [cell for cell in nb.cells if submissions.about(cell).get("grade_id") != "double"]
     nbformat.write(nb, tmp_path / "source" / "01_doubling" / "01_doubling.ipynb")
     (tmp_path / "submitted" / "one" / "01_doubling").mkdir(parents=True)
     assert graded(tmp_path).returncode == 1 and not (tmp_path / "grades.csv").exists()
@@ -310,15 +318,77 @@ def test_grading_one_assignment_keeps_the_grades_of_the_others(tmp_path: Path) -
     assert grade.with_earlier(tmp_path, now).values.tolist() == [earlier[0], now.loc[0].tolist()]
 
 
+# ------------------------------------------------------------------------------------------ what a student has
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package alone, as a wheel installs it: no checkout."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "paperlib", folder / "paperlib", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def as_student(package: Path, program: str, folder: Path, cells: list[str]) -> str:
+    """What a program prints that gets code cells, where a student works: in a folder with the package installed."""
+    path = os.pathsep.join([str(package), str(ROOT)])  # the second for tests.tiny
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env={**os.environ, "PYTHONPATH": path}, text=True,
+        input=json.dumps(cells), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def experiments_of(nb: NotebookNode) -> list[str]:
+    """The code that exercises ask a student to run."""
+    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+FIRST_CELLS = """
+import json, re, sys
+from pathlib import Path
+from paperlib import files
+assert files.ROOT == Path.cwd() != files.SOURCE, files.ROOT
+for cell in json.load(sys.stdin):
+    exec(re.sub("^%.*", "", cell, flags=re.M), {})
+"""
+
+
+def test_the_first_cell_of_each_student_copy_runs_without_a_checkout(package: Path, tmp_path: Path) -> None:
+    assignments.give_data(tmp_path)
+    copies = [assignments.trimmed(nbformat.read(path, as_version=4)) for path in NOTEBOOKS]
+    cells = [cell for nb in copies if submissions.exercises_of(nb) for cell in submissions.setup_of(nb)]
+    assert len(cells) >= 11
+    as_student(package, FIRST_CELLS, tmp_path, cells)
+
+
+def test_students_get_the_records_that_exercises_read_and_no_altered_ones(tmp_path: Path) -> None:
+    from paperlib.errors import PaperlibError
+    from paperlib.evidence import store
+
+    assignments.give_data(tmp_path)
+    assignments.give_data(tmp_path)  # again, as for a class that is under way
+    code = "".join(block for path in NOTEBOOKS for block in experiments_of(nbformat.read(path, as_version=4)))
+    read = set(re.findall(r"""\bevidence\.\w+\("([\w-]+)", "(\w+)\"""", code))
+    with store.using(tmp_path / "data" / "recorded") as given:
+        assert {("size", "sample"), ("depth", "sample")} <= read == {each for each in read if store.records_of(*each)}
+        next(given.folder.glob("*/*/*.jsonl")).write_text("{}")
+        store.forget()
+        with pytest.raises(PaperlibError, match="is not the record that its checksum"):
+            store.recorded()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_exercise_of_a_notebook_has_two_wrong_answers(path: Path) -> None:
     """They are tried by `make test-course`; an exercise that is renamed or new fails here."""
     source = assignments.trimmed(nbformat.read(path, as_version=4))
-    wanted = {exercise.name: set(exercise.names) for exercise in grade.exercises_of(source) if exercise.test}
+    wanted = {exercise.name: set(exercise.names) for exercise in submissions.exercises_of(source) if exercise.test}
     if wanted:
         found = [answer for answer in wrong_answers(path.stem) if answer[0] in wanted]
         assert sorted(name for name, *_ in found) == sorted([*wanted, *wanted])
-        assert all(wanted[name] <= set(grade.defined(answer)) for name, _, answer in found)
+        assert all(wanted[name] <= set(submissions.defined(answer)) for name, _, answer in found)
         assert len({answer for *_, answer in found}) == len(found)
 
 
@@ -335,11 +405,21 @@ def test_a_student_copy_needs_no_more_than_setup(path: Path) -> None:
     ]
     text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     headings = re.findall(r"^## .*", text, flags=re.MULTILINE)
-    assert headings == (["## The claim and a question", "## Exercises"] if grade.exercises_of(whole) else [])
+    assert headings == (["## The claim and a question", "## Exercises"] if submissions.exercises_of(whole) else [])
     assert "**Predict:**" not in text
 
 
-def alternatives(nb: NotebookNode) -> Iterator[tuple[grade.Exercise, grade.Exercise, str, str]]:
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_teachers_table_of_minutes_names_every_exercise(path: Path) -> None:
+    page = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| {path.stem[:2]} \|(.*)$", page, flags=re.MULTILINE)
+    named = [pair for row in rows for pair in re.findall(r"([\w-]+) (\d+)", row)]
+    there = submissions.exercises_of(nbformat.read(path, as_version=4))
+    assert sorted(name for name, _ in named) == sorted(exercise.name.partition("-")[2] for exercise in there)
+    assert not there or 90 <= sum(int(minutes) for _, minutes in named) <= 150
+
+
+def alternatives(nb: NotebookNode) -> Iterator[tuple[submissions.Exercise, submissions.Exercise, str, str]]:
     """Each exercise as it is and in each of its variations, with the text of its markdown cells before and after."""
     for grade_ids, cells in assignments.by_exercise(nb):
         for grade_id in grade_ids & VARIATIONS.keys():
@@ -347,7 +427,7 @@ def alternatives(nb: NotebookNode) -> Iterator[tuple[grade.Exercise, grade.Exerc
                 other = [NotebookNode(cell) for cell in cells]  # the sources are replaced, the rest is shared
                 assignments.replaced(other, texts)
                 plain, varied = (
-                    next(exercise for exercise in grade.exercises_of(new_notebook(cells=part)) if exercise.test)
+                    next(exercise for exercise in submissions.exercises_of(new_notebook(cells=part)) if exercise.test)
                     for part in (cells, other)
                 )
                 assert plain.name == grade_id
@@ -361,16 +441,16 @@ def test_variations_change_question_answer_and_visible_test(path: Path) -> None:
     seen = []
     for plain, varied, question, other_question in alternatives(nb):
         seen.append(plain.name)
-        visible = [exercise.test.partition(grade.HIDDEN) for exercise in (plain, varied)]
+        visible = [exercise.test.partition(judging.HIDDEN) for exercise in (plain, varied)]
         assert question != other_question and plain.solution != varied.solution and visible[0] != visible[1]
-    tested = {exercise.name for exercise in grade.exercises_of(nb) if exercise.test}
+    tested = {exercise.name for exercise in submissions.exercises_of(nb) if exercise.test}
     needed = {name for name in tested if not name.endswith("-experiment")}
     assert set(seen) == needed and all(seen.count(name) >= 2 for name in needed)
 
 
 def test_every_variation_belongs_to_an_exercise() -> None:
     sources = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
-    assert VARIATIONS.keys() <= {exercise.name for nb in sources for exercise in grade.exercises_of(nb)}
+    assert VARIATIONS.keys() <= {exercise.name for nb in sources for exercise in submissions.exercises_of(nb)}
 
 
 def test_a_secret_draws_one_variation_of_each_exercise_always_the_same() -> None:

@@ -23,11 +23,11 @@ def windows_of(pixel, z, s):
     return sum(start <= pixel < start + z for start in range(pixel + 1))
 
 
-# %% pool-gradient: whether, not how often
+# %% pool-gradient: the first of a tie gets all
 def wins(x, z, s):
     x = x.clone().requires_grad_()
     torch.nn.functional.max_pool2d(x[None, None], z, s).sum().backward()
-    return (x.grad > 0).float()
+    return x.grad
 
 
 # %% pool-gradient: the windows of a pixel, won or not

@@ -29,10 +29,11 @@ def noise(images, alphas):
     return vectors.flip(1) @ (alphas.double() * eigenvalues.flip(0))
 
 
-# %% augment-colour: the smallest first
+# %% augment-colour: the largest component alone, without signs
 def noise(images, alphas):
     eigenvalues, vectors = torch.linalg.eigh(torch.cov(images.double().transpose(0, 1).flatten(1)))
-    return vectors @ (alphas.double() * eigenvalues.clamp(min=0).sqrt())
+    i = alphas.abs().argmax()
+    return alphas[i] * eigenvalues.clamp(min=0).sqrt().flip(0)[i] * vectors.flip(1)[:, i].abs()
 
 
 # %% augment-average: a view that is not sure enough
