@@ -217,11 +217,9 @@ def rivals(nets: Mapping[str, tuple[ModelRecipe, Sizes]]) -> Drawing:
         axes.set(ylim=(-1.5, 1.5), yticks=[], title=f"{name}\n{count:,} parameters")
         axes.grid(False)
     frame = pd.DataFrame(rows, columns=["net", "parameters", "layer", "towers", "reads the other tower"])
-    meet = {
-        str(net): ", ".join(of["layer"][of["reads the other tower"]]) for net, of in frame.groupby("net", sort=False)
-    }
+    crossing = frame[frame["reads the other tower"]].groupby("net")["layer"].agg(", ".join)
     alt = "Nets as rows of squares, one a layer, and where their towers read each other: " + "; ".join(
-        f"{name}: {where or 'nowhere'}" for name, where in meet.items()
+        f"{name}: {crossing.get(name, 'nowhere')}" for name in frame["net"].unique()
     )
     return Drawing(figure, frame, f"{alt}.")
 
