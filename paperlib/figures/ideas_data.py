@@ -205,9 +205,12 @@ def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
 
 
 def recorded_sizes() -> Drawing:
-    """Recorded test error of two nets against the number of training images, and the differences with intervals."""
-    frame = metrics.results("size", "sample")
-    frame = frame[frame["status"] == "done"] if len(frame) else frame
+    """Recorded test error of two nets against the number of training images, and the differences with intervals.
+
+    Hollow diamonds, where they are recorded, are means of nets with four times the updates.
+    """
+    both = [metrics.results(name, "sample", "test_error").assign(experiment=name) for name in ("size", "size-long")]
+    frame = pd.concat([each[each["status"] == "done"] for each in both if len(each)] or both[:1])
     if frame.empty:
         return nothing_yet("run of experiment size", ["net", "images", "test_error"])
     frame = frame.assign(
@@ -216,8 +219,13 @@ def recorded_sizes() -> Drawing:
     )
     figure, (axes, differences) = subplots(1, 2, figsize=(9.4, 3.6), width_ratios=(1.5, 1))
     described = []
+    frame, longer = frame[frame["experiment"] == "size"], frame[frame["experiment"] == "size-long"]
     for net, of_net in frame.groupby("net"):
         dashes, colour = NET_STYLES[str(net)]
+        means = longer[longer["net"] == net].groupby("images")["test_error"].mean()
+        if len(means):
+            axes.plot(means, "D:", ms=6, mfc="white", color=colour, lw=1, label=f"{net}, 1,880 updates")
+            described += [f"{net}, {n:,} images, four times the updates: {error:.1f} %" for n, error in means.items()]
         means = of_net.groupby("images")["test_error"].mean()
         axes.plot(of_net["images"], of_net["test_error"], ".", ms=6, alpha=0.5, color=colour)
         axes.plot(means, dashes, marker="_", ms=14, color=colour, label=net)
@@ -243,7 +251,8 @@ def recorded_sizes() -> Drawing:
         + "."
     )
     caption = f"The convolutional net has the lower mean error at {lower} of {len(both)} sizes of the training set."
-    return Drawing(figure, frame[["net", "images", "seed", "test_error"]], alt, caption)
+    frame = pd.concat([frame, longer])
+    return Drawing(figure, frame[["experiment", "net", "images", "seed", "test_error"]], alt, caption)
 
 
 Scores = Callable[[Tensor], Tensor]

@@ -217,9 +217,9 @@ def rivals(nets: Mapping[str, tuple[ModelRecipe, Sizes]]) -> Drawing:
         axes.set(ylim=(-1.5, 1.5), yticks=[], title=f"{name}\n{count:,} parameters")
         axes.grid(False)
     frame = pd.DataFrame(rows, columns=["net", "parameters", "layer", "towers", "reads the other tower"])
-    crossing = frame[frame["reads the other tower"]].groupby("net")["layer"].agg(", ".join)
+    meet = {name: ", ".join(row[2] for row in rows if row[0] == name and row[4]) for name in nets}
     alt = "Nets as rows of squares, one a layer, and where their towers read each other: " + "; ".join(
-        f"{name}: {crossing.get(name, 'nowhere')}" for name in frame["net"].unique()
+        f"{name}: {where or 'nowhere'}" for name, where in meet.items()
     )
     return Drawing(figure, frame, f"{alt}.")
 

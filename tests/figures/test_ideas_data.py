@@ -87,7 +87,7 @@ def test_recorded_sizes_have_the_means_of_the_records(tmp_path: Path) -> None:
     frame = metrics.results("size", "sample")
     mean = frame[frame["arm"] == "mlp 640"]["test_error"].mean()
     shown: pd.DataFrame = drawing.data
-    of_arm = shown[(shown["net"] == "fully connected") & (shown["images"] == 640)]
+    of_arm = shown.query("experiment == 'size' and net == 'fully connected' and images == 640")
     assert of_arm["test_error"].mean() == pytest.approx(mean)
     assert (
         f"fully connected, 640 images: {mean:.1f} %" in drawing.alt and "sizes of the training set" in drawing.caption

@@ -857,7 +857,7 @@ def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_
     takes = {v.outcome: "this one", "otherwise": "another"}
     card = shown_by(monkeypatch, "S3.1-b.1", takes)
     assert (
-        f"| **We found** | **{row.status}**. {notebook.IN_WORDS[row.outcome]} But: {row.caveat}. |" in card
+        f"| **We found** | **{row.said}**. {notebook.IN_WORDS[row.outcome]} But: {row.caveat}. |" in card
         and row.claim in card
     )
     assert f"**{v.value}** ({style.scale_name(v.scale, v.proxy)}, n = {v.seeds})" in card and "this one |" in card
