@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from paperlib.evidence import conv1, store
+from paperlib.figures import figures3_4
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, subplots
 from paperlib.paper import facts
 from paperlib.training import records
@@ -147,6 +148,18 @@ def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, ti
     caption = f"Of the {int(frame['neighbours'].max())} nearest have the right label: {', '.join(said)}."
     alt = f"Share of neighbours with the right label against their number, for {', '.join(curves)}. {caption}"
     return Drawing(figure, frame, alt, caption)
+
+
+def colours(kernels: dict[str, Tensor]) -> Drawing:
+    """Kernels (3, h, w) by name, as Figure 3 draws them, with the index of colour of each."""
+    index = conv1.colour_index(torch.stack(list(kernels.values()))).tolist()
+    figure, panels = subplots(1, len(kernels), figsize=(1.6 * len(kernels), 1.7))
+    for axes, (name, kernel), of in zip(panels, kernels.items(), index, strict=True):
+        figures3_4.draw_kernel(axes, kernel, of, 0, 0)
+        figures3_4.without_axes(axes, 1, 1.3)
+        axes.set_title(name, fontsize=9, loc="center")
+    caption = f"Index of colour: {', '.join(f'{name} {of:.1f}' for name, of in zip(kernels, index, strict=True))}."
+    return Drawing(figure, pd.DataFrame({"kernel": list(kernels), "index": index}), f"Patches. {caption}", caption)
 
 
 def three_kernels(side: int = 11) -> Drawing:

@@ -140,6 +140,13 @@ def test_half_of_noise_is_more_selective_than_the_median_and_a_twentieth_than_mo
     assert trained.orientation == pytest.approx(noise.orientation, abs=0.02)
 
 
+def test_colours_have_their_index() -> None:
+    ramp = torch.linspace(-1, 1, 9).reshape(3, 3).expand(3, 3, 3)
+    opposed = ramp * torch.tensor([1.0, -1.0, 0.0])[:, None, None]
+    drawn = ideas_results.colours({"grey": ramp, "red against green": opposed})
+    assert drawn.data["index"].tolist() == pytest.approx([0, 1]) and "red against green 1.0" in drawn.caption
+
+
 def test_a_grating_has_one_orientation_and_a_narrow_band() -> None:
     grating, blob, noise = ideas_results.three_kernels().data.itertuples()
     assert grating.orientation > 0.9 and blob.orientation < 0.05 and noise.orientation < 0.5
