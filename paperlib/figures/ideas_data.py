@@ -232,7 +232,7 @@ def recorded_sizes() -> Drawing:
         described += [f"{net}, {n:,} images: {error:.1f} %" for n, error in means.items()]
     axes.set(ylabel="test error (%)")
     axes.set_title(f"Recorded, sample (proxy): {frame['seed'].nunique()} seeds and their mean, 470 updates", fontsize=9)
-    axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     for v in decide.verdicts_of("size", "sample"):
         n, other = int(v.comparison.a.split()[1]), v.comparison.b.split()
         if other == ["mlp", str(n)]:
