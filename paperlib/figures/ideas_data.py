@@ -209,8 +209,8 @@ def recorded_sizes() -> Drawing:
 
     Hollow diamonds, where they are recorded, are means of nets with four times the updates.
     """
-    both = [metrics.results(name, "sample", "test_error").assign(experiment=name) for name in ("size", "size-long")]
-    frame = pd.concat([each[each["status"] == "done"] for each in both if len(each)] or both[:1])
+    found = [metrics.results(name, "sample", "test_error").assign(experiment=name) for name in ("size", "size-long")]
+    frame = pd.concat([each[each["status"] == "done"] for each in found if len(each)] or found[:1])
     if frame.empty:
         return nothing_yet("run of experiment size", ["net", "images", "test_error"])
     frame = frame.assign(
