@@ -171,7 +171,9 @@ def overfit_by_rate() -> Drawing:
 
 
 def net_of(experiment: Experiment, arm: str) -> str:
-    """What an arm has against overfitting, and its learning rate."""
+    """What an arm has against overfitting, and its learning rate; its own name where the experiment asks of others."""
+    if not WITH.keys() >= experiment.arms.keys():
+        return arm
     return f"{WITH[arm]}, rate {experiment.recipe(arm).optim.lr:g}"
 
 
