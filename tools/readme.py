@@ -77,7 +77,7 @@ def found() -> str:
             for v in overfit
         ),
         f"**All measured claims.** Of {len(measured) + waiting} that an experiment can decide, {len(decided)} are "
-        f"decided, {len(measured) - len(decided)} undecided, and {waiting} still without runs. "
+        f"decided and {len(measured) - len(decided)} undecided{f'; {waiting} are still without runs' * bool(waiting)}. "
         f"[CLAIMS.md]({CLAIMS}) says what would decide each.",
         "**The whole training, on Tiny ImageNet (proxy, one seed).** " + " ".join(training_sentences()),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paperlib.evidence import store
+from paperlib.experiments import declared
 from paperlib.figures import trainings
 from paperlib.training import records
 
@@ -29,3 +30,8 @@ def test_the_nets_by_rate_are_those_of_their_experiments() -> None:
         known = {seed for of, seed, _ in store.records_of(experiment.name, "sample") if of == arm}
         assert {*drawn[drawn["net"] == trainings.net_of(experiment, arm)]["seed"]} == known
         assert ("dropout" in trainings.WITH[arm]) == (experiment.recipe(arm).model.dropout > 0)
+
+
+def test_nets_that_differ_in_something_else_have_their_arms_names() -> None:
+    drawn = trainings.overfit([(declared.OVERFIT_POOL, arm) for arm in ("baseline", "2x2")]).data
+    assert {*drawn["net"]} == {"baseline", "2x2"}
