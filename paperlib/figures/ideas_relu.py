@@ -50,7 +50,7 @@ def slopes() -> Drawing:
     )
     most = {UNIT_NAMES[unit]: table[f"{unit} slope"].max() for unit in UNIT_NAMES}
     told = ", ".join(f"{name} {slope:.2f}" for name, slope in most.items())
-    caption = f"Largest slopes: {told}. Only ReLU's does not fall for large inputs."
+    caption = f"Largest slopes: {told}. Only ReLU's does not fall for large positive inputs."
     return Drawing(figure, pd.DataFrame(table), alt, caption)
 
 

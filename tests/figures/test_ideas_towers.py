@@ -83,8 +83,10 @@ def test_the_work_of_two_towers_by_class() -> None:
 def test_towers_are_counted_against_their_random_halves() -> None:
     halves = torch.tensor([20.0, 30.0, 50.0])
     drawing = ideas_towers.gaps({"one": (torch.tensor(40.0), halves), "two": (torch.tensor(10.0), halves)})
-    assert "by 10 to 40 points" in drawing.caption and "2 of 6 random pairs differ less" in drawing.caption
+    assert "by 10 to 40 points" in drawing.caption and "2 of 6 random pairs of the recorded nets" in drawing.caption
     assert drawing.data["random halves"].tolist() == pytest.approx([33.3, 33.3])
+    both = ideas_towers.gaps({"live, seed 0": (torch.tensor(40.0), halves), "two": (torch.tensor(25.0), halves)})
+    assert "; 1 of 3 random pairs" in both.caption  # the live net has the seed of a recorded one
 
 
 def test_the_exchange_has_as_many_bytes_as_the_formula() -> None:
