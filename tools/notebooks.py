@@ -127,7 +127,7 @@ def execute(source: Path, target: Path, timeout: int) -> Outcome:
 
 def find(names: list[str]) -> list[Path]:
     """The notebooks named (``02_relu``, ``notebooks/02_relu.ipynb``), or all; SystemExit where there is none."""
-    there = sorted(NOTEBOOKS.glob("*.ipynb"))
+    there = sorted(NOTEBOOKS.glob("[!.]*.ipynb"))  # a hidden one is being written
     if not there:
         sys.exit(f"there are no notebooks in {NOTEBOOKS}")
     if not names:

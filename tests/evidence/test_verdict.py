@@ -466,6 +466,8 @@ def test_declarations_are_shown_with_their_verdicts(folder: Path) -> None:
 def test_the_list_of_declarations_names_experiments() -> None:
     known = {f"{e.name}/{e.scale}" for e in declared.DECLARED}
     assert decide.declarations().keys() <= known
+    decided = {f"{e.name}/{e.scale}" for e in declared.DECLARED if decide.verdicts_of(e.name, e.scale)}
+    assert decided <= decide.declarations().keys()
 
 
 def test_every_control_is_an_arm_or_compares_nothing() -> None:

@@ -927,6 +927,7 @@ def test_the_tool_names_the_notebooks_there_are(tmp_path: Path, monkeypatch: pyt
         tool.find([])
     (tmp_path / "02_relu.ipynb").touch()
     (tmp_path / "00_claims.ipynb").touch()
+    (tmp_path / ".01_dataset.part.ipynb").touch()  # being written
     assert [path.stem for path in tool.find([])] == ["00_claims", "02_relu"]
     assert tool.find(["02_relu", "notebooks/00_claims.ipynb"]) == [
         tmp_path / "02_relu.ipynb",
