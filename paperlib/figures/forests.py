@@ -45,13 +45,18 @@ SECTION_OF = {
 """Experiment -> the section of those of its comparisons that serve no claim."""
 SETTINGS = {
     "overfit": "640 images", "overfit-pool": "640 images", "overfit-rate": "640 images",
-    "overfit-fast": "640 images", "size-long": "1,900 updates",
+    "overfit-fast": "640 images", "size-long": "1,880 updates",
     "pool-23": "23 pixels", "long": "30 epochs", "lrn-vgg": "net A of VGG",
     "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
 }  # fmt: skip
 """Experiments on other nets or schedules than the baseline's -> in which way."""
 TRAININGS = {("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs"}
 """Experiment and arm -> the arm's name in a label, where its own says too little."""
+WORDS = {
+    ("overfit-rate", "dropout, its rate"): "dropout at 0.003", ("overfit-rate", "no dropout"): "none at 0.003",
+    ("overfit-fast", "baseline"): "dropout at 0.03", ("overfit-fast", "no dropout, its rate"): "none at 0.03",
+}  # fmt: skip
+"""Experiment and arm -> what a label says in place of the arm's name, which says too little."""
 ERRORS = {
     "test_error": "", "train_error": "training error", "overfit": "test − training",
     "ten_views_gain": "", "ensemble_gain": "",
@@ -256,11 +261,18 @@ class Column:
         self.height = places[-1] + 1.05
 
 
+def named(row: Any) -> tuple[str, str]:
+    """The arms of a comparison as labels name them."""
+    a, b = (WORDS.get((row.experiment, arm), arm) for arm in (row.a, row.b))
+    return a, b
+
+
 def label(row: Any, short: bool = False) -> str:
     """ "a v. b", or what a metric of one arm compares."""
     if row.b:
+        a, b = named(row)
         size = "" if math.isnan(row.at_least) else f" (≥ {row.at_least:g}?)"
-        return (f"v. {row.b}" if short and row.a == "baseline" else f"{row.a} v. {row.b}") + size
+        return (f"v. {b}" if short and a == "baseline" else f"{a} v. {b}") + size
     arm = TRAININGS.get((row.experiment, row.a), row.a)
     return f"{arm}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
 
@@ -394,7 +406,8 @@ def distance(row: Any, kind: Kind) -> float:
 
 def interval(row: Any, kind: Kind, scale: bool) -> str:
     """ "no decay (0.01 points, -0.86 to 0.88)": what is not decided, with its number."""
-    name = row.b if row.a == "baseline" and row.b else label(row)
+    a, b = named(row)
+    name = b if a == "baseline" and b else label(row)
     unit = "times" if kind.log else "points"
     number = "" if math.isnan(row.estimate) else f"{row.estimate:z.2f} {unit}"
     ends = word(row, kind) if math.isnan(row.low) else f"{end(row.low)} to {end(row.high)}"
@@ -406,7 +419,8 @@ def interval(row: Any, kind: Kind, scale: bool) -> str:
 def effect(row: Any, kind: Kind, scale: bool) -> str:
     """ "no lrn costs 2.87 points (1.84 to 3.90)": a decided comparison as a sentence."""
     first = row.outcome == "holds"
-    better, worse = (row.a, row.b) if first else (row.b, row.a)
+    a, b = named(row)
+    better, worse = (a, b) if first else (b, a)
     if kind.log:
         size, ends = (row.estimate, (row.low, row.high)) if first else (1 / row.estimate, (1 / row.high, 1 / row.low))
         said = f"{better} is {'more than ' if row.bound else ''}{size:.2f} times as fast as {worse}"
@@ -415,9 +429,9 @@ def effect(row: Any, kind: Kind, scale: bool) -> str:
         points, gap = f"{size:.2f} points", row.metric == "overfit"
         if not row.b:
             said = f"{SINGLES[row.metric]}: {points} {'less' if first else 'more'}"
-        elif row.a == "baseline":
+        elif a == "baseline":
             verb = ("widens" if first else "narrows") + " the gap by" if gap else "costs" if first else "saves"
-            said = f"{row.b} {verb} {points}"
+            said = f"{b} {verb} {points}"
         else:
             said = f"{worse} has {points} more {'of a gap' if gap else 'error'} than {better}"
     setting = ", ".join(filter(None, [SETTINGS.get(row.experiment, ""), SCALES[row.scale].title if scale else ""]))

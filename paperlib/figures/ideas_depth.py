@@ -173,8 +173,8 @@ NAMES = {
     "no lrn": "no normalisation", "2x2": "pools without overlap", "neither": "no crops, no mirrors",
     "no augmentation": "no crops, no mirrors", "without both": "no crops, no mirrors, no dropout",
     "vertical": "mirrored upside down instead", "both mirrors": "mirrored upside down too",
-    "no conv1": "conv1 and conv2 in one", "uncut": "towers not cut", "no dropout, its rate": "no dropout, same rate",
-    "inverted": "inverted dropout, same σ and rate", "dropout, its rate": "dropout at a tenth of its rate",
+    "no conv1": "conv1 and conv2 in one", "uncut": "towers not cut", "no dropout, its rate": "no dropout, both at 0.03",
+    "inverted": "inverted dropout, same σ and rate", "dropout, its rate": "dropout, both at 0.003",
     "mlp": "fully connected", "conv": "convolutional",
 }  # fmt: skip
 """Arm -> what it is, for who has not read its notebook."""
@@ -192,13 +192,33 @@ def plain(row: Any) -> str:
     return names[0] + f" v. {names[1]}" * (row.a != "baseline") + f" ({setting})" * bool(setting)
 
 
+def of_decided() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is decided of errors, in the order of the sections and then by size: what is drawn, and what repeats it.
+
+    A comparison of two ablations repeats those with the baseline, and a smaller training set the whole one.
+    """
+    frame = forests.lines()
+    frame = frame[frame["outcome"].isin(["holds", "contradicted"])]
+    order = frame["section"].map(list(forests.SECTIONS).index)
+    frame = frame.assign(place=order).sort_values(["place", "estimate"], ascending=[False, True])
+    controls = frame["a"].eq("baseline") | frame["b"].eq("baseline") | frame["a"].str.startswith("dropout")
+    whole = frame["experiment"].eq("size") & frame["a"].eq("conv 10000") | frame["experiment"].eq("size-long")
+    shown = controls | whole
+    frame = frame.drop(columns="place")
+    return frame[shown], frame[~shown]
+
+
+def repeated() -> list[str]:
+    """The decided comparisons that :func:`decided` does not draw, in words."""
+    return [f"{row.section} · {plain(row)}, {row.estimate:.1f} points" for row in of_decided()[1].itertuples()]
+
+
 def decided() -> Drawing:
-    """All comparisons of errors in the series that the records decide, by size; filled where a claim asks.
+    """The comparisons of errors in the series that the records decide, by section; filled where a claim asks.
 
     Differences of a gap (test error minus training error) have a panel of their own.
     """
-    frame = forests.lines()
-    frame = frame[frame["outcome"].isin(["holds", "contradicted"])].sort_values("estimate")
+    frame, left_out = of_decided()
     gap = frame["metric"] == "overfit"
     parts = [part for part in (frame[~gap], frame[gap]) if len(part)]
     figure, panels = subplots(len(parts), 1, figsize=(7.8, 0.23 * len(frame) + 1.2 * len(parts)), squeeze=False,
@@ -215,6 +235,7 @@ def decided() -> Drawing:
         axes.set_xlabel(f"{of}, by which the arm is worse (below 0: better); filled: a claim asks", loc="right")
         axes.grid(axis="y", visible=False)
     worse, less = ((frame["outcome"] == each).sum() for each in ("holds", "contradicted"))
-    caption = f"{len(frame)} comparisons of errors are decided: in {worse} the second is worse, in {less} it is better."
-    alt = f"{caption} From the lowest: {'; '.join(map(forests.in_words, frame.itertuples()))}."
+    caption = f"Of errors {len(frame)} decided comparisons: in {worse} the second is worse, in {less} it is better. "
+    caption += f"{len(left_out)} more repeat an idea."
+    alt = f"{caption} From the last section: {'; '.join(map(forests.in_words, frame.itertuples()))}."
     return Drawing(figure, frame.round(4), alt, caption)

@@ -63,11 +63,8 @@ def published_gains() -> Drawing:
     return Drawing(figure, frame.round(3), f"Four bars. {caption}", caption)
 
 
-def view_gains() -> Drawing:
-    """Top-1 error in the centre view less that in ten views: the paper's net, and recorded ones, a dot each.
-
-    The bars are two standard errors of the images at most, of nets that have no other seeds.
-    """
+def gained_by_views() -> pd.DataFrame:
+    """Top-1 error in the centre view less that in ten views: the paper's net, and recorded ones."""
     paper, ours = facts.CENTRE_VIEW[0], next(row for row in facts.TABLE1 if row.ours)
     rows = [("the paper, ILSVRC-2010 test", *gain_of(paper, ours.test_top1 or 0, facts.ILSVRC[0].test))]
     for name, scale in (("full", "tinyimagenet"), ("net", "cifar10"), ("net", "sample")):
@@ -77,7 +74,15 @@ def view_gains() -> Drawing:
             points, two = gain_of(errors[1], errors[10], records.of_kind(lines, "test")[0]["n"])
             seeds = f"{len(runs)} seeds" if name == "net" else f"one seed, {len(store.epochs_of(lines))} epochs"
             rows.append((f"{SCALE_NAMES[scale]}, {seeds}", points, two if name == "full" else math.nan))
-    frame = pd.DataFrame(rows, columns=["net", "points", "two_standard_errors"])
+    return pd.DataFrame(rows, columns=["net", "points", "two_standard_errors"])
+
+
+def view_gains() -> Drawing:
+    """What ten views gain (:func:`gained_by_views`), a dot a net.
+
+    The bars are two standard errors of the images at most, of nets that have no other seeds.
+    """
+    frame = gained_by_views()
     places = {net: y for y, net in enumerate(dict.fromkeys(frame["net"]))}
     figure, axes = subplots(figsize=(7.6, 0.4 * len(places) + 0.9))
     y, margins = frame["net"].map(places), frame["two_standard_errors"]

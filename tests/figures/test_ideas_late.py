@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 
@@ -112,13 +113,16 @@ def test_tents_on_tents_double_their_pieces(layers: int) -> None:
     assert ideas_depth.stacked(lambda x: 3 * x + 1, layers).data["pieces"].tolist() == [1] * layers
 
 
-def test_all_decided_errors_are_drawn_once_by_size() -> None:
-    rows = ideas_depth.decided().data
+def test_all_decided_errors_are_drawn_or_told_once() -> None:
+    drawn_rows, told = ideas_depth.of_decided()
+    assert ideas_depth.decided().data["estimate"].tolist() == drawn_rows["estimate"].round(4).tolist()
+    rows = pd.concat([drawn_rows, told])
+    assert len(ideas_depth.repeated()) == len(told)
     verdicts = [v for e in declared.DECLARED for v in decide.verdicts_of(e.name, e.scale) if not v.ratio]
     sides = {(v.experiment, v.comparison.arms, v.comparison.metric): v.low > 0 for v in verdicts
              if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
     drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}
-    assert drawn == sides and len(rows) == len(sides) and rows["estimate"].is_monotonic_increasing
+    assert drawn == sides and len(rows) == len(sides)
     names = [(row.section, row.metric == "overfit", ideas_depth.plain(row)) for row in rows.itertuples()]
     assert len({*names}) == len(names), "no two lines of a panel have one name"
 
