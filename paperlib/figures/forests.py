@@ -37,26 +37,23 @@ SECTION_OF = {
     "relu": "3.1", "relu-others": "3.1", "relu-19pct": "3.1", "relu-xavier": "3.1", "relu-parts": "3.1",
     "towers": "3.2", "lrn": "3.3", "lrn-vgg": "3.3", "pool": "3.4", "pool-as-run": "3.4", "pool-23": "3.4",
     "overfit-pool": "3.4", "overfit": "4", "overfit-rate": "4.2", "long": "4", "augment": "4.1", "mirrors": "4.1",
-    "overfit-fast": "4.2", "towers-uncut": "3.2", "depth-alone": "7", "decay": "5", "size-long": "1",
-    "relu-mixed": "3.1",
-    "colour": "4.1", "dropout": "4.2", "dropout-form": "4.2", "converge": "4.2", "update": "5", "readings": "5",
+    "overfit-fast": "4.2", "towers-uncut": "3.2", "depth-alone": "7", "decay": "5", "size-long": "1", "colour": "4.1",
+    "relu-mixed": "3.1", "dropout": "4.2", "dropout-form": "4.2", "converge": "4.2", "update": "5", "readings": "5",
     "stall": "5", "net": "6", "ensemble": "6", "pretrain": "6", "full": "6", "depth": "7", "order": "3", "size": "1",
 }  # fmt: skip
 """Experiment -> the section of those of its comparisons that serve no claim."""
 SETTINGS = {
-    "overfit": "640 images", "overfit-pool": "640 images", "overfit-rate": "640 images",
-    "overfit-fast": "640 images", "size-long": "1,880 updates",
-    "pool-23": "23 pixels", "long": "30 epochs", "lrn-vgg": "net A of VGG",
+    **dict.fromkeys(("overfit", "overfit-pool", "overfit-rate", "overfit-fast"), "640 images"),
+    "size-long": "1,880 updates", "pool-23": "23 pixels", "long": "30 epochs", "lrn-vgg": "net A of VGG",
     "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
 }  # fmt: skip
 """Experiments on other nets or schedules than the baseline's -> in which way."""
-TRAININGS = {("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs"}
-"""Experiment and arm -> the arm's name in a label, where its own says too little."""
 WORDS = {
+    ("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs",
     ("overfit-rate", "dropout, its rate"): "dropout at 0.003", ("overfit-rate", "no dropout"): "none at 0.003",
     ("overfit-fast", "baseline"): "dropout at 0.03", ("overfit-fast", "no dropout, its rate"): "none at 0.03",
 }  # fmt: skip
-"""Experiment and arm -> what a label says in place of the arm's name, which says too little."""
+"""Experiment and arm -> the arm's name in a label, where its own says too little."""
 ERRORS = {
     "test_error": "", "train_error": "training error", "overfit": "test − training",
     "ten_views_gain": "", "ensemble_gain": "",
@@ -263,18 +260,16 @@ class Column:
 
 def named(row: Any) -> tuple[str, str]:
     """The arms of a comparison as labels name them."""
-    a, b = (WORDS.get((row.experiment, arm), arm) for arm in (row.a, row.b))
-    return a, b
+    return WORDS.get((row.experiment, row.a), row.a), WORDS.get((row.experiment, row.b), row.b)
 
 
 def label(row: Any, short: bool = False) -> str:
     """ "a v. b", or what a metric of one arm compares."""
-    if row.b:
-        a, b = named(row)
+    a, b = named(row)
+    if b:
         size = "" if math.isnan(row.at_least) else f" (≥ {row.at_least:g}?)"
         return (f"v. {b}" if short and a == "baseline" else f"{a} v. {b}") + size
-    arm = TRAININGS.get((row.experiment, row.a), row.a)
-    return f"{arm}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
+    return f"{a}: {SINGLES[row.metric]}" if row.setting else SINGLES[row.metric]
 
 
 def draw_column(axes: Axes, column: Column, kind: Kind, shown: tuple[float, float], height: float) -> None:
@@ -406,8 +401,7 @@ def distance(row: Any, kind: Kind) -> float:
 
 def interval(row: Any, kind: Kind, scale: bool) -> str:
     """ "no decay (0.01 points, -0.86 to 0.88)": what is not decided, with its number."""
-    a, b = named(row)
-    name = b if a == "baseline" and b else label(row)
+    name = label(row, short=True).removeprefix("v. ")
     unit = "times" if kind.log else "points"
     number = "" if math.isnan(row.estimate) else f"{row.estimate:z.2f} {unit}"
     ends = word(row, kind) if math.isnan(row.low) else f"{end(row.low)} to {end(row.high)}"
