@@ -24,6 +24,7 @@ from typing import Any
 
 from paperlib.evidence import decide, verdict
 from paperlib.evidence.rows import (
+    DECIDED,
     Outcome,
     Place,
     Row,
@@ -91,7 +92,7 @@ def row_of(entry: dict[str, Any]) -> Row:
     if "computed" in entry and not decided["result"]:
         decided["result"] = getattr(arithmetic, entry["computed"])().detail
     kept = {key: entry[key] for key in ("id", "section", "claim", "kind", "notebook")}
-    hedged = decided["scale"] == "sample" and decided["outcome"] in ("holds", "contradicted", "no effect")
+    hedged = decided["scale"] == "sample" and decided["outcome"] in DECIDED
     kept |= {"hedge": entry.get("hedge", "") if hedged else ""}
     kept |= {"caveat": entry.get("caveat", ""), "also": tuple(Place(**place) for place in entry.get("also", []))}
     return Row(**kept, needs=", ".join(entry["needs"]), **decided)

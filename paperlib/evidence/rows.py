@@ -17,6 +17,8 @@ from paperlib.errors import PaperlibError
 TABLE = Path(__file__).with_name("claims.toml")
 Outcome = Literal["holds", "contradicted", "no effect", "undecided", "mixed"]
 """What became of a comparison ("mixed": only of several together)."""
+DECIDED = ("holds", "contradicted", "no effect")
+"""The outcomes that answer a claim."""
 
 
 def in_words(outcome: Outcome, proxy: bool, effect: str = "") -> str:
@@ -86,7 +88,7 @@ class Row:
     @property
     def reserved(self) -> bool:
         """Whether runs decide it and a caveat goes with what they say."""
-        return bool(self.caveat) and self.outcome in ("holds", "contradicted", "no effect")
+        return bool(self.caveat) and self.outcome in DECIDED
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from paperlib.nets.alexnet import names_of
 from paperlib.nets.table import family_of, values_taken
 from paperlib.recipe import Recipe, RecipeError, Sizes, field_names, value_of
 from paperlib.training.runs import Run
@@ -36,7 +37,7 @@ IDLE = (
          ("augment.colour_scale", "augment.colour_shrink", "augment.colour_off_epoch")),
     Idle("optim.weight_decay is 0", lambda r: not r.optim.weight_decay, ("optim.decay_biases",)),
     Idle("optim.drops are epochs", lambda r: r.optim.drops != "plateau", ("optim.patience", "optim.max_drops")),
-    Idle("the net has no conv1", lambda r: r.model.net == "mlp" or "conv1" in " ".join(r.model.removed),
+    Idle("the net has no conv1", lambda r: r.model.net == "mlp" or "conv1" in names_of(r.model.removed),
          ("optim.freeze_conv1",)),
 )  # fmt: skip
 """An arm may not change these fields then. A recipe may have inherited them."""

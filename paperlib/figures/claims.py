@@ -128,7 +128,7 @@ def fig_claims() -> Drawing:
             where = (place + 0.03, list(lines).index(line) + 0.04)
             axes.add_patch(Rectangle(where, 0.94, 0.92, fill=False, hatch="//", ec="white", lw=0, gid=row.id))
     handles = [
-        Patch(fc=next(iter(shades.values())), ec="#999999", lw=0.4, 
+        Patch(fc=next(iter(shades.values())), ec="#999999", lw=0.4,
               label=f"{group}: {len(of_group(group, table))}{PALE.get(group, '')}")
         for group, shades in GROUPS.items() if of_group(group, table)
     ]  # fmt: skip

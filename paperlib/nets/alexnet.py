@@ -169,6 +169,11 @@ def ablated(model: ModelRecipe, sizes: Sizes) -> dict[str, Row]:
 ALONE = " alone"
 
 
+def names_of(removed: tuple[str, ...]) -> tuple[str, ...]:
+    """The layers that ``model.removed`` names, whether or not their normalisation stays."""
+    return tuple(name.removesuffix(ALONE) for name in removed)
+
+
 def without(rows: dict[str, Row], removed: tuple[str, ...]) -> dict[str, Row]:
     """The rows after layers are removed (section 7).
 
@@ -177,12 +182,11 @@ def without(rows: dict[str, Row], removed: tuple[str, ...]) -> dict[str, Row]:
     conv1, that one is in its place: it reads the image, with conv1's window, stride, padding and normalisation.
     After the convolution that reads both towers, it reads both. With " alone" after the name the normalisation stays.
     """
-    alone = {name.removesuffix(ALONE) for name in removed if name.endswith(ALONE)}
-    removed = tuple(name.removesuffix(ALONE) for name in removed)
+    asked, removed = removed, names_of(removed)
     rows = {place: row for place, row in rows.items() if place.startswith("conv") or place not in removed}
     remaining = [place for place in rows if place.startswith("conv") and place not in removed]
     for gone in [place for place in rows if place in removed]:
-        goes = ("act",) if gone in alone else ("act", "norm")
+        goes = ("act",) if f"{gone}{ALONE}" in asked else ("act", "norm")
         heir = next((place for place in remaining if place > gone), None)  # "conv4" > "conv3"
         if heir and gone == "conv1":
             rows["conv1"] = replace(rows["conv1"], layer=heir, maps=rows[heir].maps)
