@@ -49,7 +49,6 @@ NET_RATES: dict[str, dict[str, float]] = {
         "tanh": 0.1,
         "mlp": 0.001,
         "no-dropout": 0.003,
-        # until their sweeps are recorded
         "no-lrn": 0.01,
         "one-tower": 0.01,
         "uncut": 0.01,
