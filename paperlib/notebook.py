@@ -325,7 +325,7 @@ def _ratio_table(name: str, scale: str) -> None:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
         status = f"**{v.word}**" + (f" ({v.outlook})" if v.outlook else "")
-        rows.append((c.arms, c.metric.replace("_", " "), question[c.question], v.text, v.seeds, status, c.claim or "–"))
+        rows.append((c.arms, metrics.words(c.metric), question[c.question], v.text, v.seeds, status, c.claim or "–"))
     if not rows:
         return
     heads = ("arms", "measure", "question", "estimate (interval)", "seeds", "verdict", "claim")

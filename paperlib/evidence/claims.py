@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from paperlib.evidence import decide, verdict
+from paperlib.evidence import decide, metrics, verdict
 from paperlib.evidence.rows import (
     DECIDED,
     Outcome,
@@ -195,7 +195,7 @@ def result_in_words(v: Verdict) -> str:
 
 def what_of(v: Verdict) -> str:
     """The arms of a comparison, and what of them is compared."""
-    return f"{v.comparison.arms}, {v.comparison.metric.replace('_', ' ')}"
+    return f"{v.comparison.arms}, {metrics.words(v.comparison.metric)}"
 
 
 def under_the_table() -> str:

@@ -15,7 +15,7 @@ SECTIONS = {
 OF_SECTION = {
     "1": ("size", "size-long"),
     "3": ("order",),
-    "3.1": ("relu", "relu-others", "relu-19pct", "relu-xavier", "relu-parts", "relu-mixed"),
+    "3.1": ("relu", "relu-others", "relu-19pct", "relu-xavier", "relu-parts", "relu-mixed", "relu-25"),
     "3.2": ("towers", "towers-uncut", "own-rates"),
     "3.3": ("lrn", "lrn-vgg", "lrn-factor"),
     "3.4": ("pool", "pool-as-run", "pool-23", "overfit-pool"),
@@ -31,7 +31,7 @@ SECTION_OF = {name: section for section, names in OF_SECTION.items() for name in
 SETTINGS = {
     **dict.fromkeys(("overfit", "overfit-pool", "overfit-rate", "overfit-fast"), "640 images"),
     **dict.fromkeys(("size-long", "longer"), "four times the updates"),
-    "pool-23": "23 pixels", "long": "30 epochs", "lrn-vgg": "net A of VGG",
+    "pool-23": "23 pixels", "relu-25": "timed to 25 %", "long": "30 epochs", "lrn-vgg": "net A of VGG",
     "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
 }  # fmt: skip
 """Experiments on other nets or schedules than the baseline's -> in which way."""
