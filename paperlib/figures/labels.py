@@ -36,6 +36,8 @@ SETTINGS = {
 }  # fmt: skip
 """Experiments on other nets or schedules than the baseline's -> in which way."""
 WORDS = {
+    ("relu-mixed", "2012/relu"): "ReLU", ("relu-mixed", "2012/tanh"): "tanh",
+    ("relu-mixed", "2012/mixed"): "the mixed net",
     ("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs", ("longer", "conv 10000"): "baseline",
     ("overfit-rate", "dropout, its rate"): "dropout at {rate:g}", ("overfit-rate", "no dropout"): "none at {rate:g}",
     ("overfit-fast", "baseline"): "dropout at {rate:g}", ("overfit-fast", "no dropout, its rate"): "none at {rate:g}",
