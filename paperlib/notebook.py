@@ -320,7 +320,7 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
 
 
 def _ratio_table(name: str, scale: str) -> None:
-    rows, found = [], decide.verdicts_of(name, scale)
+    rows, found = [], [decide.baseline_first(v) for v in decide.verdicts_of(name, scale)]
     for v in found:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}

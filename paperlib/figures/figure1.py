@@ -112,7 +112,7 @@ def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
 
 
 def ratio_text(scale: str, setting: str, names: Sequence[str] = ("relu", "relu-others")) -> str:
-    """ "tanh takes x times as long (low to high), n = 3", from the records of the first experiment that has the pair."""
+    """ "tanh takes x times as long (low to high), n = 3", from the records of the first that has the pair."""
     for v in (v for name in names if name in declared.names(scale) for v in decide.verdicts_of(name, scale)):
         if (relu.ARMS[v.comparison.a], relu.ARMS[v.comparison.b]) == (
             relu.Arm(setting, "relu"),

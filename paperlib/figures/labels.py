@@ -28,6 +28,8 @@ OF_SECTION = {
 }
 """Section -> the experiments whose comparisons it has, where these serve no claim of another."""
 SECTION_OF = {name: section for section, names in OF_SECTION.items() for name in names}
+SECTION_OF_ARM = {("own-rates", "no lrn, its rate"): "3.3"}
+"""Experiment and second arm -> another section than that of its experiment."""
 SETTINGS = {
     **dict.fromkeys(("overfit", "overfit-pool", "overfit-rate", "overfit-fast"), "640 images"),
     **dict.fromkeys(("size-long", "longer"), "four times the updates"),
