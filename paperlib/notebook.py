@@ -320,12 +320,12 @@ def how_to_read(found: Sequence[Verdict]) -> list[str]:
 
 
 def _ratio_table(name: str, scale: str) -> None:
-    rows, found = [], decide.verdicts_of(name, scale)
+    rows, found = [], [decide.baseline_first(v) for v in decide.verdicts_of(name, scale)]
     for v in found:
         c = v.comparison
         question = {"direction": "which way?", "size": f"is it {c.target:g}?", "at least": f"at least {c.target:g}?"}
         status = f"**{v.word}**" + (f" ({v.outlook})" if v.outlook else "")
-        rows.append((c.arms, c.metric.replace("_", " "), question[c.question], v.text, v.seeds, status, c.claim or "–"))
+        rows.append((c.arms, metrics.words(c.metric), question[c.question], v.text, v.seeds, status, c.claim or "–"))
     if not rows:
         return
     heads = ("arms", "measure", "question", "estimate (interval)", "seeds", "verdict", "claim")

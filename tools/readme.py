@@ -21,8 +21,9 @@ from pathlib import Path
 import reproduce
 
 from paperlib.evidence import claims, decide, store
-from paperlib.experiments import relu
+from paperlib.experiments import declared, relu
 from paperlib.figures import style
+from paperlib.paper import facts
 from paperlib.training import records
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,15 +120,20 @@ def hours() -> str:
 
 
 def figure1_sentences() -> list[str]:
-    """What Figure 1 came to, a sentence for each scale and setting."""
-    return [
-        f"{style.SCALE_NAMES[scale]}, setting of {relu.ARMS[v.comparison.a].setting}: "
-        f"{v.sentence('tanh takes {} as many updates as ReLU')}, n = {v.seeds} ({v.word})."
-        for scale in ("cifar10", "sample")
-        for name in ("relu", "relu-others")
-        for v in decide.verdicts_of(name, scale)
+    """What Figure 1 came to, a sentence for each scale, setting and training error to which it was timed."""
+    found = [
+        v for scale in ("cifar10", "sample") for name in ("relu", "relu-25", "relu-others")
+        if name in declared.names(scale) for v in decide.verdicts_of(name, scale)
         if v.comparison.claim in ("S3.1-b.1", "") and relu.ARMS[v.comparison.b].unit == "tanh"
-    ] or ["Nothing is recorded yet."]
+    ]  # fmt: skip
+    sentences = []
+    for v in found:
+        stop = declared.get(v.experiment, v.scale).stop.threshold
+        to = facts.FIGURE1.training_error if v.comparison.metric == "updates_to_25" else stop
+        took = v.sentence(f"to {to:g} % training error tanh takes {{}} as many updates as ReLU")
+        setting = relu.ARMS[v.comparison.a].setting
+        sentences.append(f"{style.SCALE_NAMES[v.scale]}, setting of {setting}: {took}, n = {v.seeds} ({v.word}).")
+    return sentences or ["Nothing is recorded yet."]
 
 
 def training_sentences() -> list[str]:

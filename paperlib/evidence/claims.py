@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from paperlib.evidence import decide, verdict
+from paperlib.evidence import decide, metrics, verdict
 from paperlib.evidence.rows import (
     DECIDED,
     Outcome,
@@ -183,7 +183,8 @@ def others_of(elsewhere: Sequence[Verdict]) -> str:
 
 def besides(entry: dict[str, Any]) -> str:
     """A sentence with the comparisons that an entry names beside those that decide it."""
-    found = [v for named in entry.get("beside", []) for v in decide.verdicts_beside(named["experiment"], named["arms"])]
+    named = [(each["experiment"], each["arms"]) for each in entry.get("beside", [])]
+    found = [decide.baseline_first(v) for each in named for v in decide.verdicts_beside(*each)]
     told = [f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {result_in_words(v)}" for v in found]
     return f"Beside it, deciding nothing: {'; '.join(told)}." if told else ""
 
@@ -195,7 +196,7 @@ def result_in_words(v: Verdict) -> str:
 
 def what_of(v: Verdict) -> str:
     """The arms of a comparison, and what of them is compared."""
-    return f"{v.comparison.arms}, {v.comparison.metric.replace('_', ' ')}"
+    return f"{v.comparison.arms}, {metrics.words(v.comparison.metric)}"
 
 
 def under_the_table() -> str:

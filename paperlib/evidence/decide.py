@@ -147,6 +147,13 @@ def verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
     )  # fmt: skip
 
 
+def baseline_first(v: Verdict) -> Verdict:
+    """A difference that serves no claim, turned where it has the control second: so that all are read in one way."""
+    c = v.comparison
+    second = not c.claim and c.transform == "difference" and c.b == declared.get(v.experiment, v.scale).control
+    return v.turned if second else v
+
+
 def by_own_spreads(v: Verdict) -> Verdict:
     """The same difference of two arms with each arm's own spread in place of its pool's, as Welch does."""
     c, experiment = v.comparison, declared.get(v.experiment, v.scale)

@@ -16,6 +16,7 @@ from paperlib.errors import PaperlibError
 from paperlib.evidence import conv1, store
 from paperlib.evidence.store import Record, cached, run_of
 from paperlib.files import sha256
+from paperlib.paper import facts
 from paperlib.recipe import Sizes
 from paperlib.seeding import generator
 from paperlib.training import records
@@ -173,6 +174,8 @@ _fit_error = _one("fit", "top1_error")  # of the finished net on its training im
 METRICS = {
     # to the threshold; NaN where it was not reached
     "updates": Metric(time_to_threshold, "epochs", "", in_epochs=True),
+    # to the threshold of the paper's Figure 1, whatever the run's own is
+    "updates_to_25": Metric(lambda lines: updates_to(lines, facts.FIGURE1.training_error), "epochs", "", True),
     # all that the run took: a bound where it was censored
     "steps": Metric(_one("end", "steps"), "length", "epochs", in_epochs=True),
     "train_error": Metric(_train_error, "training error", "%"),
@@ -206,3 +209,10 @@ METRICS = {
     "overfit": Metric(_less(_test_error, _fit_error), "test error minus error on the training images"),
     "gap": Metric(_less(_test_error, _train_error), "gap"),
 }  # fmt: skip
+TIMES = ("updates", "updates_to_25")
+"""Those that a run may end without: how long it was trained is then a bound."""
+
+
+def words(metric: str) -> str:
+    """A metric as tables of comparisons call it: "test error", "updates to 25 %"."""
+    return metric.replace("_", " ") + " %" * metric[-1].isdigit()

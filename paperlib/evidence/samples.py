@@ -58,7 +58,7 @@ def sample_of(found: Sequence[tuple[int, Record]], metric: str) -> Sample:
         value, end = METRICS[metric](lines), records.of_kind(lines, "end")[0]
         if end["status"] == "diverged":
             diverged += 1
-        elif metric == "updates":
+        elif metric in metrics.TIMES:
             if not math.isnan(value):
                 values[seed] = value
             elif metrics.stalled(lines):
@@ -69,7 +69,7 @@ def sample_of(found: Sequence[tuple[int, Record]], metric: str) -> Sample:
             stalled[seed] = math.nan
         elif math.isfinite(value):
             values[seed] = value
-    if metric == "updates" and not values:  # the whole arm is slow: its cap bounds it
+    if metric in metrics.TIMES and not values:  # the whole arm is slow: its cap bounds it
         caps, stalled = caps | stalled, {}
     started = min((lines[0].get("started", "") for _, lines in found), default="")
     return Sample(values, len(found), len(stalled), diverged, caps, started[:10])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from paperlib.evidence.metrics import METRICS
@@ -108,6 +108,14 @@ class Verdict:
     def word(self) -> str:
         """The status where a claim asks; else which of the two is better, as nobody said which would be."""
         return self.status if self.comparison.claim else plainly(self.outcome, self.comparison.b, self.ratio)
+
+    @property
+    def turned(self) -> Verdict:
+        """The same difference with its arms exchanged."""
+        c = replace(self.comparison, a=self.comparison.b, b=self.comparison.a)
+        return replace(
+            self, comparison=c, n_of=self.n_of[::-1], estimate=-self.estimate, low=-self.high, high=-self.low
+        )
 
     # ------------------------------------------------------------------------------------- what would decide
 

@@ -593,6 +593,7 @@ DECLARED: list[Experiment] = [
     *relu.DECLARED,
     relu.MIXED_RATES,
     relu.RELU_MIXED,
+    relu.RELU_25,
     net_sweep("baseline", {}),
     net_sweep("vgg", {}, VGG_STACK, sizes=VGG_SAMPLE_SIZES),
     net_sweep("tanh", {"model.activation": "tanh"}),

@@ -188,6 +188,15 @@ def other_settings(scale: str, arms: Sequence[str]) -> Experiment:
     )  # fmt: skip
 
 
+RELU_25 = replace(
+    reached("sample", ("2012/relu", "2012/tanh"), FIVE, {}), name="relu-25",
+    title="Figure 1, timed to the paper's 25 %",
+    comparisons=(replace(faster("S3.1-b.1", "2012", "tanh"), metric="updates_to_25"),), later=True,
+)  # fmt: skip
+"""The runs of ``relu`` on their way to 20 %. The claim names 25 %, so it has this part as well. Declared when the runs
+were known: support needs every part, so this one could only take it away."""
+
+
 def second_net(scale: str) -> Experiment:
     """ReLU and tanh on the 19pct net: does the effect hold on another architecture?"""
     return Experiment(

@@ -84,11 +84,15 @@ def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
             nothing_yet(f"run of Figure 1 on {SCALE_NAMES[scale]}", list(frame.columns)),
             planned=f"this figure on {SCALE_NAMES[scale]}",
         )
-    threshold = relu.UNIT_STOPS[scale].threshold or 0.0
+    threshold, named = relu.UNIT_STOPS[scale].threshold or 0.0, facts.FIGURE1.training_error
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 4.0), sharex=True, sharey=True)
     for axes, (setting, title) in zip(panels, settings.items(), strict=True):
         draw_curves(axes, frame[frame["arm"].map(lambda arm: relu.ARMS[arm].setting) == setting], threshold)
-        axes.set_title(f"{title}\n{ratio_text(scale, setting)}")
+        axes.set_title(f"{title}\nto {threshold:g} %: {ratio_text(scale, setting)}")
+        if threshold != named:
+            axes.axhline(named, color="#999999", lw=0.9, ls="--", zorder=0)
+            axes.annotate(f"{named:g} %, the paper's", (1, named), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                          ha="right", textcoords="offset points", fontsize=9, color="#666666")  # fmt: skip
     panels[1].set_ylabel("")
     counts = frame.groupby("arm")["seed"].nunique()
     figure.suptitle(
@@ -100,14 +104,16 @@ def fig1(scale: str = "cifar10", units: str = "all") -> Drawing:
         + ". ".join(f"{title}: {ratio_text(scale, s)}" for s, title in settings.items())
         + f". Runs: {', '.join(f'{arm} {n}' for arm, n in counts.items())}."
     )
-    caption = "; ".join(f"{title.capitalize()}: {ratio_text(scale, s)}" for s, title in settings.items())
-    caption = f"{SCALE_NAMES[scale]}. {caption}. Intervals cover seeds, at fixed rates: not the choice of the rates."
+    caption = "; ".join(f"in the {title} {ratio_text(scale, s)}" for s, title in settings.items())
+    caption = f"To {threshold:g} % training error, {caption}."
+    if threshold != named:
+        caption += f" To the paper's {named:g} %, in the setting of 2012 {ratio_text(scale, '2012', ('relu-25',))}."
     return Drawing(figure, frame.round(4), alt, caption)
 
 
-def ratio_text(scale: str, setting: str) -> str:
-    """ "tanh takes x times as long (low to high), n = 3", from the records."""
-    for v in (v for name in ("relu", "relu-others") for v in decide.verdicts_of(name, scale)):
+def ratio_text(scale: str, setting: str, names: Sequence[str] = ("relu", "relu-others")) -> str:
+    """ "tanh takes x times as long (low to high), n = 3", from the records of the first that has the pair."""
+    for v in (v for name in names if name in declared.names(scale) for v in decide.verdicts_of(name, scale)):
         if (relu.ARMS[v.comparison.a], relu.ARMS[v.comparison.b]) == (
             relu.Arm(setting, "relu"),
             relu.Arm(setting, "tanh"),
@@ -117,9 +123,9 @@ def ratio_text(scale: str, setting: str) -> str:
 
 
 SETTINGS = {
-    "2012": "2012", "2012/19pct": "2012 with the second net", "2012+bias": "2012 with biases at the weights' rate",
-    "2012+pixels": "2012 with standardised pixels", "2012+init": "2012 with matched initial weights",
-    "today": "today (all three)", "xavier": "today with Xavier's initial weights",
+    "2012": "2012", "2012/19pct": "2012, second net", "2012+bias": "2012, biases at the weights' rate",
+    "2012+pixels": "2012, standardised pixels", "2012+init": "2012, matched weights", "today": "today",
+    "xavier": "today, Xavier's weights",
 }  # fmt: skip
 """Setting and net of a pair of ReLU and tanh -> its name."""
 
@@ -215,9 +221,9 @@ def relu_parts(scale: str = "sample") -> Drawing:
     alt = f"Ratio of the times of tanh and ReLU on {SCALE_NAMES[scale]}: " + "; ".join(
         f"{settings[s]}: {v.text}" for s, v in shown
     )
-    sides = {"ReLU is faster": 0, "tanh is faster": 0, "neither is seen to be faster": 0}
-    for _, v in shown:  # by the interval or bound, whatever a claim asks
+    sides: dict[str, list[str]] = {"ReLU is faster": [], "tanh is faster": [], "not decided": []}
+    for s, v in shown:  # by the interval or bound, whatever a claim asks
         low, high = {"lower": (v.estimate, math.inf), "upper": (0.0, v.estimate)}.get(v.bound, (v.low, v.high))
-        sides[[*sides][0 if low > 1 else 1 if high < 1 else 2]] += 1
-    told = "; ".join(f"{side} in {count}" for side, count in sides.items() if count)
-    return Drawing(figure, frame.round(4), alt, f"The setting decides. Of {len(shown)} settings: {told}.")
+        sides[[*sides][0 if low > 1 else 1 if high < 1 else 2]].append(f"“{settings[s]}”")
+    told = "; ".join(f"{side}: {', '.join(those)}" for side, those in sides.items() if those)
+    return Drawing(figure, frame.round(4), alt, f"The setting decides. {told[0].upper()}{told[1:]}.")

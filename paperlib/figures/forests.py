@@ -22,7 +22,7 @@ from paperlib.evidence.verdict import Verdict, end, plainly
 from paperlib.experiments import declared
 from paperlib.experiments.form import Comparison, Experiment
 from paperlib.experiments.scales import SCALES
-from paperlib.figures.labels import SECTION_OF, SECTIONS, SETTINGS, named
+from paperlib.figures.labels import SECTION_OF, SECTION_OF_ARM, SECTIONS, SETTINGS, named
 from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -64,12 +64,14 @@ def sections_of(name: str, asked: list[Comparison]) -> list[str]:
     The first is the one under which it is drawn: the experiment's where a claim of that section asks, or none does.
     """
     places = [place for c in asked if c.claim for place in claims.sections_of(claims.entry_of(c.claim))]
-    own = SECTION_OF[name]
+    own = SECTION_OF_ARM.get((name, asked[0].b), SECTION_OF[name])
     return list(dict.fromkeys([own, *places] if own in places or not places else [*places, own]))
 
 
-def lines(*sections: str, ratios: bool = False, experiments: Sequence[str] = ()) -> pd.DataFrame:
-    """A row a test and scale with a recorded verdict, of all sections or of some, of all experiments or of some.
+def lines(
+    *sections: str, ratios: bool = False, experiments: Sequence[str] = (), arms: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A row a test and scale with a recorded verdict, of all or of some sections, experiments and ``arms`` compared.
 
     In the order of the paper, then of declaration; all scales of a comparison together, the largest first. Equal tests
     of one experiment are one row, with all the claims that they serve.
@@ -83,7 +85,8 @@ def lines(*sections: str, ratios: bool = False, experiments: Sequence[str] = ())
         for test, asked in comparisons_of(experiment, ratios).items():
             places = sections_of(experiment.name, asked)
             section = next((place for place in places if not sections or place in sections), "")
-            v = verdicts.get(asked[0]) if section else None
+            wanted = not arms or {asked[0].a, asked[0].b} & {*arms}
+            v = verdicts.get(asked[0]) if section and wanted else None
             if v and (v.has_value or v.bound or v.outside):
                 block = SETTINGS.get(v.experiment, ""), ERRORS.get(v.comparison.metric, "")
                 place = (
@@ -96,9 +99,10 @@ def lines(*sections: str, ratios: bool = False, experiments: Sequence[str] = ())
 
 def row_of(v: Verdict, asked: list[Comparison]) -> tuple[Any, ...]:
     """What is drawn and written of a verdict."""
+    served = ", ".join(dict.fromkeys(other.claim for other in asked if other.claim))
+    v = v if served else decide.baseline_first(v)
     c = v.comparison
     at_least = c.target if c.question == "at least" else math.nan
-    served = ", ".join(dict.fromkeys(other.claim for other in asked if other.claim))
     return (
         v.experiment, c.a, c.b, c.metric, served, v.scale, v.proxy, v.n, v.n >= v.fewest, c.smallest_effect, at_least,
         v.estimate, v.low, v.high, v.bound, v.outcome,
@@ -145,12 +149,12 @@ TIME = Kind(
 )  # fmt: skip
 
 
-def forest(*sections: str, experiments: Sequence[str] = ()) -> Drawing:
+def forest(*sections: str, experiments: Sequence[str] = (), arms: Sequence[str] = ()) -> Drawing:
     """All comparisons of errors, or those that belong to ``sections`` ("3.3"), one line per comparison and scale.
 
-    Of ``experiments`` only these.
+    Of ``experiments`` only these, and only comparisons of these ``arms``.
     """
-    return drawn(ERROR, sections, experiments)
+    return drawn(ERROR, sections, experiments, arms)
 
 
 def forest_times(*sections: str, experiments: Sequence[str] = ()) -> Drawing:
@@ -165,10 +169,10 @@ MOST_LINES = 45  # More are drawn in two columns
 LINE = 0.158  # Inches a line
 
 
-def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = ()) -> Drawing:
+def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = (), arms: Sequence[str] = ()) -> Drawing:
     """The forest of one kind of comparison."""
     use_style()
-    frame = lines(*sections, ratios=kind.log, experiments=experiments)
+    frame = lines(*sections, ratios=kind.log, experiments=experiments, arms=arms)
     where = f" in section{'s' * (len(sections) > 1)} {' and '.join(sections)}" if sections else ""
     if frame.empty:
         return nothing_yet(f"comparison of {kind.what}{where}", COLUMNS)

@@ -30,7 +30,9 @@ def strong_channel(strengths: Sequence[float] = (20.0, 100.0, 300.0)) -> Drawing
         a[0, 10] = strength
         table[f"{strength:g}"] = (local_response_norm(a) / a).flatten().numpy()
         axes.plot(table["channel"], table[f"{strength:g}"], style, ms=4, label=f"{strength:g}")
-    axes.set(xlabel="channel", ylabel="output / input", ylim=(0, 0.65))
+    axes.axhline(NO_COMPETITION, color="#555555", lw=0.8)
+    axes.text(20.4, NO_COMPETITION + 0.01, f"alone: {NO_COMPETITION:.2f}", ha="right", fontsize=9, color="#555555")
+    axes.set(xlabel="channel", ylabel="output / input", ylim=(0, 0.66))
     axes.set_xticks(range(0, 21, 5))
     axes.legend(title="activation of channel 10")
     alt = (

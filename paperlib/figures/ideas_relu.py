@@ -18,15 +18,13 @@ from paperlib.data.augment import Augmenter
 from paperlib.data.images import Dataset
 from paperlib.evidence import metrics
 from paperlib.experiments import relu
-from paperlib.figures.figure1 import UNIT_COLOURS, UNIT_DASHES, UNIT_NAMES, updates_per_epoch
+from paperlib.figures.figure1 import SETTINGS, UNIT_COLOURS, UNIT_DASHES, UNIT_NAMES, updates_per_epoch
 from paperlib.figures.style import SCALE_NAMES, Drawing, bars, subplots
 from paperlib.nets.layers import ACTIVATIONS, learned_layers
 from paperlib.nets.table import build
 from paperlib.training.loop import Trained
 
-SETTING_NAMES = {
-    "2012": "2012", "2012+pixels": "2012, standardised pixels", "2012+init": "2012, matched weights", "today": "today",
-}  # fmt: skip
+SETTING_NAMES = {setting: SETTINGS[setting] for setting in ("2012", "2012+pixels", "2012+init", "today")}
 """Settings that differ in what decides: the scale of the pixels, and the initial weights."""
 
 
@@ -79,7 +77,7 @@ def first_signals(images: Dataset, settings: Sequence[str] = tuple(SETTING_NAMES
     """Signals of untrained nets of Figure 1 on the sample: a row a setting, unit and layer.
 
     Columns setting, unit, layer, logs (log10 of the sizes of the pre-activations), saturated (share, in per cent, above
-    2, where tanh has a slope below 0.07), gradient (root mean square of the gradient of the weights).
+    2, where tanh has a slope below 0.071), gradient (root mean square of the gradient of the weights).
     """
     rows = []
     for setting in settings:

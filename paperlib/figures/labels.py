@@ -15,7 +15,7 @@ SECTIONS = {
 OF_SECTION = {
     "1": ("size", "size-long"),
     "3": ("order",),
-    "3.1": ("relu", "relu-others", "relu-19pct", "relu-xavier", "relu-parts", "relu-mixed"),
+    "3.1": ("relu", "relu-others", "relu-19pct", "relu-xavier", "relu-parts", "relu-mixed", "relu-25"),
     "3.2": ("towers", "towers-uncut", "own-rates"),
     "3.3": ("lrn", "lrn-vgg", "lrn-factor"),
     "3.4": ("pool", "pool-as-run", "pool-23", "overfit-pool"),
@@ -28,14 +28,18 @@ OF_SECTION = {
 }
 """Section -> the experiments whose comparisons it has, where these serve no claim of another."""
 SECTION_OF = {name: section for section, names in OF_SECTION.items() for name in names}
+SECTION_OF_ARM = {("own-rates", "no lrn, its rate"): "3.3"}
+"""Experiment and second arm -> another section than that of its experiment."""
 SETTINGS = {
     **dict.fromkeys(("overfit", "overfit-pool", "overfit-rate", "overfit-fast"), "640 images"),
     **dict.fromkeys(("size-long", "longer"), "four times the updates"),
-    "pool-23": "23 pixels", "long": "30 epochs", "lrn-vgg": "net A of VGG",
+    "pool-23": "23 pixels", "relu-25": "timed to 25 %", "long": "30 epochs", "lrn-vgg": "net A of VGG",
     "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
 }  # fmt: skip
 """Experiments on other nets or schedules than the baseline's -> in which way."""
 WORDS = {
+    ("relu-mixed", "2012/relu"): "ReLU", ("relu-mixed", "2012/tanh"): "tanh",
+    ("relu-mixed", "2012/mixed"): "the mixed net",
     ("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs", ("longer", "conv 10000"): "baseline",
     ("overfit-rate", "dropout, its rate"): "dropout at {rate:g}", ("overfit-rate", "no dropout"): "none at {rate:g}",
     ("overfit-fast", "baseline"): "dropout at {rate:g}", ("overfit-fast", "no dropout, its rate"): "none at {rate:g}",

@@ -235,9 +235,9 @@ def test_comparisons_that_decide_nothing_are_told_with_scale_and_seeds(monkeypat
     for entry in claims.entries():
         for named in entry.get("beside", []):
             for v in decide.verdicts_beside(named["experiment"], named["arms"]):
-                assert (
-                    f"{v.scale}{' (proxy)' * v.proxy}, n = {v.seeds}: {named['arms']}" in claims.row(entry["id"]).reason
-                )
+                shown = decide.baseline_first(v)  # as in the pictures
+                told = f"{v.scale}{' (proxy)' * v.proxy}, n = {shown.seeds}: {shown.comparison.arms}"
+                assert told in claims.row(entry["id"]).reason
     with pytest.raises(PaperlibError, match="has no comparison 'baseline v. conv9' beside"):
         decide.verdicts_beside("towers", "baseline v. conv9")
     monkeypatch.setattr(decide, "verdicts_beside", lambda name, arms: [verdict("contradicted", "cifar10", n=7)])

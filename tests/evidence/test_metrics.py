@@ -37,6 +37,7 @@ def test_results_are_one_row_a_recorded_run(folder: Path) -> None:
     assert list(rows["status"]) == ["reached", "reached", "censored"]
     assert rows.loc[("fast", 1), "updates"] == pytest.approx(22.5)
     assert math.isnan(rows.loc[("slow", 1), "updates"]) and math.isnan(rows.loc[("fast", 1), "test_error"])
+    assert rows.loc[("fast", 0), "updates_to_25"] == pytest.approx(5 + 10 * 55 / 65)
     assert list(rows["steps"]) == [20, 30, 20]
     slow = rows.loc[("slow", 1)]
     assert (slow["train_error"], slow["test_error"], slow["train_loss"]) == (55, 60.25, 1.1)

@@ -276,11 +276,11 @@ def test_curves_by_hand(recorded: Path) -> None:
     assert list(frame["epoch"]) == pytest.approx([13 / 78, 39 / 78, 65 / 78] * 2)  # with an epoch's line or without
     drawing = figure1.fig1("sample")
     left, right = drawing.figure.axes
-    assert [len(axes.get_lines()) for axes in (left, right)] == [3, 2]  # curves, and the threshold
+    assert [len(axes.get_lines()) for axes in (left, right)] == [4, 3]  # curves, the threshold and the paper's
     assert "n = 1" in drawing.alt and "tanh takes 1.00" in drawing.alt
     dots = [tuple(dot.get_offsets()[0]) for dot in left.collections]  # 20 % in the middle of the third window
     assert dots == [(pytest.approx(65 / 78), height) for height in (16, 12)] and len(right.collections) == 1
-    assert [len(axes.get_lines()) for axes in figure1.fig1("sample", "relu").figure.axes] == [2, 2]
+    assert [len(axes.get_lines()) for axes in figure1.fig1("sample", "relu").figure.axes] == [3, 3]
 
 
 def test_updates_an_epoch_of_what_ended_in_the_first() -> None:

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from paperlib.errors import PaperlibError
-from paperlib.evidence import decide
+from paperlib.evidence import decide, metrics
 from paperlib.experiments import declared, form
 from paperlib.figures import forests, labels
 from paperlib.figures.style import Drawing
@@ -85,7 +85,7 @@ def test_every_recorded_verdict_is_drawn_once(ratios: bool) -> None:
     drawn = {(r.experiment, r.scale, r.a, r.b, r.metric): r for r in frame.itertuples()}
     expected = set()
     for e in declared.DECLARED:
-        for v in decide.verdicts_of(e.name, e.scale):
+        for v in map(decide.baseline_first, decide.verdicts_of(e.name, e.scale)):
             c = v.comparison
             if c.metric not in ELSEWHERE and v.ratio == ratios:
                 if not (v.has_value or v.bound or v.outside):
@@ -96,6 +96,14 @@ def test_every_recorded_verdict_is_drawn_once(ratios: bool) -> None:
                 assert c.claim in row.claims and row.n == v.n
                 assert c.question != "direction" or row.outcome == v.outcome
     assert drawn.keys() == expected
+
+
+def test_where_no_claim_asks_the_baseline_comes_first() -> None:
+    """Declared as "uncut v. baseline": drawn as all others, with what the other net has more."""
+    (row,) = forests.lines(experiments=["towers-uncut", "towers"], arms=["uncut"]).itertuples()
+    means = metrics.results("towers-uncut", "sample", "test_error").groupby("arm")["test_error"].mean()
+    assert (row.a, row.b) == ("baseline", "uncut") and row.low < row.estimate < row.high
+    assert row.estimate == pytest.approx(means["uncut"] - means["baseline"]) and row.outcome == "holds"
 
 
 def test_the_order_is_that_of_the_paper() -> None:

@@ -118,7 +118,8 @@ def test_all_decided_errors_are_drawn_or_told_once() -> None:
     assert ideas_depth.decided().data["estimate"].tolist() == drawn_rows["estimate"].round(4).tolist()
     rows = pd.concat([drawn_rows, told])
     assert len(ideas_depth.repeated()) == len(told)
-    verdicts = [v for e in declared.DECLARED for v in decide.verdicts_of(e.name, e.scale) if not v.ratio]
+    verdicts = [v for e in declared.DECLARED
+                for v in map(decide.baseline_first, decide.verdicts_of(e.name, e.scale)) if not v.ratio]  # fmt: skip
     sides = {(v.experiment, v.comparison.arms, v.comparison.metric): v.low > 0 for v in verdicts
              if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
     drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}

@@ -853,9 +853,9 @@ def shown_by(monkeypatch: pytest.MonkeyPatch, *args: object, **fields: object) -
 def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    v, row = decide.verdicts("S3.1-b.1")[0], claims.row("S3.1-b.1")
+    v, row = decide.verdicts("S3.2-c.1")[0], claims.row("S3.2-c.1")
     takes = {v.outcome: "this one", "otherwise": "another"}
-    card = shown_by(monkeypatch, "S3.1-b.1", takes)
+    card = shown_by(monkeypatch, "S3.2-c.1", takes)
     assert (
         f"| **We found** | **{row.said}**. {notebook.IN_WORDS[row.outcome]} But: {row.caveat}. |" in card
         and row.claim in card
@@ -863,6 +863,14 @@ def test_a_verdict_card_has_the_number_of_the_records_and_what_follows_from_the_
     assert f"**{v.value}** ({style.scale_name(v.scale, v.proxy)}, n = {v.seeds})" in card and "this one |" in card
     assert "| another |" in shown_by(monkeypatch, "S3.2-a", {"holds": "no", "otherwise": "another"})
     assert "exact" in shown_by(monkeypatch, "S1-c", "x") and "1,093" in shown_by(monkeypatch, "S1-c", "x")
+
+
+def test_a_verdict_card_has_every_part_of_a_claim_with_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the sample's 20 % ReLU is ahead, to the 25 % that the claim names it is open: so the claim is."""
+    parts = decide.verdicts("S3.1-b.1")
+    assert [v.outcome for v in parts] == ["holds", "undecided"] and claims.row("S3.1-b.1").outcome == "undecided"
+    card = shown_by(monkeypatch, "S3.1-b.1", {"undecided": "both", "otherwise": "no"})
+    assert all(f"**{v.value}**, {v.word}" in card for v in parts) and "updates to 25 %: " in card and "| both |" in card
 
 
 def test_a_verdict_card_can_show_a_comparison_beside_its_claim(monkeypatch: pytest.MonkeyPatch) -> None:
