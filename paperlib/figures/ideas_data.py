@@ -246,7 +246,7 @@ def few_or_many() -> Drawing:
     if frame.empty:
         return nothing_yet("run of experiment size-long", ["net", "images", "test_error"])
     figure, (axes, costs) = subplots(1, 2, figsize=(9.4, 3.4), width_ratios=(1.2, 1))
-    described, labels = draw_sizes(axes, frame), []
+    described, labels = draw_sizes(axes, frame), list[str]()
     for name, of_budget in budgets.items():
         for v in decide.verdicts_of(name, "sample"):
             net, few = v.comparison.b.split()
