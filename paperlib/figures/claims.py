@@ -12,6 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from paperlib.evidence import claims, metrics
 from paperlib.evidence.rows import Row
 from paperlib.evidence.verdict import Verdict
+from paperlib.figures.labels import PLAIN
 from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -185,7 +186,8 @@ def predict_words(found: Sequence[Verdict]) -> Drawing:
         axes.plot([v.low, v.high], [y, y], color="#111111", lw=2)
         axes.plot(v.estimate, y, "D", color="#111111", ms=6)
     axes.axvline(0, color="#555555", lw=0.8)
-    axes.set_yticks(range(len(found)), [v.comparison.arms for v in found])
+    arms = [(v.comparison.a, v.comparison.b) for v in found]
+    axes.set_yticks(range(len(found)), [f"{a} v. {PLAIN.get(b, b)}" for a, b in arms])
     axes.set(
         ylim=(len(found) - 0.5, -0.5), xlabel="second mean minus first (points); grey: too small to be of interest"
     )
