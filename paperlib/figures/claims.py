@@ -12,6 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from paperlib.evidence import claims, metrics
 from paperlib.evidence.rows import Row
 from paperlib.evidence.verdict import Verdict
+from paperlib.figures.labels import PLAIN
 from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 
 # ---------------------------------------------------------------------------------------------------------
@@ -52,6 +53,14 @@ PALE = {"it holds by arithmetic": " (pale: digits cut off)", "it does not hold a
 """What the paler of two shades says, in the legend."""
 SHORT = {"needs ImageNet": "ImageNet"}
 """What is written into a square that is open, where it is not the status."""
+
+TOPICS = {
+    "abstract": "the net in short", "1": "why a large net", "2": "data set", "3": "eight layers", "3.1": "ReLU",
+    "3.2": "two GPUs", "3.3": "normalisation", "3.4": "overlapping pools", "3.5": "architecture", "4": "overfitting",
+    "4.1": "crops, mirrors, colours", "4.2": "dropout", "5": "training", "6": "error rates",
+    "6.1": "what a net sees", "7": "depth",
+}  # fmt: skip
+"""Section of a claim -> what it is about."""
 
 STATUS_COLOURS = {kind: colour for kinds in GROUPS.values() for kind, colour in kinds.items()}
 
@@ -105,7 +114,7 @@ def fig_claims() -> Drawing:
         word=[words.index(r.word) for r in table],
         label=[r.id.split("-")[1] for r in table],
         place=frame.groupby("section").cumcount(),
-        line=frame["section"].where(frame["section"] == "abstract", "section " + frame["section"]),
+        line=[f"{r.section} · {TOPICS[r.section]}" for r in table],
     )
     lines = squares["line"].unique()
     grid, labels = (squares.pivot(index="line", columns="place", values=v).reindex(lines) for v in ("word", "label"))
@@ -177,7 +186,8 @@ def predict_words(found: Sequence[Verdict]) -> Drawing:
         axes.plot([v.low, v.high], [y, y], color="#111111", lw=2)
         axes.plot(v.estimate, y, "D", color="#111111", ms=6)
     axes.axvline(0, color="#555555", lw=0.8)
-    axes.set_yticks(range(len(found)), [v.comparison.arms for v in found])
+    arms = [(v.comparison.a, v.comparison.b) for v in found]
+    axes.set_yticks(range(len(found)), [f"{a} v. {PLAIN.get(b, b)}" for a, b in arms])
     axes.set(
         ylim=(len(found) - 0.5, -0.5), xlabel="second mean minus first (points); grey: too small to be of interest"
     )

@@ -21,6 +21,7 @@ from paperlib.evidence import decide, metrics
 from paperlib.experiments import declared
 from paperlib.figures.style import PALETTE, Drawing, nothing_yet, subplots, use_style
 
+NETS = {"conv": "convolutional", "mlp": "fully connected"}
 NET_STYLES = {"convolutional": ("-", PALETTE[0]), "fully connected": ("--", PALETTE[1])}
 
 
@@ -89,9 +90,9 @@ def moved(pictures_: Tensor, pixels: int) -> Tensor:
 
 
 def shifted(image: Tensor, errors: pd.DataFrame) -> Drawing:
-    """One image (1, H, W) moved to the right, above the errors of nets on all images moved so far.
+    """One image (1, H, W) moved to the right, above the errors of nets on all images moved so far: seeds, and means.
 
-    ``errors``: columns net, pixels, test_error (per cent).
+    ``errors``: columns net, seed, pixels, test_error (per cent).
     """
     use_style()
     steps = sorted(errors["pixels"].unique())
@@ -108,14 +109,15 @@ def shifted(image: Tensor, errors: pd.DataFrame) -> Drawing:
     axes = below.subplots()
     for net, of_net in errors.groupby("net", sort=False):
         dashes, colour = NET_STYLES[str(net)]
-        axes.plot(of_net["pixels"], of_net["test_error"], dashes, marker="o", color=colour, label=net)
+        axes.plot(of_net.groupby("pixels")["test_error"].mean(), dashes, color=colour, lw=2, label=f"{net}, mean")
+        axes.plot(of_net["pixels"], of_net["test_error"], "o", color=colour, ms=4, alpha=0.6)
     axes.set(xlabel="test images moved by (pixels)", ylabel="test error (%)", ylim=(0, 90), xticks=steps)
     axes.axhline(90, color="#555555", lw=0.8)
-    axes.set_title("Live, one seed, sample (proxy); guessing has 90 %")
+    axes.set_title(f"Live, {errors['seed'].nunique()} seeds (dots), sample (proxy); guessing has 90 %")
     axes.legend()
     alt = (
         "Above, a garment moved to the right pixel by pixel. Below, the test error of a convolutional and a fully "
-        "connected net against the shift: both rise, the fully connected net's much faster."
+        "connected net against the shift, seed by seed: both rise, the fully connected net's faster."
     )
     return Drawing(figure, errors, alt)
 
@@ -136,15 +138,16 @@ def against_images(points: Sequence[Mapping[str, float]]) -> Drawing:
     axes.legend()
     alt = (
         "Error against the number of training images. On the training images it begins at zero and rises; on test "
-        "images it falls; the gap between them narrows."
+        "images it ends lower than it began; the gap between them narrows."
     )
     return Drawing(figure, errors, alt)
 
 
-def continued(points: Sequence[Mapping[str, float]], until: int) -> Drawing:
+def continued(points: Sequence[Mapping[str, float]], until: int, seen: int) -> Drawing:
     """Test errors against the number of training images, continued in two ways to ``until`` images.
 
-    One way loses the same number of points with each tenfold of images, the other the same share.
+    One way loses the same number of points with each tenfold of images, the other the same share. All trainings
+    together see no more than ``seen`` images, each at its own time.
     """
     errors = pd.DataFrame(points)
     tens = np.log10(errors["images"])
@@ -157,12 +160,16 @@ def continued(points: Sequence[Mapping[str, float]], until: int) -> Drawing:
     axes.plot(10**far, line, ":", color=PALETTE[1], label="the same points for each tenfold")
     axes.plot(10**far, law, "--", color=PALETTE[2], label="the same share for each tenfold")
     axes.plot(errors["images"], errors["test_error"], "s", color=PALETTE[3], label="measured, one seed")
+    axes.axvline(seen, color="#555555", lw=0.8)
+    axes.annotate(
+        f"all that one training sees: {seen:,}", (seen, 1), xytext=(4, 0), textcoords="offset points", fontsize=9
+    )
     number_axis(axes, [*map(int, errors["images"]), until])
     axes.set(ylabel="test error (%)", ylim=(0, None), xlabel="training images (logarithmic scale)")
     axes.set_title("Live, sample (proxy); beyond the squares nothing is measured")
     axes.legend()
     alt = f"Test errors of {len(errors)} trainings against their images, continued to {until:,} images by a straight "
-    alt += "line and by a power law. Both keep falling, and differ beyond the measured points."
+    alt += f"line and by a power law. Both keep falling, and differ beyond the measured points. A line at {seen:,}."
     caption = (
         "Continued as it began, the error would fall far below the last measured one. Nothing here shows that it does."
     )
@@ -204,35 +211,69 @@ def number_axis(axes: Axes, numbers: Sequence[int]) -> None:
     axes.minorticks_off()
 
 
-def recorded_sizes() -> Drawing:
-    """Recorded test error of two nets against the number of training images, and the differences with intervals.
+def of_sizes(name: str) -> pd.DataFrame:
+    """The recorded errors of an experiment on the size of the training set: net, images, seed, test_error, updates."""
+    frame = metrics.results(name, "sample", "test_error", "steps")
+    frame = frame[frame["status"] == "done"]
+    arms = frame["arm"].str.split()
+    return frame.assign(net=arms.str[0].map(NETS), images=arms.str[1].astype(int), updates=frame["steps"])[
+        ["net", "images", "seed", "test_error", "updates"]
+    ]
 
-    Hollow diamonds, where they are recorded, are means of nets with four times the updates.
-    """
-    found = [metrics.results(name, "sample", "test_error").assign(experiment=name) for name in ("size", "size-long")]
-    frame = pd.concat([each[each["status"] == "done"] for each in found if len(each)] or found[:1])
-    if frame.empty:
-        return nothing_yet("run of experiment size", ["net", "images", "test_error"])
-    frame = frame.assign(
-        net=frame["arm"].str.split().str[0].map({"conv": "convolutional", "mlp": "fully connected"}),
-        images=frame["arm"].str.split().str[1].astype(int),
-    )
-    figure, (axes, differences) = subplots(1, 2, figsize=(9.4, 3.6), width_ratios=(1.5, 1))
+
+def draw_sizes(axes: Axes, frame: pd.DataFrame) -> list[str]:
+    """Test error of each net against the number of training images, seeds and means; the means in words."""
     described = []
-    frame, longer = frame[frame["experiment"] == "size"], frame[frame["experiment"] == "size-long"]
     for net, of_net in frame.groupby("net"):
         dashes, colour = NET_STYLES[str(net)]
-        means = longer[longer["net"] == net].groupby("images")["test_error"].mean()
-        if len(means):
-            axes.plot(means, "D:", ms=6, mfc="white", color=colour, lw=1, label=f"{net}, four times the updates")
-            described += [f"{net}, {n:,} images, four times the updates: {error:.1f} %" for n, error in means.items()]
         means = of_net.groupby("images")["test_error"].mean()
         axes.plot(of_net["images"], of_net["test_error"], ".", ms=6, alpha=0.5, color=colour)
         axes.plot(means, dashes, marker="_", ms=14, color=colour, label=net)
         described += [f"{net}, {n:,} images: {error:.1f} %" for n, error in means.items()]
+    number_axis(axes, sorted(frame["images"].unique()))
     axes.set(ylabel="test error (%)")
-    axes.set_title(f"Recorded, sample (proxy): {frame['seed'].nunique()} seeds and their mean, 470 updates", fontsize=9)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
+    what = f"{frame['seed'].nunique()} seeds and their mean, {round(frame['updates'].mean(), -1):,.0f} updates"
+    axes.set_title(f"Recorded, sample (proxy): {what}", fontsize=9)
+    axes.legend(fontsize=9)
+    return described
+
+
+def few_or_many() -> Drawing:
+    """Recorded: errors of two nets with few and with many images, and what few cost, with two budgets of updates."""
+    budgets = {name: of_sizes(name) for name in ("size-long", "size")}
+    frame = budgets["size-long"]
+    if frame.empty:
+        return nothing_yet("run of experiment size-long", ["net", "images", "test_error"])
+    figure, (axes, costs) = subplots(1, 2, figsize=(9.4, 3.4), width_ratios=(1.2, 1))
+    described, labels = draw_sizes(axes, frame), list[str]()
+    for name, of_budget in budgets.items():
+        for v in decide.verdicts_of(name, "sample"):
+            net, few = v.comparison.b.split()
+            if v.comparison.a.startswith(net):
+                colour = NET_STYLES[NETS[net]][1]
+                costs.plot([v.low, v.high], [len(labels)] * 2, color=colour, lw=2)
+                costs.plot(v.estimate, len(labels), "o", color=colour, mfc="white" if v.low < 0 < v.high else colour)
+                labels.append(f"{NETS[net]},\n{round(of_budget['updates'].mean(), -1):,.0f} updates")
+                described.append(f"{labels[-1]}: {v.value}".replace("\n", " "))
+    costs.axvline(0, color="#555555", lw=0.8)
+    costs.set_yticks(range(len(labels)), labels, fontsize=8)
+    costs.set(ylim=(len(labels) - 0.5, -0.5), xlabel=f"error with {few} images minus 10,000 (points)")
+    costs.set_title("intervals; hollow: undecided", fontsize=9)
+    costs.grid(axis="y", visible=False)
+    means = frame.groupby(["net", "images"])["test_error"].mean()
+    told = [f"the {net} net has {means[net, 10_000]:.1f} instead of {means[net, int(few)]:.1f} %" for net in NET_STYLES]
+    caption = f"With 10,000 images instead of {few} {' and '.join(told)}."
+    return Drawing(figure, frame, f"Two nets with few and with many images: {'; '.join(described)}.", caption)
+
+
+def recorded_sizes() -> Drawing:
+    """Recorded test error of two nets against the number of training images, and the differences with intervals."""
+    frame = of_sizes("size")
+    if frame.empty:
+        return nothing_yet("run of experiment size", ["net", "images", "test_error"])
+    figure, (axes, differences) = subplots(1, 2, figsize=(9.4, 3.4), width_ratios=(1.5, 1))
+    described = draw_sizes(axes, frame)
     for v in decide.verdicts_of("size", "sample"):
         n, other = int(v.comparison.a.split()[1]), v.comparison.b.split()
         if other == ["mlp", str(n)]:
@@ -240,19 +281,13 @@ def recorded_sizes() -> Drawing:
     differences.axhline(0, color="#555555", lw=0.8)
     differences.set(ylabel="difference (points)", ylim=(-0.5, None))
     differences.set_title("fully connected minus convolutional", fontsize=9)
-    for each in (axes, differences):
-        number_axis(each, list(declared.EPOCHS_OF))
-        each.tick_params(axis="x", labelsize=8)
+    number_axis(differences, list(declared.EPOCHS_OF))
+    differences.tick_params(axis="x", labelsize=8)
     both = frame.groupby(["net", "images"])["test_error"].mean().unstack("net")
     lower = int((both["convolutional"] < both["fully connected"]).sum()) if both.shape[1] == 2 else 0
-    alt = (
-        "Test error against the number of training images, and differences of the nets with intervals. Means: "
-        + "; ".join(described)
-        + "."
-    )
+    alt = "Test error against the number of training images, and differences of the nets with intervals. Means: "
     caption = f"The convolutional net has the lower mean error at {lower} of {len(both)} sizes of the training set."
-    frame = pd.concat([frame, longer])
-    return Drawing(figure, frame[["experiment", "net", "images", "seed", "test_error"]], alt, caption)
+    return Drawing(figure, frame, f"{alt}{'; '.join(described)}.", caption)
 
 
 Scores = Callable[[Tensor], Tensor]

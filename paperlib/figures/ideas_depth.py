@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from paperlib.figures import forests, labels
-from paperlib.figures.style import PALETTE, Drawing, bars, subplots
+from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
@@ -169,52 +170,97 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
     return Drawing(figure, pd.DataFrame(rows), f"Nested squares on a photograph, side in pixels: {told}.", caption)
 
 
-def of_decided() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is decided of errors, in the order of the sections and then by size: what is drawn, and what repeats it.
+IDEAS = (
+    "size: conv 10000 v. mlp 10000", "size-long: conv 10000 v. conv 640", "order: baseline v. tanh",
+    "towers: baseline v. one tower", "own-rates: baseline v. one tower, its rate", "towers-uncut: uncut v. baseline",
+    "own-rates: baseline v. uncut, its rate", "lrn: baseline v. no lrn", "own-rates: baseline v. no lrn, its rate",
+    "lrn: baseline v. no competition", "lrn-factor: baseline v. k = 1", "pool: baseline v. 2x2",
+    "pool-23: baseline v. 2x2", "augment: baseline v. neither", "longer: conv 10000 v. neither",
+    "dropout: baseline v. no dropout", "longer: conv 10000 v. no dropout", "readings: baseline v. std 0.01",
+    "decay: twenty times v. baseline", "net: baseline", "ensemble: five nets", "depth: baseline v. half as wide",
+    "depth: baseline v. no conv1", "depth: baseline v. no conv2", "depth-alone: baseline v. no conv1, norm kept",
+    "depth-alone: baseline v. no conv2, norm kept", "depth: baseline v. no conv3", "depth: baseline v. no conv4",
+    "depth: baseline v. no conv5",
+)  # fmt: skip
+"""The comparisons of errors on the sample that show the ideas of the series, and their controls."""
+GAPS = ("overfit-pool: baseline v. 2x2", "overfit: baseline v. no augmentation", "overfit: baseline v. no dropout")
+"""The same of the gap, test error minus training error."""
+PLACES = {"tanh": "3.1", "no lrn, its rate": "3.3", "neither": "4.1", "no dropout": "4.2"}
+"""Arm -> the section of its idea, where the experiment has another."""
+WORDS = {
+    "size-long: conv 10000 v. conv 640": "640 images in place of 10,000 (four times the updates)",
+    "size: conv 10000 v. mlp 10000": "fully connected in place of convolutional", "order: baseline v. tanh": "tanh",
+    "net: baseline": "one view in place of ten", "ensemble: five nets": "one net in place of five",
+    "readings: baseline v. std 0.01": "σ = 0.01 in conv3 to conv5",
+    "decay: twenty times v. baseline": "weight decay × 20",
+}  # fmt: skip
+"""What a line names, where the arms alone say too little."""
+LOOKS = {"more error": PALETTE[0], "less error": PALETTE[3], "hollow: undecided": "#777777"}
 
-    A comparison of two ablations repeats those with the baseline, and a smaller training set the whole one.
+
+def key_of(row: Any) -> str:
+    """ "experiment: a v. b", as :data:`IDEAS` has it."""
+    return f"{row.experiment}: {row.a}" + f" v. {row.b}" * bool(row.b)
+
+
+def of_ideas() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The recorded comparisons of errors: those of :data:`IDEAS` and :data:`GAPS`, by section, and all others.
+
+    An estimate of an idea is that of what its label names minus the baseline: a second baseline comes first.
     """
     frame = forests.lines()
-    frame = frame[frame["outcome"].isin(["holds", "contradicted"])]
-    order = frame["section"].map(list(labels.SECTIONS).index)
-    frame = frame.assign(place=order).sort_values(["place", "estimate"], ascending=[False, True])
-    controls = frame["a"].eq("baseline") | frame["b"].eq("baseline") | frame["a"].str.startswith("dropout")
-    whole = frame["experiment"].eq("size") & frame["a"].eq("conv 10000") | frame["experiment"].isin(
-        ["size-long", "longer"]
+    keys_of = {"overfit": GAPS, "train_error": ()}
+    listed = pd.Series(
+        [row.scale == "sample" and key_of(row) in keys_of.get(str(row.metric), IDEAS) for row in frame.itertuples()],
+        index=frame.index, dtype=bool,
+    )  # fmt: skip
+    shown, others = frame[listed].copy(), frame[~listed]
+    keys = [key_of(row) for row in shown.itertuples()]
+    turned = shown["b"].eq("baseline")
+    shown.loc[turned, ["a", "b"]] = shown.loc[turned, ["b", "a"]].to_numpy()
+    shown.loc[turned, ["low", "high"]] = -shown.loc[turned, ["high", "low"]].to_numpy()
+    shown.loc[turned, "estimate"] *= -1
+    shown = shown.assign(
+        place=[(IDEAS + GAPS).index(key) for key in keys],
+        section=[PLACES.get(str(row.b), str(row.section)) for row in shown.itertuples()],
+        label=[WORDS.get(key) or labels.plain(row) for key, row in zip(keys, shown.itertuples(), strict=True)],
     )
-    shown = controls | whole
-    frame = frame.drop(columns="place")
-    return frame[shown], frame[~shown]
+    return shown.sort_values("place").drop(columns="place"), others
 
 
-def repeated() -> list[str]:
-    """The decided comparisons that :func:`decided` does not draw, in words."""
-    return [f"{row.section} · {labels.plain(row)}, {row.estimate:.1f} points" for row in of_decided()[1].itertuples()]
-
-
-def decided() -> Drawing:
-    """The comparisons of errors in the series that the records decide, by section; filled where a claim asks.
-
-    Differences of a gap (test error minus training error) have a panel of their own.
-    """
-    frame, left_out = of_decided()
+def series() -> Drawing:
+    """A line for each idea of the series, by section: what the error changes by without it. Hollow where undecided."""
+    frame, _ = of_ideas()
+    if frame.empty:
+        return nothing_yet("comparison of errors", ["section", "label", "estimate"])
     gap = frame["metric"] == "overfit"
-    parts = [part for part in (frame[~gap], frame[gap]) if len(part)]
-    figure, panels = subplots(len(parts), 1, figsize=(7.8, 0.23 * len(frame) + 1.2 * len(parts)), squeeze=False,
-                              height_ratios=[len(part) + 2 for part in parts])  # fmt: skip
-    for axes, part in zip(panels[:, 0], parts, strict=True):
-        for y, row in enumerate(part.itertuples()):
-            colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
-            axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
-            axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
-        names = [f"{row.section} · {labels.plain(row)}" for row in part.itertuples()]
-        axes.set_yticks(range(len(part)), names, fontsize=8.5)
+    errors = frame[~gap]
+    parts = {"points of error": errors, "640 images: points of gap, test − training": frame[gap]}
+    heights = [len(part) + part["section"].nunique() + 2 for part in parts.values()]
+    figure, panels = subplots(2, 1, figsize=(7.8, 0.185 * sum(heights) + 1), height_ratios=heights)
+    for axes, (unit, part) in zip(panels, parts.items(), strict=True):
+        names: list[str] = []
+        for section, of_section in part.groupby("section", sort=False):
+            names.append(f"{section} {labels.SECTIONS[str(section)]}")
+            for row in of_section.to_dict("records"):
+                look = list(LOOKS)[2 if row["low"] < 0 < row["high"] else int(row["high"] < 0)]
+                axes.plot([row["low"], row["high"]], [len(names)] * 2, color=LOOKS[look], lw=1.8)
+                fill = "white" if "hollow" in look else LOOKS[look]
+                axes.plot(row["estimate"], len(names), "o", color=LOOKS[look], ms=5, mfc=fill)
+                names.append(row["label"].replace(" (640 images)", ""))
+        axes.set_yticks(range(len(names)), names, fontsize=8.5)
+        for tick in axes.get_yticklabels():
+            tick.set_fontweight("bold" if tick.get_text().split()[0] in labels.SECTIONS else "normal")
         axes.axvline(0, color="#555555", lw=0.8)
-        of = "points of gap, test − training" if part["metric"].eq("overfit").all() else "points of error"
-        axes.set_xlabel(f"{of}, by which the arm is worse (below 0: better); filled: a claim asks", loc="right")
+        axes.set(ylim=(len(names) - 0.3, -0.7))
+        axes.set_xlabel(f"{unit}, more than the baseline has", loc="right")
+        axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-    worse, less = ((frame["outcome"] == each).sum() for each in ("holds", "contradicted"))
-    caption = f"Of errors {len(frame)} decided comparisons: in {worse} the second is worse, in {less} it is better. "
-    caption += f"{len(left_out)} more repeat an idea."
-    alt = f"{caption} From the last section: {'; '.join(map(forests.in_words, frame.itertuples()))}."
-    return Drawing(figure, frame.round(4), alt, caption)
+    handles = [Line2D([], [], color=colour, marker="o", ms=5, mfc="white" if "hollow" in name else colour, label=name)
+               for name, colour in LOOKS.items()]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+    more, less = int((errors["low"] > 0).sum()), int((errors["high"] < 0).sum())
+    caption = f"Of {len(errors)} differences of error {more + less} are decided: {more} times what is named has more "
+    caption += f"error than the baseline, {less} times less."
+    told = "; ".join(f"{row.section} {row.label} {row.estimate:.1f}" for row in frame.itertuples())
+    return Drawing(figure, frame.round(4), f"Differences from the baseline by section: {told}.", caption)

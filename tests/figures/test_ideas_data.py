@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from paperlib.evidence import metrics, store
+from paperlib.evidence import decide, metrics, store
 from paperlib.figures import ideas_data
 
 
@@ -50,9 +50,11 @@ def test_errors_of_moved_images() -> None:
     assert frame["net"].tolist() == ["convolutional"] * 2 + ["fully connected"] * 2
     assert frame["pixels"].tolist() == [0, 1, 0, 1]
     assert frame["test_error"].tolist() == pytest.approx([0, 100, 200 / 3, 200 / 3])
-    figure = ideas_data.shifted(images[1], frame).figure
-    curves = figure.subfigs[1].axes[0].lines
-    assert curves[0].get_ydata().tolist() == [0, 100] and len(figure.subfigs[0].axes) == 2
+    twice = pd.concat([frame.assign(seed=0), frame.assign(seed=1, test_error=frame["test_error"] / 2)])
+    figure = ideas_data.shifted(images[1], twice).figure
+    mean, dots = figure.subfigs[1].axes[0].lines[:2]
+    assert mean.get_ydata().tolist() == [0, 75] and dots.get_ydata().tolist() == [0, 100, 0, 50]
+    assert len(figure.subfigs[0].axes) == 2
 
 
 def test_errors_against_images_are_drawn_as_given() -> None:
@@ -65,7 +67,8 @@ def test_errors_are_continued_by_the_two_laws_that_they_obey() -> None:
     """On points that lose 6 for each tenfold the line goes on so; on points that lose half of it, the power law."""
     for key, given, expected in (("line", (24.0, 18.0, 12.0), 6.0), ("law", (24.0, 12.0, 6.0), 3.0)):
         points = [{"images": 10**k, "train_error": 0.0, "test_error": e} for k, e in enumerate(given, 2)]
-        assert ideas_data.continued(points, 100_000).data[key].iloc[-1] == pytest.approx(expected)
+        drawing = ideas_data.continued(points, 100_000, seen=20_000)
+        assert drawing.data[key].iloc[-1] == pytest.approx(expected) and "20,000" in drawing.alt
 
 
 def test_the_weights_of_a_kernel_are_those_of_a_convolution() -> None:
@@ -86,11 +89,23 @@ def test_recorded_sizes_have_the_means_of_the_records(tmp_path: Path) -> None:
     drawing = ideas_data.recorded_sizes()
     frame = metrics.results("size", "sample")
     mean = frame[frame["arm"] == "mlp 640"]["test_error"].mean()
-    shown: pd.DataFrame = drawing.data
-    of_arm = shown.query("experiment == 'size' and net == 'fully connected' and images == 640")
+    of_arm = drawing.data.query("net == 'fully connected' and images == 640")
     assert of_arm["test_error"].mean() == pytest.approx(mean)
     assert (
         f"fully connected, 640 images: {mean:.1f} %" in drawing.alt and "sizes of the training set" in drawing.caption
     )
     with store.using(tmp_path):
-        assert ideas_data.recorded_sizes().caption == "Nothing is recorded yet."
+        assert ideas_data.recorded_sizes().caption == ideas_data.few_or_many().caption == "Nothing is recorded yet."
+
+
+def test_few_and_many_images_have_the_intervals_of_both_budgets() -> None:
+    drawing = ideas_data.few_or_many()
+    axes, costs = drawing.figure.axes
+    verdicts = {
+        name: {v.comparison.arms: v for v in decide.verdicts_of(name, "sample")} for name in ("size-long", "size")
+    }
+    found = [verdicts[name][f"{net} 10000 v. {net} 640"] for name in verdicts for net in ("conv", "mlp")]
+    drawn = [list(line.get_xdata()) for line in costs.lines if len(line.get_xdata()) == 2][: len(found)]
+    assert drawn == [[v.low, v.high] for v in found] and all(v.value in drawing.alt for v in found)
+    frame = metrics.results("size-long", "sample").groupby("arm")["test_error"].mean()
+    assert f"{frame['conv 10000']:.1f} instead of {frame['conv 640']:.1f} %" in drawing.caption

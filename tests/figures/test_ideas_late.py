@@ -8,7 +8,7 @@ import torch
 
 from paperlib.evidence import decide
 from paperlib.experiments import declared
-from paperlib.figures import forests, ideas_depth, ideas_results, ideas_training, labels
+from paperlib.figures import forests, ideas_depth, ideas_results, ideas_training
 from paperlib.recipe import ModelRecipe
 
 
@@ -113,18 +113,25 @@ def test_tents_on_tents_double_their_pieces(layers: int) -> None:
     assert ideas_depth.stacked(lambda x: 3 * x + 1, layers).data["pieces"].tolist() == [1] * layers
 
 
-def test_all_decided_errors_are_drawn_or_told_once() -> None:
-    drawn_rows, told = ideas_depth.of_decided()
-    assert ideas_depth.decided().data["estimate"].tolist() == drawn_rows["estimate"].round(4).tolist()
-    rows = pd.concat([drawn_rows, told])
-    assert len(ideas_depth.repeated()) == len(told)
-    verdicts = [v for e in declared.DECLARED
-                for v in map(decide.baseline_first, decide.verdicts_of(e.name, e.scale)) if not v.ratio]  # fmt: skip
-    sides = {(v.experiment, v.comparison.arms, v.comparison.metric): v.low > 0 for v in verdicts
-             if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
-    drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}
-    assert drawn == sides and len(rows) == len(sides)
-    names = [(row.section, row.metric == "overfit", labels.plain(row)) for row in rows.itertuples()]
+def test_the_ideas_of_the_series_are_declared_comparisons() -> None:
+    arms = {(e.name, c.arms or c.a, c.metric == "overfit") for e in declared.DECLARED for c in e.comparisons}
+    for keys, gap in ((ideas_depth.IDEAS, False), (ideas_depth.GAPS, True)):
+        assert {(*key.split(": ", 1), gap) for key in keys} <= arms
+        assert len({*keys}) == len(keys)
+
+
+def test_every_comparison_of_errors_is_a_line_of_the_series_or_one_of_the_others() -> None:
+    shown, others = ideas_depth.of_ideas()
+    drawn = pd.concat([shown, others])
+    verdicts = {(v.experiment, v.scale, frozenset({v.comparison.a, v.comparison.b}), v.comparison.metric): v
+                for e in declared.DECLARED for v in decide.verdicts_of(e.name, e.scale) if not v.ratio}  # fmt: skip
+    for row in drawn.itertuples():
+        v = verdicts.pop((row.experiment, row.scale, frozenset({row.a, row.b}), row.metric))
+        sign, low = (1, v.low) if row.a == v.comparison.a else (-1, -v.high)
+        assert row.estimate == sign * v.estimate and row.low == pytest.approx(low, nan_ok=True)
+    assert not {key[3] for key in verdicts} & {*forests.ERRORS}
+    assert "baseline" not in {*shown["b"]} and ideas_depth.series().data.shape == shown.shape
+    names = [(row.section, row.metric, row.label) for row in shown.itertuples()]
     assert len({*names}) == len(names), "no two lines of a panel have one name"
 
 

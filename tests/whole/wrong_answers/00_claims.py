@@ -19,3 +19,16 @@ def verdict(a, b, c, smallest):
     if -smallest < low and high < smallest:
         return "no effect", low, high
     return "holds" if low > 0 else "contradicted" if high < 0 else "undecided", low, high
+
+
+# %% claims-seeds: as if the width fell with the runs and not with their root
+def seeds(half, n_a, n_b, wanted):
+    allowed = wanted / half * (1 / n_a + 1 / n_b)
+    left = allowed - 1 / n_a
+    return math.ceil(2 / allowed), math.ceil(1 / left) if left > 0 else None
+
+
+# %% claims-seeds: a negative number of runs
+def seeds(half, n_a, n_b, wanted):
+    allowed = (wanted / half) ** 2 * (1 / n_a + 1 / n_b)
+    return math.ceil(2 / allowed), math.ceil(1 / (allowed - 1 / n_a))
