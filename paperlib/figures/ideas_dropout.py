@@ -91,7 +91,7 @@ def halved_against_mean(scales: tuple[float, ...] = (1.0, 6.0), nets: int = 50) 
     panels[0].set_ylabel("halved net (probability)")
     told = " and ".join(f"{row['median_distance']:.2f} (× {row['scale']:g})" for row in rows)
     alt = "Class probabilities of halved nets against geometric means over masks; points lie about the diagonal. "
-    alt += f"In the middle net the class that is off most is off by {told}."
+    alt += f"In the median net the class that is off most is off by {told}."
     caption = (
         "With ReLUs in between, halving is close where nets are unsure (left), and looser where they are sure (right)."
     )

@@ -159,7 +159,8 @@ def ten_views_of(name: str, scale: str) -> str:
 
 
 WITH = {
-    "baseline": "crops and dropout", "no augmentation": "dropout", "no dropout": "crops", "without both": "neither",
+    "baseline": "crops, mirrors, dropout", "no augmentation": "dropout", "no dropout": "crops, mirrors",
+    "without both": "neither",
 }  # fmt: skip
 """Arm of the trainings on 640 images -> what it has against overfitting."""
 BY_RATE = [
