@@ -49,7 +49,6 @@ NET_RATES: dict[str, dict[str, float]] = {
         "tanh": 0.1,
         "mlp": 0.001,
         "no-dropout": 0.003,
-        # until their sweeps are recorded
         "no-lrn": 0.01,
         "one-tower": 0.01,
         "uncut": 0.01,
@@ -479,7 +478,7 @@ READINGS_FELT: dict[str, Changes] = {
     "shuffled": {"augment.shuffle": True},
 }
 """Arm -> the reading of the baseline, which is the source's, changed to the other one; two switches of 2012's late
-epochs, which the baseline leaves out, at the same share of the run. Not here: the 33rd place of a crop, which at these
+epochs, which the baseline omits, at the same share of the run. Not here: the 33rd place of a crop, which at these
 sizes would be a fifth or a third of all crops and not a seventeenth as at 224, and the drops of the rate by validation
 error, for which the training set would have to shrink."""
 ACT_LATE = ("conv1 frozen late", "noise off late", "bias rate drops")
