@@ -171,11 +171,11 @@ def lone_units(nets: dict[str, nn.Module], inputs: Tensor, labels: Tensor) -> Dr
     frame = pd.DataFrame(rows)
     told = [
         f"{each['changed'].mean():.2f} % of the answers and the error by {(each['rise'] ** 2).mean() ** 0.5:.2f} "
-        f"points {name!s}"
+        f"points ({name!s})"
         for name, each in frame.groupby("net", sort=False)
     ]
     caption = f"One unit silenced changes {'; '.join(told)}"
-    caption += " (mean, and root mean square, over units)."
+    caption += "; mean, and root mean square, over units."
     return Drawing(figure, frame, f"Two panels, a dot a unit, a line a net. {caption}", caption)
 
 
