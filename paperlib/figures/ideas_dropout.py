@@ -260,7 +260,7 @@ def converging(error: float = 20.0) -> Drawing:
     ratio = times_as_long(error)
     caption = f"To {error:g} % test error the net with dropout takes {ratio.estimate:.2f} times as many epochs "
     caption += f"({ratio.low:.2f} to {ratio.high:.2f})."
-    alt = f"Test errors against epochs, a line a seed. A mark shows where each comes to {error:g} %: " + "; ".join(
+    alt = f"Test errors against epochs, one line per seed. A mark shows where each comes to {error:g} %: " + "; ".join(
         f"{arm} in epochs {min(reached)} to {max(reached)}" for arm, reached in times.items()
     )
     return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)
