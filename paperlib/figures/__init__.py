@@ -12,6 +12,6 @@ __getattr__ = importing(
         "forests": ("forest", "forest_times"),
         "style": ("PALETTE", "SCALE_NAMES", "folded", "markdown_table", "scale_name", "show"),
         "tables": ("in_markdown", "table1", "table2"),
-        "trainings": ("overfit", "overfit_by_rate", "stall", "training"),
+        "trainings": ("longer", "overfit", "overfit_by_rate", "stall", "training"),
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pandas as pd
 import torch
@@ -10,6 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
+from paperlib.evidence import intervals, store
+from paperlib.evidence.intervals import Interval
+from paperlib.evidence.verdict import ALPHA
 from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.layers import learned_layers
 from paperlib.training import loop, records
@@ -87,7 +91,7 @@ def halved_against_mean(scales: tuple[float, ...] = (1.0, 6.0), nets: int = 50) 
     panels[0].set_ylabel("halved net (probability)")
     told = " and ".join(f"{row['median_distance']:.2f} (× {row['scale']:g})" for row in rows)
     alt = "Class probabilities of halved nets against geometric means over masks; points lie about the diagonal. "
-    alt += f"In the middle net the class that is off most is off by {told}."
+    alt += f"In the median net the class that is off most is off by {told}."
     caption = (
         "With ReLUs in between, halving is close where nets are unsure (left), and looser where they are sure (right)."
     )
@@ -148,7 +152,7 @@ def lone_units(nets: dict[str, nn.Module], inputs: Tensor, labels: Tensor) -> Dr
 
     ``rise`` is the change of the test error (points), ``changed`` the share (%) of images with another answer.
     """
-    figure, panels = subplots(1, 2, figsize=(8.6, 2.2), sharey=True)
+    figure, panels = subplots(1, 2, figsize=(8.6, 0.8 + 0.7 * len(nets)), sharey=True)
     rows = []
     for y, (name, net) in enumerate(nets.items()):
         classes = classes_without_each_unit(net, inputs)
@@ -167,11 +171,11 @@ def lone_units(nets: dict[str, nn.Module], inputs: Tensor, labels: Tensor) -> Dr
     frame = pd.DataFrame(rows)
     told = [
         f"{each['changed'].mean():.2f} % of the answers and the error by {(each['rise'] ** 2).mean() ** 0.5:.2f} "
-        f"points {name!s}"
+        f"points ({name!s})"
         for name, each in frame.groupby("net", sort=False)
     ]
-    caption = f"One unit silenced changes {', and '.join(told)}"
-    caption += " (mean, and root mean square, over units)."
+    caption = f"One unit silenced changes {'; '.join(told)}"
+    caption += "; mean, and root mean square, over units."
     return Drawing(figure, frame, f"Two panels, a dot a unit, a line a net. {caption}", caption)
 
 
@@ -218,3 +222,45 @@ def thinned_and_halved(net: nn.Module, inputs: Tensor, labels: Tensor, masks: in
     caption += f"{agree:.0f} % of the images the same class."
     frame = pd.DataFrame({"nets": counts, "error": means}).assign(halved=whole)
     return Drawing(figure, frame.round(3), f"A histogram and a curve of test errors. {caption}", caption)
+
+
+def epochs_to(error: float) -> dict[str, list[int]]:
+    """Arm of ``converge`` -> the first epoch of each recorded run whose test error is ``error`` per cent or less."""
+    found: dict[str, list[int]] = {}
+    for arm, _, lines in store.records_of("converge", "sample"):
+        first = next(line["epoch"] for line in records.of_kind(lines, "epoch") if line["test_error"] <= error)
+        found.setdefault(arm, []).append(first)
+    return found
+
+
+def times_as_long(error: float) -> Interval:
+    """How many times as long the net with dropout takes to a test error, with Welch's 95 % interval of the ratio."""
+    times = epochs_to(error)
+    found = intervals.of_log_ratio(times["no dropout"], times["dropout"], ALPHA)
+    return Interval(*(math.exp(each) for each in (found.estimate, found.low, found.high)))
+
+
+def converging(error: float = 20.0) -> Drawing:
+    """Test errors of the runs of ``converge`` against epochs, and the epoch in which each comes to ``error``."""
+    figure, axes = subplots(1, 1, figsize=(7.6, 3.6))
+    times, rows = epochs_to(error), []
+    for k, (arm, reached) in enumerate(times.items()):
+        runs = [records.of_kind(lines, "epoch") for of, _, lines in store.records_of("converge", "sample") if of == arm]
+        for run, epoch in zip(runs, reached, strict=True):
+            errors = [line["test_error"] for line in run]
+            axes.plot([line["epoch"] for line in run], errors, color=PALETTE[k], lw=0.7, alpha=0.5)
+            lowest = min(run, key=lambda line: line["test_error"])["epoch"]
+            rows.append({"arm": arm, "epochs": len(run), "reached": epoch, "lowest": lowest})
+        axes.plot([], [], color=PALETTE[k], label=f"{arm}, rate {runs[0][0]['lr']:g}")
+        axes.plot(reached, [error] * len(reached), "|", ms=12, mew=1.5, color=PALETTE[k])
+    axes.axhline(error, color="#555555", lw=0.8)
+    axes.set(xlabel="epoch", ylabel="test error (%)", ylim=(12, 45))
+    axes.set_title("Constant rates, Fashion-MNIST sample (proxy); one line per seed")
+    axes.legend()
+    ratio = times_as_long(error)
+    caption = f"To {error:g} % test error the net with dropout takes {ratio.estimate:.2f} times as many epochs "
+    caption += f"({ratio.low:.2f} to {ratio.high:.2f})."
+    alt = f"Test errors against epochs, one line per seed. A mark shows where each comes to {error:g} %: " + "; ".join(
+        f"{arm} in epochs {min(reached)} to {max(reached)}" for arm, reached in times.items()
+    )
+    return Drawing(figure, pd.DataFrame(rows), f"{alt}.", caption)

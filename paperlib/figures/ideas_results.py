@@ -10,7 +10,7 @@ import torch
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from paperlib.evidence import conv1, store
+from paperlib.evidence import conv1, decide, store
 from paperlib.figures import figures3_4
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, subplots
 from paperlib.paper import facts
@@ -87,9 +87,13 @@ def view_gains() -> Drawing:
     figure, axes = subplots(figsize=(7.6, 0.4 * len(places) + 0.9))
     y, margins = frame["net"].map(places), frame["two_standard_errors"]
     axes.errorbar(frame["points"], y, xerr=margins, fmt="o", ms=5, alpha=0.8)
+    for v in decide.verdicts("S6-b.1"):
+        row = next(y for net, y in places.items() if net.startswith(SCALE_NAMES[v.scale]))
+        axes.plot([v.low, v.high], [row + 0.25] * 2, lw=4, alpha=0.4, color=PALETTE[1], label="interval of the seeds")
     axes.axvline(0, color="#555555", lw=0.8)
     axes.set_yticks(list(places.values()), list(places))
-    axes.set_xlabel("points of top-1 error; bars: two standard errors of the images", loc="right")
+    axes.set_xlabel("points of top-1 error; thin bars: two standard errors of the images", loc="right")
+    axes.legend()
     axes.set_ylim(len(places) - 0.5, -0.5)
     means = frame.groupby("net", sort=False)["points"].mean()
     caption = f"Ten views gain, in points: {'; '.join(f'{net} {points:.2f}' for net, points in means.items())}."
@@ -150,7 +154,8 @@ def agreement(curves: dict[str, Tensor], bank_labels: Tensor, labels: Tensor, ti
     frame = pd.DataFrame(rows)
     last = frame[frame["neighbours"] == frame["neighbours"].max()].sort_values("share", ascending=False)
     said = [f"{row.space} {row.share:.0f} % (± {row.two_standard_errors:.0f})" for row in last.itertuples()]
-    caption = f"Of the {int(frame['neighbours'].max())} nearest have the right label: {', '.join(said)}."
+    most = int(frame["neighbours"].max())
+    caption = f"Right labels among the {most} nearest: {', '.join(said)}."
     alt = f"Share of neighbours with the right label against their number, for {', '.join(curves)}. {caption}"
     return Drawing(figure, frame, alt, caption)
 
@@ -212,7 +217,8 @@ def selectivity(kernels: Tensor, controls: dict[str, Tensor], title: str) -> Dra
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     told = [f"{row['kernels']} {row['orientation']:.2f} and {row['bandwidth']:.2f} octaves" for row in rows]
     alt = f"Medians of orientation and bandwidth: {'; '.join(told)}."
-    shares = ", ".join(f"{row['beyond']:.0f} % than 95 % of control *{row['kernels']}*" for row in rows[1:])
-    caption = f"Of the trained kernels are more selective for orientation: {shares}; by chance 5 %. Median bandwidth: "
+    shares = " and ".join(f"{row['beyond']:.0f} % (*{row['kernels']}*)" for row in rows[1:])
+    caption = f"More selective for orientation than 95 % of the control are {shares} of the trained kernels; by chance "
+    caption += "5 %. Median bandwidth: "
     caption += ", ".join(f"{row['kernels']} {row['bandwidth']:.2f}" for row in rows) + " octaves."
     return Drawing(figure, pd.DataFrame(rows), alt, caption)

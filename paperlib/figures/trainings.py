@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from paperlib.evidence import metrics, store
 from paperlib.experiments import declared
 from paperlib.experiments.form import Experiment
+from paperlib.figures.labels import WORDS, with_rate
 from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
 from paperlib.training import records, runs
 
@@ -94,14 +95,16 @@ def late_changes(run: runs.Run) -> dict[int, str]:
     return {epoch: ", ".join(whats) for epoch, whats in events.items()}
 
 
-def training() -> Drawing:
-    """The longest full training on Tiny ImageNet: errors against epochs, and where the rate fell."""
+def training(*, as_declared: bool = False) -> Drawing:
+    """The longest full training on Tiny ImageNet, or the declared one: errors against epochs, where the rate fell."""
     use_style()
     experiment = declared.FULL_TINY
     columns = ["arm", "seed", "epoch", "lr", "train_error", "validation_error"]
-    if not (found := store.longest(experiment.name, experiment.scale)):
+    of_arm = {arm: (seed, lines) for arm, seed, lines in store.records_of(experiment.name, experiment.scale)}
+    longest = store.longest(experiment.name, experiment.scale)
+    if not (found := of_arm.get("source") if as_declared else longest[1:] if longest else None):
         return nothing_yet(f"run of experiment {experiment.name}", columns)
-    _, seed, lines = found
+    seed, lines = found
     epochs = store.epochs_of(lines)
     frame = pd.DataFrame([{"arm": line["arm"], "seed": seed, **{k: line[k] for k in columns[2:]}} for line in epochs])
     figure, axes = plt.subplots(figsize=(8.0, 4.0))
@@ -137,7 +140,9 @@ def training() -> Drawing:
     )
     if declared_end:
         alt += f". After epoch {declared_end} the training was not the declared one any more"
-    caption = ten_views_of(experiment.name, experiment.scale) or f"The held-out error falls to {best:.1f} %."
+    caption = f"The held-out error falls to {best:.1f} %."
+    if not as_declared:
+        caption = ten_views_of(experiment.name, experiment.scale) or caption
     return Drawing(figure, frame.round(4), alt, caption)
 
 
@@ -154,8 +159,8 @@ def ten_views_of(name: str, scale: str) -> str:
 
 
 WITH = {
-    "baseline": "crops and dropout", "no augmentation": "dropout", "no dropout": "crops", "without both": "neither",
-    "dropout, its rate": "crops and dropout", "no dropout, its rate": "crops",
+    "baseline": "crops, mirrors, dropout", "no augmentation": "dropout", "no dropout": "crops, mirrors",
+    "without both": "neither",
 }  # fmt: skip
 """Arm of the trainings on 640 images -> what it has against overfitting."""
 BY_RATE = [
@@ -172,6 +177,8 @@ def overfit_by_rate() -> Drawing:
 
 def net_of(experiment: Experiment, arm: str) -> str:
     """What an arm has against overfitting, and its learning rate; its own name where the experiment asks of others."""
+    if words := WORDS.get((experiment.name, arm)):
+        return with_rate(words, experiment.name, arm, experiment.scale)
     if not WITH.keys() >= experiment.arms.keys():
         return arm
     return f"{WITH[arm]}, rate {experiment.recipe(arm).optim.lr:g}"
@@ -219,3 +226,45 @@ def overfit(arms: Sequence[tuple[Experiment, str]] = ()) -> Drawing:
         f"the test errors are {lowest:.1f} to {highest:.1f} %."
     )
     return Drawing(figure, frame.round(4), alt, caption)
+
+
+LENGTHS = {
+    "baseline": (("augment", "baseline"), ("longer", "conv 10000")),
+    "no crops, no mirrors": (("augment", "neither"), ("longer", "neither")),
+    "no dropout": (("dropout", "no dropout"), ("longer", "no dropout")),
+}  # fmt: skip
+"""A net -> experiment and arm that train it for six epochs, and for four times as many."""
+
+
+def longer(*nets: str) -> Drawing:
+    """Test errors of the baseline and of ``nets`` (of :data:`LENGTHS`) after six epochs and after 24: a dot a seed, a
+    line the means. What has no records is not drawn.
+    """
+    use_style()
+    measured = metrics.METRICS["test_error"]
+    rows = [
+        {"net": net, "epochs": store.run_of(lines).stop.epochs, "seed": seed, "test_error": measured(lines)}
+        for net in ("baseline", *nets) for name, arm in LENGTHS[net]
+        for of, seed, lines in store.records_of(name, "sample") if of == arm
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    means = frame.groupby(["net", "epochs"], sort=False)["test_error"].mean().unstack()
+    places = {epochs: x for x, epochs in enumerate(sorted(means.columns))}
+    for k, (net, of_net) in enumerate(frame.groupby("net", sort=False)):
+        shift = 0.06 * (k - len(nets) / 2)
+        axes.plot([places[e] + shift for e in of_net["epochs"]], of_net["test_error"], "o", ms=4, alpha=0.5,
+                  color=PALETTE[k])  # fmt: skip
+        mean = means.loc[net].dropna()
+        axes.plot([places[e] + shift for e in mean.index], mean, "-", lw=1.6, color=PALETTE[k], label=net)
+    axes.set_xticks([*places.values()], [f"{epochs} epochs" for epochs in places])
+    axes.set(ylabel="test error (%)", xlim=(-0.3, len(places) - 0.7))
+    axes.set_title(SCALE_NAMES["sample"])
+    axes.legend()
+    told = [
+        f"after {epochs} epochs " + ", ".join(f"{mean:.1f} % ({net})" for net, mean in means[epochs].dropna().items())
+        for epochs in places
+    ]
+    words = "; ".join(told)
+    alt = f"A dot a seed, and lines between the means. Test error {words}."
+    return Drawing(figure, frame.round(4), alt, f"Test error {words}.")

@@ -45,6 +45,8 @@ def test_the_training_is_drawn_with_its_drops() -> None:
     assert "after epochs " + " and ".join(map(str, drops)) in drawn.alt
     assert "colour noise off, conv1 slowed after epoch 22; conv1 frozen after epoch 24" in drawn.alt
     assert drawn.data["arm"].tolist() == [arm for arm, lines in (("source", 30), ("by hand", 8)) for _ in range(lines)]
+    as_declared = trainings.training(as_declared=True)
+    assert as_declared.data.equals(drawn.data.query("arm == 'source'")) and "not the declared" not in as_declared.alt
 
 
 def test_the_schedule_in_words() -> None:
