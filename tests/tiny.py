@@ -117,7 +117,7 @@ def fit_in_child(run: Run, directory: Path, sabotage: Callable[[], None] | None 
 def slow_imports(module: str) -> list[str]:
     """Which of the large libraries a module imports; for a process of its own."""
     importlib.import_module(module)
-    return sorted({"matplotlib", "pandas", "scipy", "seaborn", "torchvision"} & sys.modules.keys())
+    return sorted({"matplotlib", "pandas", "scipy", "torchvision"} & sys.modules.keys())
 
 
 def run_cells(sources: Sequence[str], folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import tomllib
 from collections.abc import Callable, Sequence
@@ -136,6 +137,7 @@ def verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
     """The verdicts on all comparisons of an experiment whose arms have records, in the order of declaration."""
     experiment = declared.get(name, scale)
 
+    @functools.cache
     def spread(arm: str, metric: str) -> Spread:
         if arm not in experiment.arms:
             return Spread()
@@ -156,7 +158,7 @@ def by_own_spreads(v: Verdict) -> Verdict:
     found = samples_of(v.experiment, v.scale, c.metric)
     a, b = ([*found[arm].values.values()] for arm in (c.a, c.b))
     share = ALPHA / len(tests_of(experiment))
-    own = intervals.of_difference(a, b, intervals.pooled([a]), intervals.pooled([b]), share)
+    own = intervals.welch(a, b, share)
     return replace(v, low=own.low, high=own.high, df=0)
 
 

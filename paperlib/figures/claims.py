@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 
 from paperlib.evidence import claims, metrics
@@ -100,33 +100,26 @@ def fig_claims() -> Drawing:
     use_style()
     table = claims.rows()
     frame = pd.DataFrame([{"id": r.id, "section": r.section, "status": r.status} for r in table])
-    words = list(STATUS_COLOURS)
-    squares = frame.assign(
-        word=[words.index(r.word) for r in table],
-        label=[r.id.split("-")[1] for r in table],
-        place=frame.groupby("section").cumcount(),
-        line=frame["section"].where(frame["section"] == "abstract", "section " + frame["section"]),
-    )
-    lines = squares["line"].unique()
-    grid, labels = (squares.pivot(index="line", columns="place", values=v).reindex(lines) for v in ("word", "label"))
-    figure, axes = plt.subplots(figsize=(9.6, 0.34 * len(lines) + 1.9))
-    sns.heatmap(
-        grid, annot=labels, fmt="", cmap=list(STATUS_COLOURS.values()), vmin=-0.5, vmax=len(words) - 0.5, cbar=False,
-        linewidths=1.5, linecolor="white", annot_kws={"fontsize": 8, "va": "bottom"}, ax=axes,
-    )  # fmt: skip
-    for line, place, status in zip(squares["line"], squares["place"], squares["status"], strict=True):
-        if status in GROUPS["it is open"]:
-            y = list(lines).index(line) + 0.55
-            axes.text(place + 0.5, y, SHORT.get(status, status), fontsize=6, ha="center", va="top")
-    axes.set(xlabel="", ylabel="", xticks=[])
+    sections = list(frame["section"].unique())
+    places = frame.groupby("section").cumcount()
+    figure, axes = plt.subplots(figsize=(9.6, 0.34 * len(sections) + 1.9))
+    for x, row in zip(places, table, strict=True):
+        y, colour = sections.index(row.section), STATUS_COLOURS[row.word]
+        axes.add_patch(Rectangle((x, y), 1, 1, fc=colour, ec="white", lw=2))
+        luminance = sum(share * part**2.2 for share, part in zip((0.21, 0.72, 0.07), to_rgb(colour), strict=True))
+        ink = "#111111" if row.reserved else "#262626" if luminance > 0.4 else "white"
+        axes.text(x + 0.5, y + 0.5, row.id.split("-")[1], fontsize=8, color=ink, ha="center", va="bottom")
+        if row.status in GROUPS["it is open"]:
+            axes.text(x + 0.5, y + 0.55, SHORT.get(row.status, row.status), fontsize=6, ha="center", va="top")
+        if row.reserved:
+            where = (x + 0.03, y + 0.04)
+            axes.add_patch(Rectangle(where, 0.94, 0.92, fill=False, hatch="//", ec="white", lw=0, gid=row.id))
+    axes.set(xlim=(0, places.max() + 1), ylim=(len(sections), 0), xticks=[])
+    names = [section if section == "abstract" else f"section {section}" for section in sections]
+    axes.set_yticks([y + 0.5 for y in range(len(sections))], names)
     axes.grid(False)
     axes.tick_params(length=0)
-    written = {text.get_position(): text for text in axes.texts}
-    for line, place, row in zip(squares["line"], squares["place"], table, strict=True):
-        if row.reserved:
-            written[place + 0.5, list(lines).index(line) + 0.5].set_color("#111111")
-            where = (place + 0.03, list(lines).index(line) + 0.04)
-            axes.add_patch(Rectangle(where, 0.94, 0.92, fill=False, hatch="//", ec="white", lw=0, gid=row.id))
+    axes.spines[:].set_visible(False)
     handles = [
         Patch(fc=next(iter(shades.values())), ec="#999999", lw=0.4,
               label=f"{group}: {len(of_group(group, table))}{PALE.get(group, '')}")

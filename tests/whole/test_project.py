@@ -86,7 +86,7 @@ def test_an_environment_out_of_step_is_noticed() -> None:
 
 def test_every_range_is_open_upwards_or_says_why() -> None:
     closed = {r.name for r in (*RUN, *DEV) if any(s.operator in ("<", "<=", "==", "~=", "===") for s in r.specifier)}
-    assert closed == {"pandas", "matplotlib", "nbval"}  # seaborn's deprecated calls, nbval's private names
+    assert closed == {"nbval"}  # whose private names are read
     assert all(any(s.operator == ">=" for s in r.specifier) for r in (*RUN, *DEV))
 
 
