@@ -2,7 +2,7 @@
 
 Prints, a line a comparison: medians of ours and of the alternative, how many times as fast ours is (with quartiles
 over the rounds), the aim, and what the machine does at its own rate of matrix products or copies, or decoding alone.
-`python -m benchmarks gpu` is another one, for a machine with a GPU; `gpu --help` tells of it.
+`python -m benchmarks gpu` is another one, for a machine with a GPU; `gpu --help` describes it.
 With --keep the lines also go into results.txt, the numbers into results.json, and both into figures/benchmarks.png.
 """
 

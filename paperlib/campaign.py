@@ -52,8 +52,8 @@ def run(
 ) -> list[str]:
     """Train what is not finished of an experiment; gives the ids of its finished runs.
 
-    ``arms`` and ``seeds`` (the first so many) restrict it, ``missing`` also skips what is recorded. Runs go to
-    ``runs_dir`` and resume from their last checkpoint. Needs the data of ``scale`` at hand.
+    ``arms`` and ``seeds`` (their number, from the first) restrict it, ``missing`` also skips what is recorded. Runs go
+    to ``runs_dir`` and resume from their last checkpoint. Needs the data of ``scale`` at hand.
     """
     experiment = declared.get(name, scale)
     if seeds is not None and seeds < 1:
@@ -85,7 +85,7 @@ def run(
 
 
 def is_finished(runs_dir: Path, run_id: str) -> bool:
-    """Whether a record of this id stands in ``runs_dir`` and is complete."""
+    """Whether ``runs_dir`` has a complete record of this id."""
     return records.finished(runs.record_path(runs_dir, run_id))
 
 
@@ -94,7 +94,7 @@ def dataset_of(scale: str, folder: Path | None = None) -> images.Dataset:
     if scale == "ilsvrc2012":
         return packed.load(folder)
     if folder and scale in known.EMBEDDED:
-        raise PaperlibError(f"the images of {scale} come with the repository: leave out --data")
+        raise PaperlibError(f"the images of {scale} come with the repository: omit --data")
     return sets.load(scale, folder) if folder else sets.load(scale)
 
 
@@ -148,7 +148,7 @@ def tested(directory: Path) -> str:
 
 
 def in_words(views: int, errors: Mapping[str, Any]) -> str:
-    """Top-1 and top-5 error in so many views, as a part of a sentence."""
+    """Top-1 and top-5 error in a number of views, as a part of a sentence."""
     name = "centre view" if views == 1 else "ten views"
     return f"{name}: top-1 error {errors['top1_error']:.2f} %, top-5 error {errors['top5_error']:.2f} %"
 

@@ -72,7 +72,7 @@ class AugmentRecipe(Checked):
 
     pixels: Literal["centred", "standardised"] = "centred"  # 0-255 minus the mean image | zero mean, unit variance
     crop: bool = True
-    offsets: Literal[32, 33] = 32  # [13] at 256 -> 224: 32 leaves out the last offset, 33 has them all
+    offsets: Literal[32, 33] = 32  # [13] at 256 -> 224: 32 omits the last offset, 33 has them all
     share: PositiveInt = 1  # [14] consecutive images that share one crop and mirror
     mirror: Literal["horizontal", "none", "vertical", "both"] = "horizontal"
     mean: Literal["place", "centre"] = "place"  # [15] where the mean image is cropped: at the crop's own place | centre

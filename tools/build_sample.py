@@ -6,7 +6,7 @@ ORIGINALS holds the four files of Zalando's Fashion-MNIST (train-images-idx3-uby
 `apt-get install dataset-fashion-mnist` puts them into /usr/share/datasets/fashion-mnist.
 
 The rule, free of random numbers: in each split and class, sort the distinct images by the SHA-256 of their pixels
-and keep the first so many (1,000 for training, 200 for testing; a test image that is also a training image of the
+and keep the first (1,000 for training, 200 for testing; a test image that is also a training image of the
 sample is passed over). Block j of the result holds the j-th image of each class, the classes of a block in the order
 of `readers.interleaved`. Files are gzipped without name or time, so that building twice gives the same bytes
 (with the same zlib; otherwise the unpacked bytes agree).

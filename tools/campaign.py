@@ -36,7 +36,9 @@ TIERS: dict[str, list[tuple[str, str]]] = {
         for name in ("towers", "lrn", "pool", "augment", "dropout", "update", "depth", "order", "mirrors",
                      "pool-as-run", "dropout-form", "overfit-pool")
     ],
-    "sample-more": [("converge", "sample"), ("readings", "sample"), ("pool-23", "sample"), ("overfit-rate", "sample")],
+    "sample-more": [("converge", "sample"), ("readings", "sample")],
+    "control-rates": [(f"{net}-rates", "sample") for net in ("no-lrn", "one-tower", "uncut")],
+    "controls": [(e.name, e.scale) for e in declared.DECLARED if e.later],
     "1": [
         (name, "cifar10")
         for name in ("net", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "lrn-vgg")

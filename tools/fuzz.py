@@ -386,7 +386,7 @@ def write(folder: Path, content: Mapping[str, bytes]) -> None:
 
 
 def tried(target: Target, inputs: int, number: int, folder: Path) -> tuple[Counter[str], dict[str, str]]:
-    """What became of so many inputs of round ``number``; and the crashes, the place in the code -> the traceback."""
+    """What became of ``inputs`` inputs of round ``number``; and the crashes, the place in the code -> the traceback."""
     outcome: Counter[str] = Counter()
     crashes: dict[str, str] = {}
     fresh = True
@@ -436,7 +436,7 @@ def in_a_process(answer: Connection, chosen: Sequence[tuple[Target, int]], numbe
 def one_round(
     chosen: Sequence[tuple[Target, int]], number: int
 ) -> Iterator[tuple[Target, Counter[str], dict[str, str]]]:
-    """:func:`tried` for so many inputs of each reader, in a process whose death is a crash of the reader, too."""
+    """:func:`tried` for a number of inputs of each reader, in a process whose death is a crash of the reader, too."""
     context, left = multiprocessing.get_context("fork"), list(chosen)
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as place:
@@ -459,7 +459,7 @@ def one_round(
 def rounds(
     chosen: Sequence[Target], inputs: int, seconds: float, first: int
 ) -> tuple[int, dict[str, Counter[str]], dict[str, str]]:
-    """Rounds over all readers until there were so many inputs, or the time is over; gives the number of the next."""
+    """Rounds over all readers until the number of inputs or the time is reached; gives the number of the next."""
     begun, number = time.monotonic(), first
     total = {target.name: Counter[str]() for target in chosen}
     crashes: dict[str, str] = {}

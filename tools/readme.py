@@ -3,7 +3,7 @@
 python tools/readme.py            rewrite it
 python tools/readme.py --check    exit 1 where it is not current
 
-A generated part stands between <!-- name --> and <!-- /name -->. CLAIMS.md is generated as a whole.
+A generated part is between <!-- name --> and <!-- /name -->. CLAIMS.md is generated as a whole.
 """
 
 from __future__ import annotations

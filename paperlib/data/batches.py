@@ -85,7 +85,7 @@ class Batches:
                 "images, or another arm"
             )
         self.augmenter = parts.augmenter(recipe.augment).to(self.device)
-        # only whole batches: an epoch leaves out fewer than a batch of images, others each time
+        # only whole batches: an epoch omits fewer than a batch of images, others each time
         self.per_epoch = len(self.images) // self.size
 
     def of_epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -102,7 +102,7 @@ class Batches:
             yield inputs, self.handed_over(self.labels[rows])
 
     def handed_over(self, tensor: Tensor) -> Tensor:
-        """``tensor`` on the device; a GPU copies it from pinned memory while the CPU goes on."""
+        """``tensor`` on the device; a GPU copies it from pinned memory while the CPU continues."""
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def order(self, epoch: int) -> Tensor:

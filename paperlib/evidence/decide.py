@@ -11,7 +11,7 @@ from dataclasses import replace
 from paperlib.errors import PaperlibError
 from paperlib.evidence import intervals, store
 from paperlib.evidence.intervals import Interval, Spread
-from paperlib.evidence.samples import Sample, pool_of, samples_of, spreads_of
+from paperlib.evidence.samples import Sample, samples_of, spread_of
 from paperlib.evidence.store import cached
 from paperlib.evidence.verdict import ALPHA, Verdict
 from paperlib.experiments import declared
@@ -136,15 +136,11 @@ def _bounded(verdict: Verdict, a: Sample, b: Sample) -> Verdict:
 def verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
     """The verdicts on all comparisons of an experiment whose arms have records, in the order of declaration."""
     experiment = declared.get(name, scale)
-
-    @functools.cache
-    def spread(arm: str, metric: str) -> Spread:
-        if arm not in experiment.arms:
-            return Spread()
-        pool = pool_of(experiment, experiment.run(arm, 0, ""))
-        return spreads_of(scale, metric).get(pool, Spread())
-
-    found = decide(experiment, lambda arm, metric: samples_of(name, scale, metric).get(arm, Sample()), spread)
+    found = decide(
+        experiment,
+        lambda arm, metric: samples_of(name, scale, metric).get(arm, Sample()),
+        functools.cache(lambda arm, metric: spread_of(experiment, arm, metric)),
+    )
     commit = declarations().get(f"{name}/{scale}", "")
     return tuple(
         replace(found[test_of(c)], comparison=c, declared=commit)

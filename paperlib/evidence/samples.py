@@ -98,10 +98,13 @@ def pool_of(experiment: Experiment, run: Run) -> Any:
 
 
 @cached
-def groups_of(scale: str, metric: str) -> dict[Any, dict[Run, tuple[str, dict[int, float]]]]:
-    """Pool -> arms that differ in more than the seed: name, and the metric by seed. A shared run counts once."""
+def groups_of(scale: str, metric: str, later: str = "") -> dict[Any, dict[Run, tuple[str, dict[int, float]]]]:
+    """Pool -> arms that differ in more than the seed: name, and the metric by seed. A shared run counts once.
+
+    Of all experiments but later controls, or of the one control named ``later`` alone.
+    """
     pools: dict[Any, dict[Run, tuple[str, dict[int, float]]]] = {}
-    for e in (e for e in declared.DECLARED if e.scale == scale):
+    for e in (e for e in declared.DECLARED if e.scale == scale and (e.name == later if later else not e.later)):
         runs_of = {(arm, seed): lines for arm, seed, lines in store.records_of(e.name, scale)}
         samples = samples_of(e.name, scale, metric)
         for (arm, seed), lines in runs_of.items():
@@ -113,7 +116,18 @@ def groups_of(scale: str, metric: str) -> dict[Any, dict[Run, tuple[str, dict[in
 
 
 @cached
-def spreads_of(scale: str, metric: str) -> dict[Any, Spread]:
-    """Pool -> spread of the metric within arms, over all experiments at a scale."""
-    pools = groups_of(scale, metric)
+def spreads_of(scale: str, metric: str, later: str = "") -> dict[Any, Spread]:
+    """Pool -> spread of the metric within arms, over those experiments at a scale that :func:`groups_of` takes."""
+    pools = groups_of(scale, metric, later)
     return {key: intervals.pooled([[*values.values()] for _, values in arms.values()]) for key, arms in pools.items()}
+
+
+def spread_of(experiment: Experiment, arm: str, metric: str) -> Spread:
+    """The spread of an arm's pool. A later control adds nothing to a pool, and has its own where there is no other."""
+    if arm not in experiment.arms:
+        return Spread()
+    pool = pool_of(experiment, experiment.run(arm, 0, ""))
+    found = spreads_of(experiment.scale, metric).get(pool)
+    if found is None and experiment.later:
+        found = spreads_of(experiment.scale, metric, experiment.name).get(pool)
+    return found or Spread()

@@ -25,6 +25,10 @@ NET_SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
         "tanh": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
         "mlp": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
         "no-dropout": (0.001, 0.003, 0.01, 0.03, 0.1),
+        # for the controls that have a rate of their own
+        "no-lrn": (0.003, 0.01, 0.03, 0.1, 0.3),
+        "one-tower": (0.003, 0.01, 0.03, 0.1, 0.3),
+        "uncut": (0.003, 0.01, 0.03, 0.1, 0.3),
     },
     "photos": {"photos": (0.003, 0.01, 0.03, 0.1)},
     "cifar10": {
@@ -39,7 +43,16 @@ NET_SWEPT: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }
 NET_RATES: dict[str, dict[str, float]] = {
-    "sample": {"baseline": 0.03, "vgg": 0.03, "tanh": 0.1, "mlp": 0.001, "no-dropout": 0.003},
+    "sample": {
+        "baseline": 0.03,
+        "vgg": 0.03,
+        "tanh": 0.1,
+        "mlp": 0.001,
+        "no-dropout": 0.003,
+        "no-lrn": 0.01,
+        "one-tower": 0.01,
+        "uncut": 0.01,
+    },
     "photos": {"photos": 0.01},
     "cifar10": {
         # those of the first campaign, or near them, until the sweeps on this copy of the data are recorded
@@ -113,11 +126,11 @@ BASELINE_SEEDS = {"sample": tuple(range(200, 215)), "cifar10": tuple(range(15))}
 
 NO_AUGMENTATION: Changes = {"augment.crop": False, "augment.mirror": "none"}
 CONVOLUTIONS = tuple(f"conv{number}" for number in range(1, 6))
-OWN_RATES = {
-    "tanh": "tanh", "no dropout": "no-dropout", "one tower": "one-tower", "no lrn": "no-lrn",
-    "neither": "no-augmentation",
+OWN_RATES: dict[str, dict[str, str]] = {"sample": {"tanh": "tanh", "no dropout": "no-dropout"}}
+OWN_RATES["cifar10"] = OWN_RATES["sample"] | {
+    "one tower": "one-tower", "no lrn": "no-lrn", "neither": "no-augmentation",
 }  # fmt: skip
-"""Arm -> the sweep of its net. Where a sweep is declared at a scale the arm has the rate that it chose."""
+"""Scale -> arm -> the sweep of its net, which chose the arm's rate. Other arms have the baseline's."""
 ABLATIONS: dict[str, Changes] = {
     "one tower": {"model.net": "one_tower"},
     "conv4": {"model.communication": "conv4"},
@@ -149,8 +162,8 @@ def ablation(arm: str, scale: str) -> Changes:
 
     Raises KeyError for an arm that is not in the table.
     """
-    own = NET_RATES[scale].get(OWN_RATES.get(arm, ""))
-    return ABLATIONS[arm] | ({} if own is None else {"optim.lr": own})
+    own = OWN_RATES[scale].get(arm)
+    return ABLATIONS[arm] | ({"optim.lr": NET_RATES[scale][own]} if own else {})
 
 
 def against_baseline(
@@ -211,7 +224,7 @@ def ablations(scale: str) -> list[Experiment]:
 POOL_23 = Experiment(
     "pool-23", "sample", "overlapping pooling without borders, on crops of 23 pixels", BASELINE,
     replace(SAMPLE_SIZES, crop=23, pool_pads=(0, 0, 0)), BASELINE_STOP, {"baseline": {}, "2x2": ABLATIONS["2x2"]},
-    tuple(range(300, 310)), comparisons=(lower("", "baseline", "2x2", smallest_effect=0.2),),
+    tuple(range(300, 310)), comparisons=(lower("", "baseline", "2x2", smallest_effect=0.2),), later=True,
 )  # fmt: skip
 """From 23 pixels both pools get to 11, 5 and 2, and neither needs the border that only overlap has in ``pool``.
 Declared when ``pool`` and one pair of this kind (seed 200) were known, hence with fresh seeds."""
@@ -234,18 +247,43 @@ LRN_VGG = Experiment(
 
 # Controls, declared when readers of the notebooks had missed them: the baseline was known, the new arms were not
 
-UNCUT = against_baseline(
+UNCUT: Changes = {"model.net": "ungrouped"}
+TOWERS_UNCUT = against_baseline(
     "sample", "towers-uncut", "two towers, and a net as wide in which every layer reads all maps",
-    {"uncut": {"model.net": "ungrouped"}}, lower("", "uncut", "baseline", smallest_effect=0.85),
+    {"uncut": UNCUT}, lower("", "uncut", "baseline", smallest_effect=0.85), later=True,
 )  # fmt: skip
+OWN_RATE = against_baseline(
+    "sample", "own-rates", "one tower, an uncut net and a net without normalisation, each at the rate of its sweep",
+    {
+        "one tower, its rate": {**ABLATIONS["one tower"], "optim.lr": RATE["one-tower"]},
+        "uncut, its rate": {**UNCUT, "optim.lr": RATE["uncut"]},
+        "no lrn, its rate": {**ABLATIONS["no lrn"], "optim.lr": RATE["no-lrn"]},
+    },
+    lower("", "baseline", "one tower, its rate", smallest_effect=0.85),
+    lower("", "baseline", "uncut, its rate", smallest_effect=0.85),
+    lower("", "baseline", "no lrn, its rate", smallest_effect=0.7), later=True,
+)  # fmt: skip
+"""In ``towers``, ``towers-uncut`` and ``lrn`` they have the baseline's rate."""
+FACTOR = against_baseline(
+    "sample", "lrn-factor", "response normalisation whose constant factor is 1", {"k = 1": {"model.lrn_k": 1.0}},
+    lower("", "baseline", "k = 1", smallest_effect=0.7), later=True,
+)  # fmt: skip
+"""With k = 2 even a lone unit is divided by 2^0.75. With k = 1 it is not, and competition stays."""
+MIRRORS_ONLY = against_baseline(
+    "sample", "mirrors-only", "crops alone and mirrors alone",
+    {"mirrors only": {"augment.crop": False}, "crops only": ABLATIONS["crops only"], "neither": NO_AUGMENTATION},
+    lower("", "mirrors only", "neither"), lower("", "crops only", "mirrors only"), later=True,
+)  # fmt: skip
+"""The two other arms were known from ``augment``, so that nothing is asked of them alone."""
 ALONE = against_baseline(
     "sample", "depth-alone", "a layer removed whose normalisation stays",
     {f"no {layer}, norm kept": {"model.removed": (f"{layer} alone",)} for layer in ("conv1", "conv2")},
     *(lower("", "baseline", f"no {layer}, norm kept", smallest_effect=1.0) for layer in ("conv1", "conv2")),
+    later=True,
 )  # fmt: skip
 DECAY = against_baseline(
     "sample", "decay", "a weight decay that six epochs can feel", {"twenty times": {"optim.weight_decay": 0.01}},
-    lower("", "twenty times", "baseline", "train_error"), lower("", "twenty times", "baseline"),
+    lower("", "twenty times", "baseline", "train_error"), lower("", "twenty times", "baseline"), later=True,
 )  # fmt: skip
 """In 470 updates it takes more than half of a weight that no gradient holds; the paper's takes a twentieth."""
 
@@ -279,9 +317,19 @@ SIZE = Experiment(
 SIZE_LONG = replace(
     SIZE, name="size-long", title="few and many training images, four times as many updates",
     arms=size_arms({n: 4 * EPOCHS_OF[n] for n in (640, 10_000)}),
-    comparisons=tuple(lower("", f"{net} 10000", f"{net} 640") for net in ("conv", "mlp")),
+    comparisons=tuple(lower("", f"{net} 10000", f"{net} 640") for net in ("conv", "mlp")), later=True,
 )  # fmt: skip
 """In ``size`` a net sees each of 10,000 images six times, too seldom to fit them. Declared when ``size`` was known."""
+LONGER = replace(
+    SIZE_LONG, name="longer", title="four times as many updates, with and without augmentation and dropout",
+    arms={
+        "conv 10000": SIZE_LONG.arms["conv 10000"],
+        **{arm: SIZE_LONG.arms["conv 10000"] | ablation(arm, "sample") for arm in ("neither", "no dropout")},
+    },
+    comparisons=tuple(lower("", "conv 10000", arm) for arm in ("neither", "no dropout")), control="conv 10000",
+)  # fmt: skip
+"""In six epochs crops, mirrors and dropout cost error on new images. Is the training only too short for them? "conv
+10000" is the baseline, and was known."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Section 4: a training set so small that the net can learn it by heart, with and without what is to prevent that
@@ -318,6 +366,7 @@ OVERFIT_RATE = replace(
     comparisons=(
         lower("", "dropout, its rate", "no dropout", "overfit", 1.0), lower("", "dropout, its rate", "no dropout"),
     ),
+    later=True,
 )  # fmt: skip
 """The control that ``overfit`` lacks: there the net without dropout has a tenth of the rate. Declared when ``overfit``
 was known, hence with fresh seeds."""
@@ -429,7 +478,7 @@ READINGS_FELT: dict[str, Changes] = {
     "shuffled": {"augment.shuffle": True},
 }
 """Arm -> the reading of the baseline, which is the source's, changed to the other one; two switches of 2012's late
-epochs, which the baseline leaves out, at the same share of the run. Not here: the 33rd place of a crop, which at these
+epochs, which the baseline omits, at the same share of the run. Not here: the 33rd place of a crop, which at these
 sizes would be a fifth or a third of all crops and not a seventeenth as at 224, and the drops of the rate by validation
 error, for which the training set would have to shrink."""
 ACT_LATE = ("conv1 frozen late", "noise off late", "bias rate drops")
@@ -549,6 +598,9 @@ DECLARED: list[Experiment] = [
     net_sweep("tanh", {"model.activation": "tanh"}),
     net_sweep("mlp", {"model.net": "mlp"}),
     net_sweep("no-dropout", {"model.dropout": 0.0}),
+    net_sweep("no-lrn", ABLATIONS["no lrn"]),
+    net_sweep("one-tower", ABLATIONS["one tower"]),
+    net_sweep("uncut", UNCUT),
     net_sweep("photos", {}, PHOTO_BASELINE, "photos"),
     net_sweep("baseline", {}, CIFAR_BASELINE, "cifar10"),
     net_sweep("vgg", {}, CIFAR_VGG_STACK, "cifar10", VGG_EVIDENCE_SIZES),
@@ -569,13 +621,17 @@ DECLARED: list[Experiment] = [
     FULL,
     *ablations("sample"),
     POOL_23,
-    UNCUT,
+    TOWERS_UNCUT,
+    OWN_RATE,
+    FACTOR,
+    MIRRORS_ONLY,
     ALONE,
     DECAY,
     DROPOUT_FORM,
     LRN_VGG,
     SIZE,
     SIZE_LONG,
+    LONGER,
     OVERFIT,
     OVERFIT_POOL,
     OVERFIT_RATE,

@@ -73,7 +73,8 @@ class Experiment:
 
     An arm changes dotted fields of the recipe, of "sizes" and of "stop". "start" holds the changes to the base that
     make the run from whose weights it starts ("start_rounded": rounded as they are recorded); "members" is the number
-    of nets that it averages. ``keep`` lists arms whose nets are measured when they are recorded; the weights of the
+    of nets that it averages. A ``later`` control has the spread of its net's pool, and does not add to it, so that no
+    older interval moves. ``keep`` lists arms whose nets are measured when they are recorded; the weights of the
     first :data:`KEPT` seeds are recorded too. ``control`` is the arm that most others are compared with.
 
     Raises :class:`RecipeError` for a change that is none: of a field that does not exist, that the arm's net or the
@@ -94,6 +95,7 @@ class Experiment:
     tried: dict[str, tuple[str, float]] = field(default_factory=dict)  # arm of a sweep -> whose rate, and which
     keep: tuple[str, ...] = ()
     control: str = "baseline"
+    later: bool = False  # a control, declared when other results on its net were known
 
     def __post_init__(self) -> None:
         for arm, changes in self.arms.items():

@@ -22,38 +22,12 @@ from paperlib.evidence.verdict import Verdict, end, plainly
 from paperlib.experiments import declared
 from paperlib.experiments.form import Comparison, Experiment
 from paperlib.experiments.scales import SCALES
+from paperlib.figures.labels import SECTION_OF, SECTIONS, SETTINGS, named
 from paperlib.figures.style import PALETTE, Drawing, nothing_yet, scale_name, use_style
 
 # ---------------------------------------------------------------------------------------------------------
 # What is drawn, and where
 
-SECTIONS = {
-    "1": "size of the training set", "3": "order of the four ideas", "3.1": "ReLU", "3.2": "two towers",
-    "3.3": "normalisation", "3.4": "pooling", "4": "overfitting", "4.1": "augmentation", "4.2": "dropout",
-    "5": "details of learning", "6": "results", "7": "depth",
-}  # fmt: skip
-"""Sections of the paper, in its order -> what their comparisons are about."""
-SECTION_OF = {
-    "relu": "3.1", "relu-others": "3.1", "relu-19pct": "3.1", "relu-xavier": "3.1", "relu-parts": "3.1",
-    "towers": "3.2", "lrn": "3.3", "lrn-vgg": "3.3", "pool": "3.4", "pool-as-run": "3.4", "pool-23": "3.4",
-    "overfit-pool": "3.4", "overfit": "4", "overfit-rate": "4.2", "long": "4", "augment": "4.1", "mirrors": "4.1",
-    "overfit-fast": "4.2", "towers-uncut": "3.2", "depth-alone": "7", "decay": "5", "size-long": "1", "colour": "4.1",
-    "relu-mixed": "3.1", "dropout": "4.2", "dropout-form": "4.2", "converge": "4.2", "update": "5", "readings": "5",
-    "stall": "5", "net": "6", "ensemble": "6", "pretrain": "6", "full": "6", "depth": "7", "order": "3", "size": "1",
-}  # fmt: skip
-"""Experiment -> the section of those of its comparisons that serve no claim."""
-SETTINGS = {
-    **dict.fromkeys(("overfit", "overfit-pool", "overfit-rate", "overfit-fast"), "640 images"),
-    "size-long": "1,880 updates", "pool-23": "23 pixels", "long": "30 epochs", "lrn-vgg": "net A of VGG",
-    "pretrain": "six convolutions, 5 classes", "full": "half the paper's net",
-}  # fmt: skip
-"""Experiments on other nets or schedules than the baseline's -> in which way."""
-WORDS = {
-    ("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs",
-    ("overfit-rate", "dropout, its rate"): "dropout at 0.003", ("overfit-rate", "no dropout"): "none at 0.003",
-    ("overfit-fast", "baseline"): "dropout at 0.03", ("overfit-fast", "no dropout, its rate"): "none at 0.03",
-}  # fmt: skip
-"""Experiment and arm -> the arm's name in a label, where its own says too little."""
 ERRORS = {
     "test_error": "", "train_error": "training error", "overfit": "test − training",
     "ten_views_gain": "", "ensemble_gain": "",
@@ -256,11 +230,6 @@ class Column:
         self.places += places
         self.labels.append((sum(places) / len(places), label(rows.iloc[0], self.short)))
         self.height = places[-1] + 1.05
-
-
-def named(row: Any) -> tuple[str, str]:
-    """The arms of a comparison as labels name them."""
-    return WORDS.get((row.experiment, row.a), row.a), WORDS.get((row.experiment, row.b), row.b)
 
 
 def label(row: Any, short: bool = False) -> str:

@@ -224,7 +224,7 @@ def recorded_sizes() -> Drawing:
         dashes, colour = NET_STYLES[str(net)]
         means = longer[longer["net"] == net].groupby("images")["test_error"].mean()
         if len(means):
-            axes.plot(means, "D:", ms=6, mfc="white", color=colour, lw=1, label=f"{net}, 1,880 updates")
+            axes.plot(means, "D:", ms=6, mfc="white", color=colour, lw=1, label=f"{net}, four times the updates")
             described += [f"{net}, {n:,} images, four times the updates: {error:.1f} %" for n, error in means.items()]
         means = of_net.groupby("images")["test_error"].mean()
         axes.plot(of_net["images"], of_net["test_error"], ".", ms=6, alpha=0.5, color=colour)

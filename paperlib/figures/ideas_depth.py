@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from paperlib.figures import forests
+from paperlib.figures import forests, labels
 from paperlib.figures.style import PALETTE, Drawing, bars, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
@@ -169,29 +169,6 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
     return Drawing(figure, pd.DataFrame(rows), f"Nested squares on a photograph, side in pixels: {told}.", caption)
 
 
-NAMES = {
-    "no lrn": "no normalisation", "2x2": "pools without overlap", "neither": "no crops, no mirrors",
-    "no augmentation": "no crops, no mirrors", "without both": "no crops, no mirrors, no dropout",
-    "vertical": "mirrored upside down instead", "both mirrors": "mirrored upside down too",
-    "no conv1": "conv1 and conv2 in one", "uncut": "towers not cut", "no dropout, its rate": "no dropout, both at 0.03",
-    "inverted": "inverted dropout, same σ and rate", "dropout, its rate": "dropout, both at 0.003",
-    "mlp": "fully connected", "conv": "convolutional",
-}  # fmt: skip
-"""Arm -> what it is, for who has not read its notebook."""
-
-
-def plain(row: Any) -> str:
-    """A comparison in words: the second arm, and the first where that is not the baseline."""
-    names = []
-    for arm in (row.b, row.a):
-        net, _, images = arm.partition(" ")
-        names.append(f"{NAMES[net]}, {int(images):,} images" if images.isdigit() else NAMES.get(arm, arm))
-    first, _, images = names[0].partition(", ")
-    names[0] = first if images and images in names[1] else names[0]  # said once, at the end
-    setting = row.setting.replace("test − training", "").strip(", ")
-    return names[0] + f" v. {names[1]}" * (row.a != "baseline") + f" ({setting})" * bool(setting)
-
-
 def of_decided() -> tuple[pd.DataFrame, pd.DataFrame]:
     """What is decided of errors, in the order of the sections and then by size: what is drawn, and what repeats it.
 
@@ -199,10 +176,12 @@ def of_decided() -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     frame = forests.lines()
     frame = frame[frame["outcome"].isin(["holds", "contradicted"])]
-    order = frame["section"].map(list(forests.SECTIONS).index)
+    order = frame["section"].map(list(labels.SECTIONS).index)
     frame = frame.assign(place=order).sort_values(["place", "estimate"], ascending=[False, True])
     controls = frame["a"].eq("baseline") | frame["b"].eq("baseline") | frame["a"].str.startswith("dropout")
-    whole = frame["experiment"].eq("size") & frame["a"].eq("conv 10000") | frame["experiment"].eq("size-long")
+    whole = frame["experiment"].eq("size") & frame["a"].eq("conv 10000") | frame["experiment"].isin(
+        ["size-long", "longer"]
+    )
     shown = controls | whole
     frame = frame.drop(columns="place")
     return frame[shown], frame[~shown]
@@ -210,7 +189,7 @@ def of_decided() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def repeated() -> list[str]:
     """The decided comparisons that :func:`decided` does not draw, in words."""
-    return [f"{row.section} · {plain(row)}, {row.estimate:.1f} points" for row in of_decided()[1].itertuples()]
+    return [f"{row.section} · {labels.plain(row)}, {row.estimate:.1f} points" for row in of_decided()[1].itertuples()]
 
 
 def decided() -> Drawing:
@@ -228,7 +207,7 @@ def decided() -> Drawing:
             colour = PALETTE[0] if row.outcome == "holds" else PALETTE[3]
             axes.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
             axes.plot(row.estimate, y, "o", color=colour, ms=6, mfc=colour if row.claims else "white")
-        names = [f"{row.section} · {plain(row)}" for row in part.itertuples()]
+        names = [f"{row.section} · {labels.plain(row)}" for row in part.itertuples()]
         axes.set_yticks(range(len(part)), names, fontsize=8.5)
         axes.axvline(0, color="#555555", lw=0.8)
         of = "points of gap, test − training" if part["metric"].eq("overfit").all() else "points of error"

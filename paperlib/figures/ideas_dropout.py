@@ -195,7 +195,7 @@ def thinned_log_probabilities(net: nn.Module, inputs: Tensor, masks: int) -> tup
 
 def thinned_and_halved(net: nn.Module, inputs: Tensor, labels: Tensor, masks: int = 100) -> Drawing:
     """Test error (%) of the thinned nets of a net trained with dropout, of geometric means of 2, 5, 10, … of them (the
-    mean over groups of so many), and of the whole net, halved.
+    mean over groups of that size), and of the whole net, halved.
     """
     halved, thinned = thinned_log_probabilities(net, inputs, masks)
     counts = sorted({n for n in (1, 2, 5, 10, 20, 50) if masks % n == 0} | {masks})

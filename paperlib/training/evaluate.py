@@ -44,7 +44,7 @@ def errors(
     net: nn.Module, augmenter: Augmenter, images: Rows, labels: Tensor, views: int = 1,
     topology: Topology = ALONE, batch_size: int = 500,
 ) -> dict[str, float]:  # fmt: skip
-    """``top1_error`` and ``top5_error`` (per cent, to four digits) in so many views.
+    """``top1_error`` and ``top5_error`` (per cent, to four digits) in ``views`` views.
 
     Of several processes with the whole net each, every one tests its own images, none twice; all get the result. They
     meet after each batch of ``batch_size`` views, so that nobody waits for another for longer than that.

@@ -33,7 +33,7 @@ from paperlib.training.runs import Run
 
 
 class Interrupted(Exception):
-    """Training was asked to stop between two updates; the last checkpoint stands. ``step`` updates were done."""
+    """Training was asked to stop between two updates; the last checkpoint remains. ``step`` updates were done."""
 
     def __init__(self, step: int = 0) -> None:
         super().__init__()
@@ -287,7 +287,7 @@ def save(training: Training, journal: Journal) -> None:
 
 def finish(training: Training, journal: Journal) -> Trained:
     """The last checkpoint, the whole net, and the record's last lines."""
-    # a loss tells of the weights before its update: nothing else tells of those after the last one
+    # a loss checks the weights before its update; nothing else checks those after the last one
     finite = all(bool(weights.isfinite().all()) for weights in training.net.state_dict().values())
     if training.topology.total(float(not finite))[0]:
         training.state.ended = "diverged"

@@ -36,7 +36,7 @@ def parameter_groups(net: nn.Module) -> list[Group]:
 class PaperSGD:
     """Section 5: ``v <- momentum v - decay lr w - lr gradient``; ``w <- w + v``.
 
-    The learning rate stands inside ``v``. ``torch.optim.SGD`` has it outside (``w <- w - lr v``): the two
+    The learning rate is inside ``v``. ``torch.optim.SGD`` has it outside (``w <- w - lr v``): the two
     agree at a constant rate, and differ for some tens of steps after a drop, when this one still carries the
     old, larger steps. Source: section 5; ``weights.cu`` of the 2012 source does the same.
     """

@@ -312,6 +312,30 @@ def test_arms_are_compared_by_their_means_over_all_their_seeds(folder: Path, mon
     assert own.estimate == v.estimate and own.outcome == "undecided"  # three seeds are too few without the pool
 
 
+def test_a_later_control_has_the_spread_of_its_pool_and_does_not_move_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its arms scatter twenty times as much as the others. On a schedule of its own it has its own spread."""
+    of = replace(MANY, comparisons=(BETTER,), seeds=(0, 1, 2))
+    later = replace(of, name="later", arms={"b": of.arms["b"], "d": {"optim.momentum": 0.7}}, later=True,
+                    comparisons=(replace(BETTER, a="b", b="d"),))  # fmt: skip
+    apart = replace(later, name="apart", stop=replace(of.stop, epochs=3))
+    declare(monkeypatch, of)
+    for seed in range(3):
+        put(folder, "baseline", seed, [50], of=of, epochs=[epoch(1, 40, 30.0 + seed)])
+        put(folder, "b", seed, [50], of=of, epochs=[epoch(1, 40, 33.0 + seed)])
+    before = decide.verdicts_of("made-up", "sample")
+    declare(monkeypatch, of, later, apart)
+    for seed in range(3):
+        put(folder, "d", seed, [50], of=later, epochs=[epoch(1, 40, 30.0 + 20 * seed)])
+        put(folder, "b", seed, [50], of=apart, epochs=[epoch(1, 40, 33.0 + seed)])
+        put(folder, "d", seed, [50], of=apart, epochs=[epoch(1, 40, 30.0 + 20 * seed)])
+    assert decide.verdicts_of("made-up", "sample") == before
+    (v,), (own,) = decide.verdicts_of("later", "sample"), decide.verdicts_of("apart", "sample")
+    assert (v.df, v.high - v.low) == (before[0].df, pytest.approx(before[0].high - before[0].low))
+    assert own.df == 4 and own.high - own.low > 10 * (v.high - v.low)
+
+
 def test_runs_from_other_seeds_of_a_start_are_one_arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run that it starts from has the same seed: that does not make each run an arm of its own."""
     of = replace(MANY, arms={"baseline": {}, "b": {"start": {"optim.momentum": 0.8}}}, comparisons=(BETTER,))

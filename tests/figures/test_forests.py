@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from paperlib.errors import PaperlibError
 from paperlib.evidence import decide
 from paperlib.experiments import declared, form
-from paperlib.figures import forests
+from paperlib.figures import forests, labels
 from paperlib.figures.style import Drawing
 from tests.made_up import declare, epoch, put
 
@@ -48,7 +49,7 @@ def words(drawing: Drawing) -> list[str]:
     return [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
 
 
-def labels(drawing: Drawing) -> list[str]:
+def shown_labels(drawing: Drawing) -> list[str]:
     return [tick.get_text() for axes in drawing.figure.axes for tick in axes.get_yticklabels()]
 
 
@@ -57,16 +58,24 @@ def labels(drawing: Drawing) -> list[str]:
 
 def test_every_experiment_and_claim_has_a_place() -> None:
     """A new experiment or metric is drawn, or left out knowingly."""
-    assert set(forests.SECTION_OF) >= {e.name for e in declared.DECLARED if e.comparisons}
-    assert {e.name for e in declared.DECLARED} >= {*forests.SECTION_OF, *forests.SETTINGS}
+    assert set(labels.SECTION_OF) >= {e.name for e in declared.DECLARED if e.comparisons}
+    assert {e.name for e in declared.DECLARED} >= {*labels.SECTION_OF, *labels.SETTINGS}
     assert set(forests.MARKS) == set(form.SCALES)
     for e in declared.DECLARED:
         for ratios in (False, True):
             for asked in forests.comparisons_of(e, ratios).values():
-                assert {*forests.sections_of(e.name, asked)} <= {*forests.SECTIONS}
+                assert {*forests.sections_of(e.name, asked)} <= {*labels.SECTIONS}
         for c in e.comparisons:
             assert c.transform == "log_ratio" or c.metric in {*forests.ERRORS, *ELSEWHERE}
             assert c.b or c.metric in {*forests.SINGLES, *ELSEWHERE}
+
+
+def test_rates_in_labels_are_those_of_the_arms() -> None:
+    """A rate is nowhere typed: the words take it from the recipe."""
+    row = SimpleNamespace(experiment="overfit-rate", a="dropout, its rate", b="no dropout", scale="sample", setting="")
+    rate = declared.RATE["no-dropout"]
+    assert labels.named(row) == (f"dropout at {rate:g}", f"none at {rate:g}")
+    assert labels.plain(row).startswith(f"none at {rate:g} v. dropout, both at {rate:g}")
 
 
 @pytest.mark.parametrize("ratios", [False, True])
@@ -90,7 +99,7 @@ def test_every_recorded_verdict_is_drawn_once(ratios: bool) -> None:
 
 
 def test_the_order_is_that_of_the_paper() -> None:
-    sections = forests.lines()["section"].map(list(forests.SECTIONS).index)
+    sections = forests.lines()["section"].map(list(labels.SECTIONS).index)
     assert sections.is_monotonic_increasing
 
 
@@ -115,7 +124,7 @@ def test_a_line_a_scale_the_largest_on_top(recorded: Path, monkeypatch: pytest.M
     assert words(drawing) == ["holds", "2 seeds", "second better"]
     assert list(frame["enough"]) == [True, False, True] and list(frame["claims"]) == ["S3.3-c.1", "S3.3-c.1", ""]
     assert frame["estimate"][0] == pytest.approx(2.0, abs=0.1)
-    assert labels(drawing) == ["3.3 normalisation", "baseline v. no lrn", "baseline v. no competition"]
+    assert shown_labels(drawing) == ["3.3 normalisation", "baseline v. no lrn", "baseline v. no competition"]
     assert "The first is better: 3.3 baseline v. no lrn (cifar10) 2.0. The second is better: 3.3 base" in drawing.alt
     title = " ".join(drawing.figure.get_suptitle().split())  # wherever its lines break
     assert title.startswith("3 comparisons of errors in section 3.3: in 1 the first is better, in 1 the second is")
@@ -136,7 +145,7 @@ def test_a_claim_of_two_sections_is_found_under_both(recorded: Path, monkeypatch
     errors(recorded, "depth", "cifar10", "no conv1", around(40.0, 3))
     for sections, heading in (((), "7 depth"), (("1",), "1 size of the training set"), (("7",), "7 depth")):
         drawing = forests.forest(*sections)
-        assert len(drawing.data) == 1 and labels(drawing)[0] == heading
+        assert len(drawing.data) == 1 and shown_labels(drawing)[0] == heading
         assert any(text.startswith("10.0 (9.") for text in words(drawing))
 
 
@@ -146,7 +155,7 @@ def test_long_lists_have_two_columns(recorded: Path, monkeypatch: pytest.MonkeyP
     for arm in ("baseline", "no lrn", "no competition", "2x2"):
         errors(recorded, "pool" if arm == "2x2" else "lrn", "cifar10", arm, around(30.0, 5))
     drawing = forests.forest()
-    assert labels(drawing) == ["3.3 normalisation", "v. no lrn", "v. no competition", "3.4 pooling", "v. 2x2"]
+    assert shown_labels(drawing) == ["3.3 normalisation", "v. no lrn", "v. no competition", "3.4 pooling", "v. 2x2"]
     assert [len(axes.get_yticklabels()) for axes in drawing.figure.axes] == [3, 2]
     assert len(forests.forest("3.3").figure.axes) == 1
 
@@ -166,7 +175,7 @@ def test_of_times_the_direction_is_drawn_and_bounds_are_marked() -> None:
     drawing = forests.forest_times("3.1")
     first = drawing.data[drawing.data["scale"] == "sample"].iloc[0]
     assert first["claims"] == "S3.1-a, S3.1-b.1, S3.1-b.2, S3.1-d" and math.isnan(first["at_least"])
-    assert "2012/relu/19pct v. 2012/tanh/19pct (≥ 2?)" in labels(drawing)
+    assert "2012/relu/19pct v. 2012/tanh/19pct (≥ 2?)" in shown_labels(drawing)
     bounded = (drawing.data["bound"] == "lower").sum()
     assert sum(line.get_marker() == ">" for line in drawing.figure.axes[0].lines) >= bounded > 0
 

@@ -8,7 +8,7 @@ import torch
 
 from paperlib.evidence import decide
 from paperlib.experiments import declared
-from paperlib.figures import forests, ideas_depth, ideas_results, ideas_training
+from paperlib.figures import forests, ideas_depth, ideas_results, ideas_training, labels
 from paperlib.recipe import ModelRecipe
 
 
@@ -123,7 +123,7 @@ def test_all_decided_errors_are_drawn_or_told_once() -> None:
              if v.outcome in ("holds", "contradicted") and v.comparison.metric in forests.ERRORS}  # fmt: skip
     drawn = {(r.experiment, f"{r.a} v. {r.b}" if r.b else r.a, r.metric): r.low > 0 for r in rows.itertuples()}
     assert drawn == sides and len(rows) == len(sides)
-    names = [(row.section, row.metric == "overfit", ideas_depth.plain(row)) for row in rows.itertuples()]
+    names = [(row.section, row.metric == "overfit", labels.plain(row)) for row in rows.itertuples()]
     assert len({*names}) == len(names), "no two lines of a panel have one name"
 
 

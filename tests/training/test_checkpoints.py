@@ -191,7 +191,7 @@ def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str])
 
 def test_a_folder_for_embedded_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(KEPT), "--data", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "paperlib: the images of sample come with the repository: leave out --data\n"
+    assert capsys.readouterr().err == "paperlib: the images of sample come with the repository: omit --data\n"
 
 
 def test_the_bar_tells_both_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
