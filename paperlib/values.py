@@ -52,6 +52,8 @@ class Checked:
         kind: type = type(self)
         for name, adapter in adapters(kind).items():
             value = getattr(self, name)
+            if value is getattr(kind, name, self):  # the default
+                continue
             value = tuple(value) if isinstance(value, list) else value
             try:
                 object.__setattr__(self, name, adapter.validate_python(value, strict=True))

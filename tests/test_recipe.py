@@ -28,7 +28,7 @@ from paperlib.recipe import (
     value_of,
 )
 from paperlib.training.runs import Run
-from paperlib.values import RecipeError
+from paperlib.values import Checked, RecipeError, adapters
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
@@ -350,6 +350,15 @@ def test_what_is_at_its_default_is_left_out() -> None:
     changed = Recipe().but(**{"model.lrn": False, "model.dropout": 0.5, "optim.drops": (3,)})
     assert to_dict(changed) == {"model": {"lrn": False}, "optim": {"drops": [3]}}
     assert to_dict(changed.but(**{"model.lrn": True})) == {"optim": {"drops": [3]}}
+
+
+@pytest.mark.parametrize("made", [Recipe().model, Recipe().augment, Recipe().optim, Sizes(), Stop()])
+def test_defaults_are_what_their_fields_take(made: Checked) -> None:
+    """Nothing checks them when one is made."""
+    for name, adapter in adapters(type(made)).items():
+        value = getattr(made, name)
+        checked = adapter.validate_python(value, strict=True)
+        assert (checked, type(checked)) == (value, type(value))
 
 
 def test_the_two_readings_differ_in_exactly_the_fields_of_the_table() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import tomllib
 from collections.abc import Callable, Sequence
@@ -138,7 +139,7 @@ def verdicts_of(name: str, scale: str) -> tuple[Verdict, ...]:
     found = decide(
         experiment,
         lambda arm, metric: samples_of(name, scale, metric).get(arm, Sample()),
-        lambda arm, metric: spread_of(experiment, arm, metric),
+        functools.cache(lambda arm, metric: spread_of(experiment, arm, metric)),
     )
     commit = declarations().get(f"{name}/{scale}", "")
     return tuple(
@@ -160,7 +161,7 @@ def by_own_spreads(v: Verdict) -> Verdict:
     found = samples_of(v.experiment, v.scale, c.metric)
     a, b = ([*found[arm].values.values()] for arm in (c.a, c.b))
     share = ALPHA / len(tests_of(experiment))
-    own = intervals.of_difference(a, b, intervals.pooled([a]), intervals.pooled([b]), share)
+    own = intervals.welch(a, b, share)
     return replace(v, low=own.low, high=own.high, df=0)
 
 

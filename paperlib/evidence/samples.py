@@ -87,14 +87,10 @@ def samples_of(name: str, scale: str, metric: str) -> dict[str, Sample]:
     return {arm: sample_of(of_arm, metric) for arm, of_arm in found.items()}
 
 
-def seedless(run: Run) -> Run:
-    return replace(run, seed=0, start=seedless(run.start) if run.start else None)
-
-
 @functools.cache
-def arm_of(run: Run) -> str:
-    """The id that a run shares with those that differ only in the seed."""
-    return seedless(run).id
+def seedless(run: Run) -> Run:
+    """What runs that differ only in the seed have in common."""
+    return replace(run, seed=0, start=seedless(run.start) if run.start else None)
 
 
 def pool_of(experiment: Experiment, run: Run) -> Any:
@@ -102,12 +98,12 @@ def pool_of(experiment: Experiment, run: Run) -> Any:
 
 
 @cached
-def groups_of(scale: str, metric: str, later: str = "") -> dict[Any, dict[str, tuple[str, dict[int, float]]]]:
+def groups_of(scale: str, metric: str, later: str = "") -> dict[Any, dict[Run, tuple[str, dict[int, float]]]]:
     """Pool -> arms that differ in more than the seed: name, and the metric by seed. A shared run counts once.
 
     Of all experiments but later controls, or of the one control named ``later`` alone.
     """
-    pools: dict[Any, dict[str, tuple[str, dict[int, float]]]] = {}
+    pools: dict[Any, dict[Run, tuple[str, dict[int, float]]]] = {}
     for e in (e for e in declared.DECLARED if e.scale == scale and (e.name == later if later else not e.later)):
         runs_of = {(arm, seed): lines for arm, seed, lines in store.records_of(e.name, scale)}
         samples = samples_of(e.name, scale, metric)
@@ -115,7 +111,7 @@ def groups_of(scale: str, metric: str, later: str = "") -> dict[Any, dict[str, t
             if seed in samples[arm].values:
                 run = run_of(lines)
                 arms = pools.setdefault(pool_of(e, run), {})
-                arms.setdefault(arm_of(run), (arm, {}))[1][seed] = samples[arm].values[seed]
+                arms.setdefault(seedless(run), (arm, {}))[1][seed] = samples[arm].values[seed]
     return pools
 
 

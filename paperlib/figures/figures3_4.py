@@ -48,10 +48,10 @@ PITCH, LINE = 1.1, 1.5
 """From one picture to the next beside it, and from one line of kernels to the next, in sides of a picture."""
 
 
-def kernels_of(experiment: form.Experiment, arm: str, dataset: Dataset) -> dict[int, Tensor]:
+def kernels_of(experiment: form.Experiment, arm: str) -> dict[int, Tensor]:
     """Seed -> kernels of conv1 (K, 3, h, w), for the seeds whose weights are recorded."""
-    runs = {seed: experiment.run(arm, seed, dataset.fingerprint) for seed in experiment.planned_seeds(arm)}
-    nets = {seed: weights.kept(run) for seed, run in runs.items()}
+    runs = store.records_of(experiment.name, experiment.scale)
+    nets = {seed: weights.kept(store.run_of(lines)) for of, seed, lines in runs if of == arm}
     return {seed: net.tensors["conv1.weight"].float() for seed, net in nets.items() if net}
 
 
@@ -67,7 +67,7 @@ def fig3() -> Drawing:
 def kernels_by_seed() -> Drawing:
     """The kernels of conv1 of five nets on colour patches, tower by tower, one line per seed."""
     use_style()
-    found = kernels_of(declared.COLOUR, "baseline", sets.load("photos"))
+    found = kernels_of(declared.COLOUR, "baseline")
     if not found:
         return nothing_yet("net of experiment colour", ["seed", "tower", "kernel", "colour_index"])
     count = len(next(iter(found.values())))

@@ -177,8 +177,7 @@ def drawn(kind: Kind, sections: tuple[str, ...], experiments: Sequence[str] = ()
     if frame.empty:
         return nothing_yet(f"comparison of {kind.what}{where}", COLUMNS)
     columns = [Column(part, short=len(frame) > MOST_LINES) for part in in_columns(frame)]
-    height = LINE * max(column.height for column in columns)
-    size = (9.2 if len(columns) > 1 else 7.6, height + 1.75)
+    size = (9.2 if len(columns) > 1 else 7.6, LINE * max(column.height for column in columns) + 1.75)
     figure, panels = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axes, column in zip(panels[0], columns, strict=True):
         draw_column(axes, column, kind, kind.shown(frame), max(c.height for c in columns))
@@ -195,9 +194,10 @@ def in_columns(frame: pd.DataFrame) -> list[pd.DataFrame]:
     """The whole frame, or where that would be too long its halves, divided between two sections."""
     if len(frame) <= MOST_LINES or frame["section"].nunique() == 1:
         return [frame]
-    starts = frame.index[frame["section"] != frame["section"].shift()][1:]
-    cut = min(starts, key=lambda start: max(Column(part).height for part in (frame[:start], frame[start:])))
-    return [frame[:cut], frame[cut:]]
+    parts = [part for _, part in frame.groupby("section", sort=False)]
+    heights = [Column(part).height for part in parts]
+    cut = min(range(1, len(parts)), key=lambda k: max(sum(heights[:k]), sum(heights[k:])))
+    return [pd.concat(parts[:cut]), pd.concat(parts[cut:])]
 
 
 @dataclass

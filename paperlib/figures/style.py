@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from paperlib.experiments.scales import SCALES
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 PALETTE = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
 )  # fmt: skip
-"""Ten colours that colour-blind readers tell apart: ``colorblind`` of seaborn."""
+"""Ten colours that colour-blind readers tell apart: ``colorblind`` of the library seaborn."""
 SCALE_NAMES = {scale.name: scale.label() for scale in SCALES.values()}
 
 
@@ -88,8 +90,12 @@ class Picture:
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG bytes, without dates or versions in it, so that equal drawings are equal files."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    buffer, canvas = io.BytesIO(), FigureCanvasAgg(figure)
+    canvas.draw()  # lays out and draws in one go; savefig draws once for the layout, and once more
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).save(buffer, "png", dpi=(figure.dpi, figure.dpi))
     return buffer.getvalue()
 
 

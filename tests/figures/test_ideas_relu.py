@@ -82,7 +82,7 @@ def test_the_race_has_its_ratio_in_the_title() -> None:
             {"kind": "window", "step": 26 * (i + 1), "train_error": error, "train_loss": 1.0}
             for i, error in enumerate(errors)
         ]
-        live[unit] = Trained(nn.Identity(), [{"kind": "run", "config": run.config}, *windows, *epochs])
+        live[unit] = Trained(nn.Identity(), [{"kind": "run", "id": run.id, "config": run.config}, *windows, *epochs])
     drawing = ideas_relu.race(live, 20.0, "sample")
     # 20 % is three quarters of the way from 50 to 10: 13 + 0.75 * 26 and 65 + 0.75 * 26 updates
     assert f"tanh takes {(65 + 19.5) / (13 + 19.5):.1f} × as long to 20 %" in drawing.figure.axes[0].get_title(
