@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PALETTE = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
 )  # fmt: skip
-"""Ten colours that colour-blind readers tell apart: ``colorblind`` of the library seaborn."""
+"""Ten colours that colour-blind readers tell apart: ``colorblind`` of seaborn."""
 SCALE_NAMES = {scale.name: scale.label() for scale in SCALES.values()}
 
 
