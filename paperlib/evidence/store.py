@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -169,15 +170,14 @@ def stale() -> list[str]:
     return sorted(set(recorded()).difference(*(e.ids() for e in declared.DECLARED)))
 
 
-_runs: dict[str, Run] = {}
+@functools.cache
+def _run(config: str) -> Run:
+    return Run.from_config(json.loads(config))
 
 
 def run_of(lines: Record) -> Run:
     """The run that a record is of."""
-    first = lines[0]
-    if first["id"] not in _runs:
-        _runs[first["id"]] = Run.from_config(first["config"])
-    return _runs[first["id"]]
+    return _run(json.dumps(lines[0]["config"]))
 
 
 @cached
