@@ -160,8 +160,8 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     but = f" But: {r.caveat}." if r.caveat and not beside else ""
     number = _numbers(found) if found else r.result if not r.tests else "held by tests"
     if outcome == "mixed":
-        at = {scale: [v for v in everywhere if v.scale == scale] for scale in dict.fromkeys(v.scale for v in everywhere)}
-        number = "; ".join(map(_numbers, at.values()))
+        scales = dict.fromkeys(v.scale for v in everywhere)
+        number = "; ".join(_numbers([v for v in everywhere if v.scale == scale]) for scale in scales)
     rows = [
         ("**We found**", f"**{status}**. {meaning(found, outcome)}{but}"),
         ("**The number**", number or "none"),
