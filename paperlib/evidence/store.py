@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -170,14 +169,17 @@ def stale() -> list[str]:
     return sorted(set(recorded()).difference(*(e.ids() for e in declared.DECLARED)))
 
 
-@functools.cache
-def _run(config: str) -> Run:
-    return Run.from_config(json.loads(config))
+_runs: dict[str, Run] = {}
 
 
 def run_of(lines: Record) -> Run:
     """The run that a record is of."""
-    return _run(json.dumps(lines[0]["config"]))
+    first = lines[0]
+    if "id" not in first:  # not recorded: made by hand, in a notebook
+        return Run.from_config(first["config"])
+    if first["id"] not in _runs:
+        _runs[first["id"]] = Run.from_config(first["config"])
+    return _runs[first["id"]]
 
 
 @cached
