@@ -34,7 +34,7 @@ def of(scale: str, sweeps: bool = False) -> list[tuple[str, str]]:
     return [
         (e.name, e.scale)
         for e in declared.DECLARED
-        if e.scale == scale and not e.later and e.name.endswith("-rates") == sweeps
+        if e.scale == scale and not e.later and e.sweep == sweeps
     ]
 
 
