@@ -142,7 +142,8 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
     """
     r = claims.row(claim_id)
     outcome, status = r.outcome or r.status, r.said
-    found = [v for v in decide.verdicts(*claims.ids_of(claims.entry_of(claim_id))) if v.scale == r.scale]
+    everywhere = decide.verdicts(*claims.ids_of(claims.entry_of(claim_id)))
+    found = [v for v in everywhere if v.scale == r.scale]
     if beside:
         found = decide.verdicts_beside(*beside.split(": ", 1))[:1]
         outcome, status = (found[0].outcome, found[0].word) if found else ("planned", "planned")
@@ -151,6 +152,9 @@ def verdict_card(claim_id: str, take: str | dict[str, str], beside: str = "") ->
         return
     but = f" But: {r.caveat}." if r.caveat and not beside else ""
     number = _numbers(found) if found else r.result if not r.tests else "held by tests"
+    if outcome == "mixed":
+        scales = dict.fromkeys(v.scale for v in everywhere)
+        number = "; ".join(_numbers([v for v in everywhere if v.scale == scale]) for scale in scales)
     rows = [
         ("**We found**", f"**{status}**. {meaning(found, outcome)}{but}"),
         ("**The number**", number or "none"),

@@ -8,6 +8,7 @@ of one epoch, :class:`Augmenter` puts all together for one recipe.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,25 +23,33 @@ from paperlib.seeding import generator
 # The operations of section 4.1, each on a whole batch
 
 
-def crop_and_mirror(images: Tensor, offsets: Tensor, flips: Tensor, size: int) -> Tensor:
+def windows(images: Tensor, offsets: Tensor, flips: Tensor, size: int) -> Iterator[Tensor]:
     """Section 4.1: of each of ``images`` (B, C, H, W) one ``size`` × ``size`` window, and maybe its mirror image.
 
     ``offsets`` (B, 2) are the first row and column of the windows. ``flips`` (B, 2), bool, say whether left and right
-    change places, as the paper has it, and top and bottom. Channels last, as the net reads them.
+    change places, as the paper has it, and top and bottom.
     """
     room = torch.tensor(images.shape[2:]) - size
     if (offsets < 0).any() or (offsets > room).any():
         raise IndexError(f"a window of {size} reaches beyond images of {images.shape[2]} × {images.shape[3]}")
-    views = torch.empty(
-        (*images.shape[:2], size, size), dtype=images.dtype, device=images.device, memory_format=torch.channels_last
-    )
-    for view, image, (top, left), (mirrored, upside_down) in zip(
-        views, images, offsets.tolist(), flips.tolist(), strict=True
-    ):
+    for image, (top, left), (mirrored, upside_down) in zip(images, offsets.tolist(), flips.tolist(), strict=True):
         window = image[:, top : top + size, left : left + size]
         axes = [axis for axis, flip in ((-1, mirrored), (-2, upside_down)) if flip]
-        view.copy_(window.flip(axes) if axes else window)
+        yield window.flip(axes) if axes else window
+
+
+def crop_and_mirror(images: Tensor, offsets: Tensor, flips: Tensor, size: int) -> Tensor:
+    """The :func:`windows` of a batch: (B, C, size, size), channels last, as the net reads them."""
+    views = batch_like(images, size, images.dtype)
+    for view, window in zip(views, windows(images, offsets, flips, size), strict=True):
+        view.copy_(window)
     return views
+
+
+def batch_like(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Memory for a ``size`` × ``size`` view of each image, channels last."""
+    shape = (*images.shape[:2], size, size)
+    return torch.empty(shape, dtype=dtype, device=images.device, memory_format=torch.channels_last)
 
 
 def centre(images: Tensor, size: int) -> Tensor:
@@ -171,11 +180,14 @@ class Augmenter:
         if images.shape[1:] != self.mean_image.shape:
             raise PaperlibError(f"this is for images {tuple(self.mean_image.shape)}, not {tuple(images.shape[1:])}")
         rows = rows.cpu()  # the random numbers are there
-        offsets, flips = self.windows(self.sharing(rows) if shared is None else shared.cpu())
-        if self.mean_moves_along:
-            pixels = crop_and_mirror(self.normalised(images), offsets, flips, self.sizes.crop)
-        else:
-            pixels = self.normalised(crop_and_mirror(images, offsets, flips, self.sizes.crop))
+        where = self.places(self.sharing(rows) if shared is None else shared.cpu())
+        if not self.mean_moves_along:
+            return self.noisy(self.normalised(crop_and_mirror(images, *where, self.sizes.crop)), rows)
+        pixels = batch_like(images, self.sizes.crop, torch.float32)
+        for view, window, mean in zip(
+            pixels, windows(images, *where, self.sizes.crop), self.mean_windows(*where), strict=True
+        ):
+            view.copy_(window).sub_(mean)  # while the image is in the processor's cache
         return self.noisy(pixels, rows)
 
     def test_batch(self, images: Tensor) -> Tensor:
@@ -209,8 +221,8 @@ class Augmenter:
         """The rows whose crop and mirror each of ``rows`` has [14]."""
         return rows[torch.arange(len(rows)) // self.recipe.share * self.recipe.share]
 
-    def windows(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Offsets and flips of :func:`crop_and_mirror` for ``rows``: what the epoch drew, as the recipe wants it.
+    def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets and flips of :func:`windows` for ``rows``: what the epoch drew, as the recipe wants it.
 
         With ``share`` [14], ``rows`` are those to share with.
         """
@@ -219,6 +231,14 @@ class Augmenter:
         axes = {"none": (False, False), "horizontal": (True, False), "vertical": (False, True), "both": (True, True)}
         flips = self.draws.flags(rows) & torch.tensor(axes[recipe.mirror])
         return offsets if recipe.crop else torch.full_like(offsets, room // 2), flips
+
+    def mean_windows(self, offsets: Tensor, flips: Tensor) -> Iterator[Tensor]:
+        """The :func:`windows` of the mean image, out of four mirror images of the whole: less work than one each."""
+        size, room = self.sizes.crop, self.mean_image.shape[-1] - self.sizes.crop
+        turned = {(x, y): self.mean_image.flip([-1] * x + [-2] * y) for x in (False, True) for y in (False, True)}
+        for (top, left), (x, y) in zip(offsets.tolist(), flips.tolist(), strict=True):
+            top, left = (room - top if y else top), (room - left if x else left)
+            yield turned[x, y][:, top : top + size, left : left + size]
 
     def noisy(self, pixels: Tensor, rows: Tensor) -> Tensor:
         """Section 4.1's colour noise, one draw an image, on input that has its mean subtracted; never clipped.

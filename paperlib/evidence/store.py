@@ -175,6 +175,8 @@ _runs: dict[str, Run] = {}
 def run_of(lines: Record) -> Run:
     """The run that a record is of."""
     first = lines[0]
+    if "id" not in first:  # not recorded: made by hand, in a notebook
+        return Run.from_config(first["config"])
     if first["id"] not in _runs:
         _runs[first["id"]] = Run.from_config(first["config"])
     return _runs[first["id"]]

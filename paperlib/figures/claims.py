@@ -12,6 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from paperlib.evidence import claims, metrics
 from paperlib.evidence.rows import Row
 from paperlib.evidence.verdict import Verdict
+from paperlib.experiments.scales import SCALES
 from paperlib.figures.labels import PLAIN
 from paperlib.figures.style import PALETTE, Drawing, subplots, use_style
 
@@ -26,11 +27,11 @@ GROUPS = {
     "it holds at small scale": {"supported (proxy)": "#56a5d8"},
     "it goes the other way at small scale": {"contradicted (proxy)": "#f0b45c"},
     "it shows no effect of interest": {"no effect": "#8fc4e6", "no effect (proxy)": "#c0dff2"},
+    "its parts or the scales disagree": {"mixed": "#d9c84a"},
     "it is a procedure": {"implemented": "#dcb8d4"},
     "it is history, or a number of others": {"cited": "#f1e4c3"},
     "it is open": {
-        "undecided": "#bdbdbd", "mixed": "#bdbdbd", "planned": "#e4e4e4", "needs ImageNet": "#e4e4e4",
-        "not tested": "#e4e4e4",
+        "undecided": "#bdbdbd", "planned": "#e4e4e4", "needs ImageNet": "#e4e4e4", "not tested": "#e4e4e4",
     },
 }  # fmt: skip
 """What became of a claim: the statuses of each group with their shade.
@@ -42,7 +43,7 @@ FAMILIES = {
     "By counting": ["it holds by arithmetic", "it follows from a formula", "it does not hold as printed"],
     "By training": [
         "it holds as the paper measured it", "it holds at small scale", "it goes the other way at small scale",
-        "it shows no effect of interest",
+        "it shows no effect of interest", "its parts or the scales disagree",
     ],
     "By building it": ["it is a procedure"],
     "By a source": ["it is history, or a number of others"],
@@ -87,13 +88,14 @@ def conclusion(table: Sequence[Row]) -> str:
         "it does not hold as printed": "do not hold as printed",
         "it holds as the paper measured it": "hold as measured",
         "it holds at small scale": "hold at small scale",
-        "it goes the other way at small scale": "{} the other way there",
+        "it goes the other way at small scale": "{0} the other way there",
         "it shows no effect of interest": "show no effect",
+        "its parts or the scales disagree": "{1} mixed",
         "it is a procedure": "are procedures",
         "it is history, or a number of others": "rest on sources",
     }
     told = ", ".join(
-        f"{n[group]} {text.format('goes' if n[group] == 1 else 'go')}{_reserved(group, table)}"
+        f"{n[group]} {text.format(*('goes', 'is') if n[group] == 1 else ('go', 'are'))}{_reserved(group, table)}"
         for group, text in said.items()
         if n[group]
     )
@@ -186,13 +188,16 @@ def predict_words(found: Sequence[Verdict]) -> Drawing:
         axes.plot([v.low, v.high], [y, y], color="#111111", lw=2)
         axes.plot(v.estimate, y, "D", color="#111111", ms=6)
     axes.axvline(0, color="#555555", lw=0.8)
-    arms = [(v.comparison.a, v.comparison.b) for v in found]
-    axes.set_yticks(range(len(found)), [f"{a} v. {PLAIN.get(b, b)}" for a, b in arms])
+    scales = len({v.scale for v in found}) > 1
+    arms = [(v.comparison.a, v.comparison.b, f", {SCALES[v.scale].title}" * scales) for v in found]
+    axes.set_yticks(range(len(found)), [f"{a} v. {PLAIN.get(b, b)}{where}" for a, b, where in arms])
     axes.set(
         ylim=(len(found) - 0.5, -0.5), xlabel="second mean minus first (points); grey: too small to be of interest"
     )
     axes.grid(axis="y", visible=False)
     rows = [(v.comparison.arms, v.estimate, v.low, v.high, v.comparison.smallest_effect) for v in found]
     frame = pd.DataFrame(rows, columns=["arms", "estimate", "low", "high", "smallest_effect"]).round(4)
-    alt = "Intervals: " + "; ".join(f"{v.comparison.arms} {v.value}" for v in found)
+    alt = "Intervals: " + "; ".join(
+        f"{v.comparison.arms}{where} {v.value}" for v, (*_, where) in zip(found, arms, strict=True)
+    )
     return Drawing(figure, frame, f"{alt}.", f"{len(found)} intervals, from the records.")

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from paperlib.figures.style import PALETTE, Drawing, subplots
 from paperlib.nets.lrn import LocalResponseNorm, local_response_norm
+from paperlib.paper.facts import LRN
 
+AS_RUN = LRN.alpha / LRN.n
+"""The coefficient of the plain sum in the 2012 source, which divides alpha by n."""
 NO_COMPETITION = 2**-0.75
 """Output over input where nothing competes: k = 2 to the power of minus beta."""
 FELT = 0.9 * NO_COMPETITION
@@ -54,7 +57,7 @@ def plain(alpha: float) -> str:
     return f"{alpha:.6f}".rstrip("0").rstrip(".")
 
 
-def unit_alone(alphas: Sequence[float] = (1e-4, 2e-5), most: float = 1000.0) -> Drawing:
+def unit_alone(alphas: Sequence[float] = (LRN.alpha, AS_RUN), most: float = 1000.0) -> Drawing:
     """Output against input of a unit whose neighbours are silent; the maximum marked."""
     a = np.linspace(0, most, 2001)
     figure, axes = subplots(figsize=(6.8, 3.4))
@@ -153,7 +156,7 @@ def at_one_place(maps: Tensor, n: int = 5, least: float = 0.3) -> Drawing:
     return Drawing(figure, shares.rename_axis("channel").reset_index(), alt, caption)
 
 
-def factors(maps: Tensor, alphas: Sequence[float] = (1e-4, 2e-5, 0.0)) -> Drawing:
+def factors(maps: Tensor, alphas: Sequence[float] = (LRN.alpha, AS_RUN, 0.0)) -> Drawing:
     """How far the active units of all maps are turned down: histogram of output over input for each alpha."""
     active = maps > 1
     table = {
@@ -208,7 +211,7 @@ def factors_in(net: nn.Module, crops: Tensor) -> dict[str, np.ndarray]:
 def trained_factors(ours: np.ndarray, trained: Mapping[str, np.ndarray], seed: int) -> Drawing:
     """The histogram of :func:`factors_in` of one recorded net, beside that of our kernels with the same alpha."""
     figure = draw_factors({"our kernels": ours} | {f"{name} of a trained net": each for name, each in trained.items()})
-    figure.axes[0].set_title(f"α = {plain(2e-5)}; recorded baseline, seed {seed}, sample (proxy)")
+    figure.axes[0].set_title(f"α = {plain(AS_RUN)}; recorded baseline, seed {seed}, sample (proxy)")
     alt = (
         f"Histograms of output over input of active units: {felt(ours):.1f} % of our kernels' are below {FELT:.2f}, "
         + ", ".join(f"{felt(each):.0f} % in {name}" for name, each in trained.items())

@@ -778,10 +778,10 @@ def test_a_table_of_comparisons_says_how_to_read_what_it_has() -> None:
 
 def test_a_table_of_comparisons_has_both_numbers_of_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    found = decide.verdicts_of("lrn-vgg", "sample")[0]
+    found = decide.verdicts_of("lrn", "sample")[0]
     monkeypatch.setattr(decide, "verdicts_of", lambda name, scale: [replace(found, n_of=(15, 4), df=0)])
     monkeypatch.setattr(notebook, "say", told.append)
-    notebook.ratio_table("lrn-vgg", "sample")
+    notebook.ratio_table("lrn", "sample")
     assert f"| {found.text} | 15 and 4 | **undecided** (± " in told[0] and "hold together" in told[0]
 
 
