@@ -31,11 +31,7 @@ THEN = ("relu", "relu-others", "long", "relu-19pct")
 
 def of(scale: str, sweeps: bool = False) -> list[tuple[str, str]]:
     """The (name, scale) of what is declared at a scale, but for controls: the sweeps of rates, or the rest."""
-    return [
-        (e.name, e.scale)
-        for e in declared.DECLARED
-        if e.scale == scale and not e.later and e.sweep == sweeps
-    ]
+    return [(e.name, e.scale) for e in declared.DECLARED if e.scale == scale and not e.later and e.sweep == sweeps]
 
 
 TIERS: dict[str, list[tuple[str, str]]] = {
