@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from paperlib.figures import forests, labels
-from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, subplots
+from paperlib.figures.style import PALETTE, Drawing, bars, nothing_yet, scale_name, subplots
 from paperlib.nets import sizes, table
 from paperlib.recipe import ModelRecipe
 
@@ -172,30 +172,23 @@ def fields(photo: Tensor, models: dict[str, ModelRecipe], drawn: Sequence[str]) 
 
 IDEAS = (
     "size: conv 10000 v. mlp 10000", "size-long: conv 10000 v. conv 640", "order: baseline v. tanh",
-    "towers: baseline v. one tower", "own-rates: baseline v. one tower, its rate", "towers-uncut: uncut v. baseline",
-    "own-rates: baseline v. uncut, its rate", "lrn: baseline v. no lrn", "own-rates: baseline v. no lrn, its rate",
-    "lrn: baseline v. no competition", "lrn-factor: baseline v. k = 1", "pool: baseline v. 2x2",
-    "pool-23: baseline v. 2x2", "augment: baseline v. neither", "longer: conv 10000 v. neither",
-    "dropout: baseline v. no dropout", "longer: conv 10000 v. no dropout", "readings: baseline v. std 0.01",
-    "decay: twenty times v. baseline", "net: baseline", "ensemble: five nets", "depth: baseline v. half as wide",
-    "depth: baseline v. no conv1", "depth: baseline v. no conv2", "depth-alone: baseline v. no conv1, norm kept",
-    "depth-alone: baseline v. no conv2, norm kept", "depth: baseline v. no conv3", "depth: baseline v. no conv4",
+    "towers: baseline v. one tower", "lrn: baseline v. no lrn", "lrn: baseline v. no competition",
+    "pool: baseline v. 2x2", "augment: baseline v. neither", "dropout: baseline v. no dropout", "net: baseline",
+    "ensemble: five nets", "depth: baseline v. half as wide", "depth: baseline v. no conv1",
+    "depth: baseline v. no conv2", "depth: baseline v. no conv3", "depth: baseline v. no conv4",
     "depth: baseline v. no conv5",
 )  # fmt: skip
-"""The comparisons of errors on the sample that show the ideas of the series, and their controls."""
+"""The comparisons of errors that show the ideas of the series, without their controls."""
 GAPS = ("overfit-pool: baseline v. 2x2", "overfit: baseline v. no augmentation", "overfit: baseline v. no dropout")
 """The same of the gap, test error minus training error."""
-PLACES = {"tanh": "3.1", "no lrn, its rate": "3.3", "neither": "4.1", "no dropout": "4.2"}
-"""Arm -> the section of its idea, where the experiment has another."""
+PLACES = {"tanh": "3.1"}
+"""Arm -> the section of its idea, where its experiment has another."""
 WORDS = {
     "size-long: conv 10000 v. conv 640": "640 images in place of 10,000 (four times the updates)",
     "size: conv 10000 v. mlp 10000": "fully connected in place of convolutional", "order: baseline v. tanh": "tanh",
     "net: baseline": "one view in place of ten", "ensemble: five nets": "one net in place of five",
-    "readings: baseline v. std 0.01": "σ = 0.01 in conv3 to conv5",
-    "decay: twenty times v. baseline": "weight decay × 20",
 }  # fmt: skip
 """What a line names, where the arms alone say too little."""
-LOOKS = {"more error": PALETTE[0], "less error": PALETTE[3], "hollow: undecided": "#777777"}
 
 
 def key_of(row: Any) -> str:
@@ -206,48 +199,46 @@ def key_of(row: Any) -> str:
 def of_ideas() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The recorded comparisons of errors: those of :data:`IDEAS` and :data:`GAPS`, by section, and all others.
 
-    An estimate of an idea is that of what its label names minus the baseline: a second baseline comes first.
+    All scales of an idea follow each other, the largest first. An estimate is that of what the label names minus the
+    baseline.
     """
     frame = forests.lines()
     keys_of = {"overfit": GAPS, "train_error": ()}
+    keys = pd.Series([key_of(row) for row in frame.itertuples()], index=frame.index, dtype=object)
     listed = pd.Series(
-        [row.scale == "sample" and key_of(row) in keys_of.get(str(row.metric), IDEAS) for row in frame.itertuples()],
+        [key in keys_of.get(metric, IDEAS) for key, metric in zip(keys, frame["metric"], strict=True)],
         index=frame.index, dtype=bool,
     )  # fmt: skip
-    shown, others = frame[listed].copy(), frame[~listed]
-    keys = [key_of(row) for row in shown.itertuples()]
-    turned = shown["b"].eq("baseline")
-    shown.loc[turned, ["a", "b"]] = shown.loc[turned, ["b", "a"]].to_numpy()
-    shown.loc[turned, ["low", "high"]] = -shown.loc[turned, ["high", "low"]].to_numpy()
-    shown.loc[turned, "estimate"] *= -1
+    shown, others = frame[listed], frame[~listed]
     shown = shown.assign(
-        place=[(IDEAS + GAPS).index(key) for key in keys],
+        place=[(IDEAS + GAPS).index(key) for key in keys[listed]],
         section=[PLACES.get(str(row.b), str(row.section)) for row in shown.itertuples()],
-        label=[WORDS.get(key) or labels.plain(row) for key, row in zip(keys, shown.itertuples(), strict=True)],
+        label=[WORDS.get(key) or labels.plain(row) for key, row in zip(keys[listed], shown.itertuples(), strict=True)],
     )
-    return shown.sort_values("place").drop(columns="place"), others
+    return shown.sort_values("place", kind="stable").drop(columns="place"), others
 
 
 def series() -> Drawing:
-    """A line for each idea of the series, by section: what the error changes by without it. Hollow where undecided."""
+    """A line for each idea of the series, by section: what the error changes by without it, at each scale."""
     frame, _ = of_ideas()
     if frame.empty:
         return nothing_yet("comparison of errors", ["section", "label", "estimate"])
     gap = frame["metric"] == "overfit"
-    errors = frame[~gap]
-    parts = {"points of error": errors, "640 images: points of gap, test − training": frame[gap]}
-    heights = [len(part) + part["section"].nunique() + 2 for part in parts.values()]
-    figure, panels = subplots(2, 1, figsize=(7.8, 0.185 * sum(heights) + 1), height_ratios=heights)
+    parts = {"points of error": frame[~gap], "640 images: points of gap, test − training": frame[gap]}
+    heights = [part["label"].nunique() + part["section"].nunique() + 2 for part in parts.values()]
+    figure, panels = subplots(2, 1, figsize=(7.8, 0.2 * sum(heights) + 1), height_ratios=heights)
     for axes, (unit, part) in zip(panels, parts.items(), strict=True):
         names: list[str] = []
         for section, of_section in part.groupby("section", sort=False):
             names.append(f"{section} {labels.SECTIONS[str(section)]}")
-            for row in of_section.to_dict("records"):
-                look = list(LOOKS)[2 if row["low"] < 0 < row["high"] else int(row["high"] < 0)]
-                axes.plot([row["low"], row["high"]], [len(names)] * 2, color=LOOKS[look], lw=1.8)
-                fill = "white" if "hollow" in look else LOOKS[look]
-                axes.plot(row["estimate"], len(names), "o", color=LOOKS[look], ms=5, mfc=fill)
-                names.append(row["label"].replace(" (640 images)", ""))
+            for label, of_idea in of_section.groupby("label", sort=False):
+                for k, row in enumerate(of_idea.to_dict("records")):
+                    y = len(names) + 0.36 * (k - (len(of_idea) - 1) / 2)
+                    colour, mark = forests.MARKS[row["scale"]]
+                    axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6)
+                    fill = "white" if row["low"] < 0 < row["high"] else colour
+                    axes.plot(row["estimate"], y, mark, color=colour, ms=4.5, mfc=fill)
+                names.append(str(label).replace(" (640 images)", ""))
         axes.set_yticks(range(len(names)), names, fontsize=8.5)
         for tick in axes.get_yticklabels():
             tick.set_fontweight("bold" if tick.get_text().split()[0] in labels.SECTIONS else "normal")
@@ -256,11 +247,16 @@ def series() -> Drawing:
         axes.set_xlabel(f"{unit}, more than the baseline has", loc="right")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-    handles = [Line2D([], [], color=colour, marker="o", ms=5, mfc="white" if "hollow" in name else colour, label=name)
-               for name, colour in LOOKS.items()]  # fmt: skip
+    scales = [scale for scale in forests.MARKS if scale in {*frame["scale"]}]
+    handles = [Line2D([], [], color=colour, marker=mark, ms=4.5, label=scale_name(scale))
+               for scale in scales for colour, mark in (forests.MARKS[scale],)]  # fmt: skip
+    handles.append(Line2D([], [], color="#777777", marker="o", ms=4.5, mfc="white", label="hollow: undecided"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
-    more, less = int((errors["low"] > 0).sum()), int((errors["high"] < 0).sum())
-    caption = f"Of {len(errors)} differences of error {more + less} are decided: {more} times what is named has more "
-    caption += f"error than the baseline, {less} times less."
-    told = "; ".join(f"{row.section} {row.label} {row.estimate:.1f}" for row in frame.itertuples())
-    return Drawing(figure, frame.round(4), f"Differences from the baseline by section: {told}.", caption)
+    told = []
+    for scale in scales:
+        of_scale = frame[~gap & (frame["scale"] == scale)]
+        more, less = int((of_scale["low"] > 0).sum()), int((of_scale["high"] < 0).sum())
+        told.append(f"{scale_name(scale)}: of {len(of_scale)} differences of error {more + less} are decided, {more} "
+                    f"times more error than the baseline, {less} times less")  # fmt: skip
+    words = "; ".join(f"{row.section} {row.label} {row.estimate:.1f} ({row.scale})" for row in frame.itertuples())
+    return Drawing(figure, frame.round(4), f"Differences from the baseline by section: {words}.", f"{'. '.join(told)}.")

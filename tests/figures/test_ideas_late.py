@@ -131,8 +131,8 @@ def test_every_comparison_of_errors_is_a_line_of_the_series_or_one_of_the_others
         assert row.estimate == sign * v.estimate and row.low == pytest.approx(low, nan_ok=True)
     assert not {key[3] for key in verdicts} & {*forests.ERRORS}
     assert "baseline" not in {*shown["b"]} and ideas_depth.series().data.shape == shown.shape
-    names = [(row.section, row.metric, row.label) for row in shown.itertuples()]
-    assert len({*names}) == len(names), "no two lines of a panel have one name"
+    names = [(row.section, row.metric, row.label, row.scale) for row in shown.itertuples()]
+    assert len({*names}) == len(names), "no two lines of a panel and scale have one name"
 
 
 def test_nets_that_fail_together_and_apart() -> None:
