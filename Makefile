@@ -53,9 +53,10 @@ test: env
 test-slow: env
 	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) -m slow
 
-# which lines the unit tests reach; measuring it doubles their time
+# which lines tests and notebooks reach; measuring it doubles their time
 coverage: env
-	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) --cov --cov-report=term
+	$(BIN)/python -m pytest tests $(TESTS) $(PARALLEL) --cov --cov-report=
+	$(BIN)/python -m pytest --nbval notebooks $(PARALLEL) --cov --cov-append --cov-report=term
 
 figures: env
 	$(BIN)/paperlib figures

@@ -73,9 +73,7 @@ class Bench:
         recipe = Recipe.paper().but(**{"optim.batch_size": self.batch, "model.init": "gain_matched"})
         run = Run(recipe, self.sizes, Stop(epochs=1), data.fingerprint, 0)
         parts, journal = Parts.of(data, run.sizes, run.stop), Journal(records.first_line(run, data.name))
-        training = loop.prepare(run, parts, journal, device=device)
-        training.precision = precision
-        return training
+        return loop.prepare(run, parts, journal, device=device, precision=precision)
 
     def rate(self, work: Callable[[], object]) -> float:
         """Images/s of a work on one batch, after a few calls that do not count."""

@@ -74,7 +74,6 @@ def in_turn(topology: Topology, recipe: Recipe, sizes: Sizes, batch: int, rounds
 
         return seconds(an_epoch_of_one_batch)
 
-    loop.keep_freed_memory()
     together = cifar.prepared(run, data, watched)
     alone = cifar.prepared(run, data) if topology.rank == 0 else None
     found = []

@@ -195,8 +195,6 @@ def run(
     # a sweep chose settings that are in the code now: --all leaves it out
     there = [n for n in declared.names(scale) if not declared.get(n, scale).sweep]
     names = there if experiment is None else [experiment]
-    if not names:
-        raise PaperlibError(f"no experiment is declared at scale {scale}; there are some at scale sample")
     for name in names:
         bar = sys.stderr.isatty()
         finished = campaign.run(name, scale, arms=chosen, seeds=seeds, jobs=jobs, missing=missing, progress=bar)

@@ -71,16 +71,9 @@ def answer(text: str) -> None:
     fold("Answer", text)
 
 
-def source(thing: Any, summary: str = "") -> None:
-    """Print the source of a function or class of the library: what the notebook explains is what runs.
-
-    With a ``summary`` it opens on a click.
-    """
-    text = inspect.getsource(thing).rstrip()
-    if summary:
-        fold(summary, f"```python\n{text}\n```")
-    else:
-        print(text)
+def source(thing: Any) -> None:
+    """Print the source of a function or class of the library: what the notebook explains is what runs."""
+    print(inspect.getsource(thing).rstrip())
 
 
 def claim_table(*ids: str, more: Sequence[str] = ()) -> None:

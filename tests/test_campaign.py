@@ -360,6 +360,11 @@ def test_finished_runs_become_evidence(tiny_sample: Path) -> None:
     assert store.stale() == []
 
 
+def test_runs_on_a_data_set_without_a_known_copy_are_no_evidence(tmp_path: Path) -> None:
+    with pytest.raises(PaperlibError, match="no copy of ilsvrc2012 is known"):
+        promote.record("full", "ilsvrc2012", runs_dir=tmp_path)
+
+
 def test_a_record_in_the_place_of_another_is_left_alone(tiny_sample: Path) -> None:
     campaign.run("tiny", "sample", arms=["2012/relu"], seeds=1, progress=False)
     other = replace(TINY, base=tiny.PLAIN.but(**{"optim.lr": 0.5})).run("2012/relu", 0, SAMPLE)

@@ -85,6 +85,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, result: An
         (["train", "relu", "2012/relu", "--scale", "sample", "--device", "tpu"], "tpu"),
         (["record", "--scale", "sample"], "EXPERIMENT"),
         (["claims", "--sections", "3.1"], "--sections"),
+        (["figures", "fig3", "--of", "runs/x"], "without names of figures"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

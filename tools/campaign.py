@@ -25,29 +25,26 @@ from paperlib.evidence import store
 from paperlib.experiments import declared
 from paperlib.training import runs
 
+FIRST = ("net", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "lrn-vgg")
+THEN = ("relu", "relu-others", "long", "relu-19pct")
+
+
+def of(scale: str, sweeps: bool = False) -> list[tuple[str, str]]:
+    """The (name, scale) of what is declared at a scale, but for controls: the sweeps of rates, or the rest."""
+    return [(e.name, e.scale) for e in declared.DECLARED if e.scale == scale and not e.later and e.sweep == sweeps]
+
+
 TIERS: dict[str, list[tuple[str, str]]] = {
-    "rates": [
-        (f"{net}-rates", "cifar10")
-        for net in ("baseline", "vgg", "no-lrn", "no-dropout", "one-tower", "tanh", "no-augmentation")
-    ],
-    "figure1-rates": [("relu-rates", "cifar10")],
-    "sample": [
-        (name, "sample")
-        for name in ("towers", "lrn", "pool", "augment", "dropout", "update", "depth", "order", "mirrors",
-                     "pool-as-run", "dropout-form", "overfit-pool")
-    ],
-    "sample-more": [("converge", "sample"), ("readings", "sample")],
-    "control-rates": [(f"{net}-rates", "sample") for net in ("no-lrn", "one-tower", "uncut")],
+    "sample-rates": of("sample", sweeps=True),
+    "sample": of("sample"),
     "controls": [(e.name, e.scale) for e in declared.DECLARED if e.later],
-    "1": [
-        (name, "cifar10")
-        for name in ("net", "lrn", "pool", "augment", "colour", "dropout", "update", "depth", "order", "lrn-vgg")
-    ],
+    "rates": of("cifar10", sweeps=True),
+    "1": [(name, "cifar10") for name in FIRST],
     "ensembles": [("ensemble", "cifar10")],
-    "2": [("relu", "cifar10"), ("relu-others", "cifar10"), ("long", "cifar10"), ("relu-19pct", "cifar10")],
-    "3": [(name, "cifar10") for name in ("towers", "mirrors", "pool-as-run", "readings")],
-}  # fmt: skip
-"""The order of shared/EVIDENCE.md. The arm "one tower" of tier 1 comes with "order"."""
+    "2": [(name, "cifar10") for name in THEN],
+    "3": [cell for cell in of("cifar10") if cell[0] not in (*FIRST, *THEN)],
+}
+"""The order of training: what must have a rate comes after its sweep. The arm "one tower" of tier 1 is in "order"."""
 
 
 def cells(tiers: list[str]) -> Iterator[tuple[str, str, str, int, str]]:

@@ -93,8 +93,6 @@ def along_rows(colours: Tensor, width: int) -> Tensor:
 
 def positions(side: int, size: int, offsets: int) -> int:
     """How many places along one axis a crop is drawn from: ``side - size`` [13: 32 of 256 → 224], or one more [33]."""
-    if offsets not in (32, 33):
-        raise PaperlibError(f"augment.offsets takes 32 (all places but the last) or 33 (all of them), not {offsets}")
     return max(1, side - size + (offsets == 33))
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from paperlib.data.contents import Part, contents
 from paperlib.data.images import DataError, DataMissingError
-from paperlib.data.readers import is_junk, printable
+from paperlib.data.readers import ANNOTATIONS, is_junk, printable
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -32,12 +32,12 @@ SOLUTION = "LOC_val_solution.csv"
 """Kaggle's table of validation images, with the WordNet id and place of each object; an image has one class."""
 CAFFE = "val.txt"
 """Caffe's table of validation images, with the index of each class in ``synsets.txt``."""
-ANNOTATIONS = "val_annotations.txt"
+TINY = PurePosixPath(ANNOTATIONS).name
 """Tiny ImageNet's table of validation images, with the WordNet id and place of each object."""
 SYNSETS = ("synsets.txt", "synset_words.txt")
 TABLES = re.compile(r"data|.*devkit.*|caffe.*|ilsvrc_?12", re.IGNORECASE)
 """Folders that may hold one of these tables, or the files of the development kit."""
-NAMES_OF_TABLES = {name.casefold() for name in (TRUTH, "meta.mat", SOLUTION, CAFFE, ANNOTATIONS, *SYNSETS)}
+NAMES_OF_TABLES = {name.casefold() for name in (TRUTH, "meta.mat", SOLUTION, CAFFE, TINY, *SYNSETS)}
 INNER = re.compile(r"images?|ILSVRC2012_img_val", re.IGNORECASE)
 """Folders within ``val`` that hold all of its images, and are no class."""
 KAGGLE = ("ILSVRC", "Data", "CLS-LOC")
@@ -168,7 +168,7 @@ def validation_classes(places: Sequence[Path], classes: Sequence[str] = ()) -> t
     """
     readings: list[tuple[str, Callable[[], dict[str, str]]]] = [
         *((str(file), partial(by_solution, file)) for file in tables(places, SOLUTION)),
-        *((str(file), partial(by_annotations, file)) for file in tables(places, ANNOTATIONS)),
+        *((str(file), partial(by_annotations, file)) for file in tables(places, TINY)),
         (TRUTH, partial(_by_row, places)),
     ]
     for file in tables(places, CAFFE):

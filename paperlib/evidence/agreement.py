@@ -45,9 +45,9 @@ def twins_and_damage(name: str, scale: str, runs_dir: Path) -> tuple[list[tuple[
     return pairs, damage
 
 
-def twins(name: str, scale: str, runs_dir: Path | None = None) -> list[tuple[Record, Record]]:
-    """The pairs of :func:`twins_and_damage`."""
-    return twins_and_damage(name, scale, runs_dir or runs.default_runs_dir())[0]
+def twins(name: str, scale: str) -> list[tuple[Record, Record]]:
+    """The pairs of :func:`twins_and_damage` in the folder of your runs."""
+    return twins_and_damage(name, scale, runs.default_runs_dir())[0]
 
 
 def difference(pairs: Sequence[tuple[Record, Record]]) -> str:

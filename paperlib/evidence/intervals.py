@@ -130,11 +130,11 @@ def dunnett_probability(c: float, arms: Sequence[int], control: int, df: int) ->
 
 
 @cache
-def _grid(df: int, points: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _grid(df: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Nodes and weights for a standard normal z, and for s with df s² distributed as chi squared."""
     from scipy import special
 
-    nodes, weights = np.polynomial.legendre.leggauss(points)
+    nodes, weights = np.polynomial.legendre.leggauss(160)
     z = 8.5 * nodes
     z_weights = weights * np.exp(-(z**2) / 2)
     low, high = (math.sqrt(2 * tail(df / 2, 1e-13) / df) for tail in (special.gammaincinv, special.gammainccinv))

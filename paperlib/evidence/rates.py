@@ -42,6 +42,6 @@ def swept(scale: str, name: str = "relu-rates") -> dict[str, dict[float, float]]
     return scores
 
 
-def chosen_rates(scale: str, name: str = "relu-rates") -> dict[str, float | None]:
-    """Arm -> the rate that a recorded sweep, by default Figure 1's, chooses, None where it cannot tell yet."""
-    return {arm: choose_rate(errors) for arm, errors in swept(scale, name).items()}
+def chosen_rates(scale: str) -> dict[str, float | None]:
+    """Arm -> the rate that the recorded sweep of Figure 1 chooses, None where it cannot tell yet."""
+    return {arm: choose_rate(errors) for arm, errors in swept(scale).items()}

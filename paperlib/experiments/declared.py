@@ -359,24 +359,28 @@ OVERFIT_POOL = replace(
     comparisons=(lower("S3.4-c", "baseline", "2x2", "overfit"), lower("", "baseline", "2x2")),
 )  # fmt: skip
 """On a training set that a net can overfit. Fresh seeds: five values of the baseline were known from ``overfit``."""
-OVERFIT_RATE = replace(
-    OVERFIT, name="overfit-rate", title="640 training images, with and without dropout at one rate",
-    arms={"dropout, its rate": {"optim.lr": RATE["no-dropout"]}, "no dropout": NO_DROPOUT},
-    seeds=tuple(range(205, 210)), control="dropout, its rate",
-    comparisons=(
-        lower("", "dropout, its rate", "no dropout", "overfit", 1.0), lower("", "dropout, its rate", "no dropout"),
-    ),
-    later=True,
-)  # fmt: skip
-"""The control that ``overfit`` lacks: there the net without dropout has a tenth of the rate. Declared when ``overfit``
-was known, hence with fresh seeds."""
-OVERFIT_FAST = replace(
-    OVERFIT_RATE, name="overfit-fast", title="640 training images, with and without dropout at the rate of dropout",
-    arms={"baseline": {}, "no dropout, its rate": {"model.dropout": 0.0}}, control="baseline",
-    comparisons=(
-        lower("", "baseline", "no dropout, its rate", "overfit", 1.0), lower("", "baseline", "no dropout, its rate"),
-    ),
-)  # fmt: skip
+
+
+def overfit_at(rate: str, name: str, arms: dict[str, Changes]) -> Experiment:
+    """The control that ``overfit`` lacks: both of its ``arms`` have one rate; dropout comes first.
+
+    In ``overfit`` the net without dropout has a tenth of the rate. Declared when ``overfit`` was known, hence with
+    fresh seeds.
+    """
+    a, b = arms
+    return replace(
+        OVERFIT, name=name, title=f"640 training images, with and without dropout at {rate}", arms=arms,
+        seeds=tuple(range(205, 210)), control=a, later=True,
+        comparisons=(lower("", a, b, "overfit", 1.0), lower("", a, b)),
+    )  # fmt: skip
+
+
+OVERFIT_RATE = overfit_at(
+    "one rate", "overfit-rate", {"dropout, its rate": {"optim.lr": RATE["no-dropout"]}, "no dropout": NO_DROPOUT}
+)
+OVERFIT_FAST = overfit_at(
+    "the rate of dropout", "overfit-fast", {"baseline": {}, "no dropout, its rate": {"model.dropout": 0.0}}
+)
 """Here the net without dropout has the baseline's rate, ten times its own. Of the baseline the runs were known."""
 
 # ---------------------------------------------------------------------------------------------------------

@@ -36,9 +36,11 @@ def crops(picture: Tensor, offsets: Sequence[tuple[int, int]], size: int = 224) 
     side = picture.shape[-1]
     figure, panels = subplots(1, 5, figsize=(9.2, 2.5), width_ratios=(1, 1, 1, 1, 1.25))
     draw_photo(panels[0], picture, f"{side} × {side}")
-    for (top, left), axes, colour in zip(offsets, panels[1:4], COLOURS, strict=False):
+    windows, mirrored = torch.tensor(offsets), torch.zeros(len(offsets), 2, dtype=torch.bool)
+    cut = augment.crop_and_mirror(picture.expand(len(offsets), -1, -1, -1), windows, mirrored, size)
+    for window, (top, left), axes, colour in zip(cut, offsets, panels[1:4], COLOURS, strict=False):
         outline(panels[0], top, left, size, colour)
-        draw_photo(axes, picture[:, top : top + size, left : left + size])
+        draw_photo(axes, window)
         axes.set_title(f"row {top}, column {left}", fontsize=9, color=colour)
     seen = share_seen(side, size)
     drawn = panels[4].imshow(seen.numpy(), vmin=0, vmax=100, cmap="viridis")

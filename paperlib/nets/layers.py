@@ -64,15 +64,15 @@ def pad_to_ceil(x: Tensor, kernel: int, stride: int, pad: int = 0) -> Tensor:
 class PadToCeil(nn.Module):
     """:func:`pad_to_ceil` as a layer."""
 
-    def __init__(self, kernel: int, stride: int, pad: int = 0) -> None:
+    def __init__(self, kernel: int, stride: int) -> None:
         super().__init__()
-        self.kernel, self.stride, self.pad = kernel, stride, pad
+        self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return pad_to_ceil(x, self.kernel, self.stride, self.pad)
+        return pad_to_ceil(x, self.kernel, self.stride)
 
     def extra_repr(self) -> str:
-        return f"kernel={self.kernel}, stride={self.stride}, pad={self.pad}"
+        return f"kernel={self.kernel}, stride={self.stride}"
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -137,14 +137,14 @@ def shares(layers: tuple[Layer, ...]) -> dict[str, float]:
 # --- the cost of training, and noise ----------------------------------------------------------------------
 
 
-def updates(images: int, epochs: int = facts.OPTIMISER.epochs, batch: int = facts.OPTIMISER.batch_size) -> int:
-    """Updates of the weights in ``epochs`` passes over ``images``."""
-    return round(images * epochs / batch)
+def updates(images: int) -> int:
+    """Updates of the weights in the paper's passes over ``images``."""
+    return round(images * facts.OPTIMISER.epochs / facts.OPTIMISER.batch_size)
 
 
-def training_flops(images: int = facts.TRAINING_IMAGES, epochs: int = facts.OPTIMISER.epochs) -> float:
-    """Operations of a training: 2 for each multiplication with addition, 3 passes' worth (forward, and twice back)."""
-    return 3.0 * 2.0 * mac_count(two_towers()) * images * epochs
+def training_flops() -> float:
+    """Operations of the training: 2 for a multiplication with addition, 3 passes' worth (forward, and twice back)."""
+    return 3.0 * 2.0 * mac_count(two_towers()) * facts.TRAINING_IMAGES * facts.OPTIMISER.epochs
 
 
 def share_of_peak(days: float) -> float:

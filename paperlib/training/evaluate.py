@@ -122,19 +122,14 @@ def top_k_error(scores: Tensor, labels: Tensor, k: int) -> float:
     return 100 * (1 - credit.mean().item())
 
 
-def ensemble(probabilities: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
-    """Mean of several nets' probabilities (N, classes), or their weighted mean (``avg-test.py``); section 6.
+def ensemble(probabilities: Sequence[Tensor]) -> Tensor:
+    """Mean of several nets' probabilities (N, classes); section 6.
 
-    The weights are divided by their sum. Raises :class:`PaperlibError` where members or weights do not fit together.
+    Raises :class:`PaperlibError` where the members do not fit together.
     """
     if not probabilities or len({p.shape for p in probabilities}) != 1:
         raise PaperlibError("an ensemble needs at least one net, and all of its nets the same images and classes")
-    w = torch.tensor([1.0] * len(probabilities) if weights is None else list(weights), dtype=torch.float64)
-    if len(w) != len(probabilities) or not bool((w >= 0).all()) or not 0 < w.sum() < torch.inf:
-        raise PaperlibError(
-            f"an ensemble of {len(probabilities)} nets needs as many weights, none negative and one above 0"
-        )
-    mean = sum(share * p.double() for share, p in zip((w / w.sum()).tolist(), probabilities, strict=True))
+    mean = sum(1 / len(probabilities) * p.double() for p in probabilities)
     assert isinstance(mean, Tensor)
     return mean.to(probabilities[0].dtype)
 

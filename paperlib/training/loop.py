@@ -69,9 +69,7 @@ def fit(
     """
     refuse(run, data, start, topology)
     parts = Parts.of(data, run.sizes, run.stop)
-    keep_freed_memory()
     use_precision(precision)
-
     how = {"checkpoint_seconds": checkpoint_seconds, "keep_going": keep_going, "topology": topology}
     how |= {"device": device, "precision": precision}
 
@@ -90,8 +88,7 @@ def fit(
             return as_it_ended(run, journal, directory)
         if run.start and not journal.state.step:
             start = start or trained(run.start)
-        training = prepare(run, parts, journal, start, device)
-        training.precision = precision
+        training = prepare(run, parts, journal, start, device, precision)
         loop(training, journal, keep_going, progress)
         return finish(training, journal)
 
@@ -114,11 +111,15 @@ class Training:
     precision: Precision = "fp32"
 
 
-def prepare(run: Run, parts: Parts, journal: Journal, start: nn.Module | None = None, device: str = "cpu") -> Training:
+def prepare(
+    run: Run, parts: Parts, journal: Journal, start: nn.Module | None = None, device: str = "cpu",
+    precision: Precision = "fp32",
+) -> Training:  # fmt: skip
     """The net with its first weights, or those of ``start``, or all as the journal's checkpoint has it.
 
     As one of several processes, this one's part of rank 0's.
     """
+    keep_freed_memory()
     topology = journal.topology
     towers.check_batch(run.recipe.optim.batch_size, topology)
     batches = Batches(parts, run.recipe, run.seed, topology.data_rank, topology.data, device)
@@ -128,7 +129,7 @@ def prepare(run: Run, parts: Parts, journal: Journal, start: nn.Module | None = 
     if start is not None and not journal.state.step:
         take_over(net, start, run)
     net, optimiser = towers.take_part(net, optimiser, topology)
-    return Training(run, parts, batches, net, optimiser, journal.state, topology)
+    return Training(run, parts, batches, net, optimiser, journal.state, topology, precision)
 
 
 @torch.no_grad()

@@ -372,12 +372,7 @@ def _answer(answer: Connection, job: Callable[..., Any], args: Sequence[Any]) ->
 
 
 def launch(
-    job: Callable[..., T],
-    *args: Any,
-    towers: int = 2,
-    data: int = 1,
-    timeout: float = TIMEOUT,
-    context: BaseContext | None = None,
+    job: Callable[..., T], *args: Any, towers: int = 2, data: int = 1, context: BaseContext | None = None
 ) -> list[T]:
     """``job(topology, *args)`` in each of ``towers`` x ``data`` processes (:class:`Child`); gives the results by rank.
 
@@ -386,7 +381,7 @@ def launch(
     world = towers * data
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{Path(folder) / 'meeting'}"
-        places = [(towers, timeout, meeting, (rank, world)) for rank in range(world)]
+        places = [(towers, TIMEOUT, meeting, (rank, world)) for rank in range(world)]
         ranks = [Child(f"rank {p[3][0]} of {world}", _join_and_do, job, args, p, context=context) for p in places]
         try:
             return [rank.result() for rank in ranks]

@@ -280,7 +280,7 @@ def bytes_exchanged(
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A few updates by one process and by several: the losses (nats) of both, and what the several had to send."""
+    """A few updates by one process and by two: the losses (nats) of both, and what the two had to send."""
 
     one: list[float]
     several: list[float]
@@ -293,19 +293,15 @@ def demonstrate(
     sizes: Sizes,
     inputs: Tensor,
     labels: Tensor,
-    *,
-    towers: int = 2,
-    data: int = 1,
-    seed: int = 0,
     context: BaseContext | None = None,
 ) -> Demonstration:
-    """Train on ``inputs`` (steps, B, C, crop, crop) and ``labels`` (steps, B), in this process and in several others.
+    """Train on ``inputs`` (steps, B, C, crop, crop) and ``labels`` (steps, B), in this process and in two others.
 
     The net computes in the precision of ``inputs``; the rate is the recipe's.
     """
-    job = (recipe, sizes, inputs.numpy(), labels.numpy(), seed)
+    job = (recipe, sizes, inputs.numpy(), labels.numpy())
     one, _, expected = _updates(ALONE, *job)
-    ranks = launch(_updates, *job, towers=towers, data=data, context=context)
+    ranks = launch(_updates, *job, context=context)
     _, traffic, weights = zip(*ranks, strict=True)
     differences = [abs(w[name] - expected[name]).max() for w in weights for name in expected]
     sent = [{layer: total // len(labels) for layer, total in each.items()} for each in traffic]
@@ -313,15 +309,15 @@ def demonstrate(
 
 
 def _updates(
-    topology: Topology, recipe: Recipe, sizes: Sizes, inputs: Any, labels: Any, seed: int
+    topology: Topology, recipe: Recipe, sizes: Sizes, inputs: Any, labels: Any
 ) -> tuple[list[float], dict[str, int], dict[str, Any]]:
     """Losses, bytes sent and the final weights of the whole net, of one update a batch."""
     check_batch(inputs.shape[1], topology)
-    whole = build(recipe.model, sizes, seed).to(torch.from_numpy(inputs).dtype)
+    whole = build(recipe.model, sizes, seed=0).to(torch.from_numpy(inputs).dtype)
     net, optimiser = take_part(whole, PaperSGD(whole, recipe.optim), topology)
     losses = []
     for step, (x, y) in enumerate(zip(torch.from_numpy(inputs), torch.from_numpy(labels), strict=True)):
-        set_step(net, seed, step)
+        set_step(net, 0, step)
         net.zero_grad()
         loss = F.cross_entropy(net(topology.rows(x)), topology.rows(y))
         loss.backward()

@@ -147,6 +147,9 @@ def test_a_run_too_short_to_tell_its_speed_says_how_much_it_needs() -> None:
     short = tiny.plain(epochs=1, train_images=3 * 16)
     with pytest.raises(PaperlibError, match="has 3 updates, too few to tell its speed, which takes 5"):
         campaign.speed(short, tiny.dataset(), 1.0, Topology(), "cpu")
+    for one in (replace(tiny.plain(), members=2), replace(tiny.plain(), start=short)):
+        with pytest.raises(PaperlibError, match="--smoke tells the speed of a single net from its first weights"):
+            campaign.speed(one, tiny.dataset(), 1.0, Topology(), "cpu")
     with pytest.raises(PaperlibError, match="the loss was no number after 2 updates"):
         campaign.speed(
             replace(tiny.plain(), recipe=tiny.plain().recipe.but(**{"optim.lr": 1e30})),

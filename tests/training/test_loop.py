@@ -203,6 +203,12 @@ def test_images_of_another_size_than_the_runs_are_refused() -> None:
         fit(dataclasses.replace(run, sizes=dataclasses.replace(run.sizes, side=12)))
 
 
+def test_data_of_more_classes_than_the_net_has_outputs_are_refused() -> None:
+    run = tiny.plain()
+    with pytest.raises(PaperlibError, match="Tiny patterns has 6 classes, the net of this run 4"):
+        fit(dataclasses.replace(run, sizes=dataclasses.replace(run.sizes, classes=4)))
+
+
 def test_weights_that_the_last_update_made_no_numbers_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
