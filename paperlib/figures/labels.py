@@ -41,7 +41,7 @@ WORDS = {
     ("relu-mixed", "2012/relu"): "ReLU", ("relu-mixed", "2012/tanh"): "tanh",
     ("relu-mixed", "2012/mixed"): "the mixed net",
     ("full", "source"): "30 epochs", ("full", "by hand"): "38 epochs", ("longer", "conv 10000"): "baseline",
-    ("dropout", "no dropout"): "no dropout, its rate", ("overfit", "no dropout"): "no dropout, its rate",
+    ("dropout", "no dropout"): "no dropout, its rate", ("overfit", "no dropout"): "no dropout, its rate {rate:g}",
     ("overfit-rate", "dropout, its rate"): "dropout at {rate:g}", ("overfit-rate", "no dropout"): "none at {rate:g}",
     ("overfit-fast", "baseline"): "dropout at {rate:g}", ("overfit-fast", "no dropout, its rate"): "none at {rate:g}",
 }  # fmt: skip

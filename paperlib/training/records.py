@@ -49,15 +49,15 @@ def first_line(
 
 
 @cache
-def code_version() -> dict[str, Any]:
-    """Commit of the checkout, and whether tracked files of the library differ from it.
+def code_version(root: Path = SOURCE) -> dict[str, Any]:
+    """Commit of the checkout at ``root``, and whether tracked files of the library differ from it.
 
     A repository around the checkout, or one that the environment names, does not count.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*args: str) -> str:
-        command = ["git", "-C", str(SOURCE), f"--git-dir={SOURCE / '.git'}", f"--work-tree={SOURCE}", *args]
+        command = ["git", "-C", str(root), f"--git-dir={root / '.git'}", f"--work-tree={root}", *args]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20, env=clean).stdout.strip()
 
     try:
