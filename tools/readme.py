@@ -22,7 +22,7 @@ import reproduce
 
 from paperlib.evidence import claims, decide, store
 from paperlib.experiments import declared, relu
-from paperlib.figures import style
+from paperlib.figures import labels, style
 from paperlib.paper import facts
 from paperlib.training import records
 
@@ -54,7 +54,7 @@ def tally() -> str:
 
 
 def found() -> str:
-    """What came out, in five points."""
+    """What came out, in six points."""
     table = claims.rows()
     by_status = {status: [r for r in table if r.status == status] for status in claims.tally(table)}
     exact, rounded = (len(by_status.get(status, [])) for status in ("exact", "rounding"))
@@ -71,6 +71,7 @@ def found() -> str:
         f"{len(by_status.get('erratum', []))} are slips ({slips['erratum']}), and "
         f"{len(by_status.get('imprecise', []))} are imprecise ({slips['imprecise']}).",
         "**ReLU (Figure 1).** " + " ".join(figure1_sentences()),
+        f"**One idea at a time.** {ideas('cifar10')}",
         "**Overfitting.** "
         + " ".join(
             f"On {style.SCALE_NAMES[v.scale]} the gap between test and training error without "
@@ -83,6 +84,25 @@ def found() -> str:
         "**The whole training, on Tiny ImageNet (proxy, one seed).** " + " ".join(training_sentences()),
     ]
     return "\n".join(f"- {point}" for point in points)
+
+
+def ideas(scale: str) -> str:
+    """Which changes of the baseline raise the test error at a scale, which lower it, and how many are undecided."""
+    base = declared.get("net", scale)
+    found = {
+        v.comparison.b: v for e in declared.DECLARED if e.scale == scale for v in decide.verdicts_of(e.name, scale)
+        if v.comparison.a == base.control and v.comparison.b and v.comparison.metric == "test_error"
+    }  # fmt: skip
+    told, left = [], len(found)
+    for word, sign in (("higher", 1), ("lower", -1)):
+        outside = [v for v in found.values() if sign * v.low > 0 and sign * v.high > 0]
+        each = ", ".join(f"{labels.PLAIN.get(v.comparison.b, v.comparison.b)} ({v.text})" for v in outside)
+        told += [f"{word} with {each}"] if each else []
+        left -= len(outside)
+    return (
+        f"After {base.stop.epochs} epochs on {style.SCALE_NAMES[scale]}, a proxy, the test error is "
+        f"{'; '.join(told)}, each against the baseline. {left} more changes are undecided."
+    )
 
 
 def measured_costs() -> list[dict[str, str]]:
