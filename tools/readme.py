@@ -94,14 +94,14 @@ def ideas(scale: str) -> str:
         if v.comparison.a == base.control and v.comparison.b and v.comparison.metric == "test_error"
     }  # fmt: skip
     told, left = [], len(found)
-    for word, sign in (("higher", 1), ("lower", -1)):
+    for word, sign in (("Higher", 1), ("Lower", -1)):
         outside = [v for v in found.values() if sign * v.low > 0 and sign * v.high > 0]
-        each = ", ".join(f"{labels.PLAIN.get(v.comparison.b, v.comparison.b)} ({v.text})" for v in outside)
-        told += [f"{word} with {each}"] if each else []
+        each = "; ".join(f"{labels.PLAIN.get(v.comparison.b, v.comparison.b)} {v.text}" for v in outside)
+        told += [f"{word} with: {each}."] if each else []
         left -= len(outside)
     return (
-        f"After {base.stop.epochs} epochs on {style.SCALE_NAMES[scale]}, a proxy, the test error is "
-        f"{'; '.join(told)}, each against the baseline. {left} more changes are undecided."
+        f"Test errors after {base.stop.epochs} epochs on {style.SCALE_NAMES[scale]} (proxy), each minus the "
+        f"baseline's. {' '.join(told)} {left} more changes are undecided."
     )
 
 
