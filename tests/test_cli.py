@@ -239,7 +239,9 @@ def test_the_scales_are_all_there() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-vgg"})])
+@pytest.mark.parametrize(
+    ("words", "offered"), [("paperlib da", {"data"}), ("paperlib run lrn", {"lrn", "lrn-factor", "lrn-vgg"})]
+)
 def test_a_shell_completes_commands_and_experiments(words: str, offered: set[str]) -> None:
     asked = {"_PAPERLIB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     done = command(**asked)
