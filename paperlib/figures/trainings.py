@@ -14,7 +14,7 @@ from paperlib.evidence import metrics, store
 from paperlib.experiments import declared
 from paperlib.experiments.form import Experiment
 from paperlib.figures.labels import WORDS, with_rate
-from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, use_style
+from paperlib.figures.style import PALETTE, SCALE_NAMES, Drawing, nothing_yet, scale_name, use_style
 from paperlib.training import records, runs
 
 READING = {"source": "the code", "paper": "the text"}
@@ -229,42 +229,48 @@ def overfit(arms: Sequence[tuple[Experiment, str]] = ()) -> Drawing:
 
 
 LENGTHS = {
-    "baseline": (("augment", "baseline"), ("longer", "conv 10000")),
-    "no crops, no mirrors": (("augment", "neither"), ("longer", "neither")),
-    "no dropout": (("dropout", "no dropout"), ("longer", "no dropout")),
-}  # fmt: skip
-"""A net -> experiment and arm that train it for six epochs, and for four times as many."""
+    "baseline": {"augment": "baseline", "longer": "conv 10000", "long": "baseline"},
+    "no crops, no mirrors": {"augment": "neither", "longer": "neither", "long": "neither"},
+    "no dropout": {"dropout": "no dropout", "longer": "no dropout", "long": "no dropout"},
+}
+"""A net -> experiments that train it for a few epochs and for some four times as many, and its arm there."""
 
 
 def longer(*nets: str) -> Drawing:
-    """Test errors of the baseline and of ``nets`` (of :data:`LENGTHS`) after six epochs and after 24: a dot a seed, a
-    line the means. What has no records is not drawn.
+    """Test errors of the baseline and of ``nets`` (of :data:`LENGTHS`) by the epochs trained: a dot a seed, a line the
+    means, a panel a scale, the larger first. What has no records is not drawn.
     """
     use_style()
     measured = metrics.METRICS["test_error"]
     rows = [
-        {"net": net, "epochs": store.run_of(lines).stop.epochs, "seed": seed, "test_error": measured(lines)}
-        for net in ("baseline", *nets) for name, arm in LENGTHS[net]
-        for of, seed, lines in store.records_of(name, "sample") if of == arm
+        {"scale": scale, "net": net, "epochs": store.run_of(lines).stop.epochs, "seed": seed,
+         "test_error": measured(lines)}
+        for scale in ("cifar10", "sample") for net in ("baseline", *nets) for name, wanted in LENGTHS[net].items()
+        if name in declared.names(scale) for arm, seed, lines in store.records_of(name, scale) if arm == wanted
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
-    figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    means = frame.groupby(["net", "epochs"], sort=False)["test_error"].mean().unstack()
-    places = {epochs: x for x, epochs in enumerate(sorted(means.columns))}
-    for k, (net, of_net) in enumerate(frame.groupby("net", sort=False)):
-        shift = 0.06 * (k - len(nets) / 2)
-        axes.plot([places[e] + shift for e in of_net["epochs"]], of_net["test_error"], "o", ms=4, alpha=0.5,
-                  color=PALETTE[k])  # fmt: skip
-        mean = means.loc[net].dropna()
-        axes.plot([places[e] + shift for e in mean.index], mean, "-", lw=1.6, color=PALETTE[k], label=net)
-    axes.set_xticks([*places.values()], [f"{epochs} epochs" for epochs in places])
-    axes.set(ylabel="test error (%)", xlim=(-0.3, len(places) - 0.7))
-    axes.set_title(SCALE_NAMES["sample"])
-    axes.legend()
+    means = frame.groupby(["scale", "net", "epochs"], sort=False)["test_error"].mean()
+    lengths = frame.groupby("scale", sort=False)["epochs"].agg(lambda epochs: sorted({*epochs}))
+    figure, panels = plt.subplots(
+        1, len(lengths), figsize=(7.6, 3.6), width_ratios=[max(len(each), 1.4) for each in lengths], squeeze=False
+    )
+    for axes, (scale, epochs) in zip(panels[0], lengths.items(), strict=True):
+        for k, net in enumerate(("baseline", *nets)):
+            of_net, shift = frame[(frame["scale"] == scale) & (frame["net"] == net)], 0.06 * (k - len(nets) / 2)
+            axes.plot([epochs.index(e) + shift for e in of_net["epochs"]], of_net["test_error"], "o", ms=4, alpha=0.5,
+                      color=PALETTE[k])  # fmt: skip
+            mean = means[scale, net]
+            axes.plot([epochs.index(e) + shift for e in mean.index], mean, "_-", ms=12, lw=1.6, color=PALETTE[k],
+                      label=net)  # fmt: skip
+        axes.set_xticks(range(len(epochs)), [f"{each} epochs" for each in epochs])
+        axes.set(xlim=(-0.3, len(epochs) - 0.7), title=scale_name(scale))
+    panels[0][0].set_ylabel("test error (%)")
+    panels[0][-1].legend()
     told = [
-        f"after {epochs} epochs " + ", ".join(f"{mean:.1f} % ({net})" for net, mean in means[epochs].dropna().items())
-        for epochs in places
-    ]
+        f"{scale_name(scale)}, after {each} epochs: "
+        + ", ".join(f"{mean:.1f} % ({net})" for net, mean in means[scale, :, each].items())
+        for scale, epochs in lengths.items() for each in epochs
+    ]  # fmt: skip
     words = "; ".join(told)
-    alt = f"A dot a seed, and lines between the means. Test error {words}."
-    return Drawing(figure, frame.round(4), alt, f"Test error {words}.")
+    alt = f"A dot a seed, and lines between the means. Test error on {words}."
+    return Drawing(figure, frame.round(4), alt, f"Test error on {words}.")
