@@ -113,6 +113,7 @@ def costs(models: dict[str, ModelRecipe]) -> Drawing:
     figure, axes = subplots(figsize=(7.6, 3.2))
     bars(axes, frame, xlabel="", ylabel="change (% of the whole net)")
     axes.axhline(0, color="#555555", lw=0.8)
+    axes.margins(y=0.2)  # room for the legend
     alt = "Change against the whole net in parameters and multiplications: " + "; ".join(
         f"{row.Index} {row.parameters:+.1f} % and {row.multiplications:+.1f} %" for row in frame.itertuples()
     )
@@ -236,7 +237,7 @@ def series() -> Drawing:
                     y = len(names) + 0.36 * (k - (len(of_idea) - 1) / 2)
                     colour, mark = forests.MARKS[row["scale"]]
                     axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6)
-                    fill = "white" if row["low"] < 0 < row["high"] else colour
+                    fill = "white" if row["low"] < 0 < row["high"] or row["outcome"] == "undecided" else colour
                     axes.plot(row["estimate"], y, mark, color=colour, ms=4.5, mfc=fill)
                 names.append(str(label).replace(" (640 images)", ""))
         axes.set_yticks(range(len(names)), names, fontsize=8.5)
@@ -255,7 +256,8 @@ def series() -> Drawing:
     told = []
     for scale in scales:
         of_scale = frame[~gap & (frame["scale"] == scale)]
-        more, less = int((of_scale["low"] > 0).sum()), int((of_scale["high"] < 0).sum())
+        decided = of_scale[of_scale["outcome"] != "undecided"]  # not so with too few seeds, whatever the interval
+        more, less = int((decided["low"] > 0).sum()), int((decided["high"] < 0).sum())
         told.append(f"{scale_name(scale)}: of {len(of_scale)} differences of error {more + less} are decided, {more} "
                     f"times more error than the baseline, {less} times less")  # fmt: skip
     words = "; ".join(f"{row.section} {row.label} {row.estimate:.1f} ({row.scale})" for row in frame.itertuples())

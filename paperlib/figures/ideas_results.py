@@ -87,9 +87,10 @@ def view_gains() -> Drawing:
     figure, axes = subplots(figsize=(7.6, 0.4 * len(places) + 0.9))
     y, margins = frame["net"].map(places), frame["two_standard_errors"]
     axes.errorbar(frame["points"], y, xerr=margins, fmt="o", ms=5, alpha=0.8)
-    for v in decide.verdicts("S6-b.1"):
+    for i, v in enumerate(decide.verdicts("S6-b.1")):
         row = next(y for net, y in places.items() if net.startswith(SCALE_NAMES[v.scale]))
-        axes.plot([v.low, v.high], [row + 0.25] * 2, lw=4, alpha=0.4, color=PALETTE[1], label="interval of the seeds")
+        label = "" if i else "interval of the seeds"
+        axes.plot([v.low, v.high], [row + 0.25] * 2, lw=4, alpha=0.4, color=PALETTE[1], label=label)
     axes.axvline(0, color="#555555", lw=0.8)
     axes.set_yticks(list(places.values()), list(places))
     axes.set_xlabel("points of top-1 error; thin bars: two standard errors of the images", loc="right")

@@ -249,26 +249,28 @@ def longer(*nets: str) -> Drawing:
         if name in declared.names(scale) for arm, seed, lines in store.records_of(name, scale) if arm == wanted
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
-    means = frame.groupby(["scale", "net", "epochs"], sort=False)["test_error"].mean()
-    lengths = frame.groupby("scale", sort=False)["epochs"].agg(lambda epochs: sorted({*epochs}))
+    means = frame.groupby(["scale", "net", "epochs"], sort=False)["test_error"].mean().reset_index()
+    lengths = {scale: sorted({*frame[frame["scale"] == scale]["epochs"]}) for scale in dict.fromkeys(frame["scale"])}
     figure, panels = plt.subplots(
-        1, len(lengths), figsize=(7.6, 3.6), width_ratios=[max(len(each), 1.4) for each in lengths], squeeze=False
-    )
+        1, len(lengths), figsize=(7.6, 3.6), width_ratios=[max(len(each), 1.4) for each in lengths.values()],
+        squeeze=False,
+    )  # fmt: skip
     for axes, (scale, epochs) in zip(panels[0], lengths.items(), strict=True):
         for k, net in enumerate(("baseline", *nets)):
-            of_net, shift = frame[(frame["scale"] == scale) & (frame["net"] == net)], 0.06 * (k - len(nets) / 2)
-            axes.plot([epochs.index(e) + shift for e in of_net["epochs"]], of_net["test_error"], "o", ms=4, alpha=0.5,
+            seeds, mean = (each[(each["scale"] == scale) & (each["net"] == net)] for each in (frame, means))
+            shift = 0.06 * (k - len(nets) / 2)
+            axes.plot([epochs.index(e) + shift for e in seeds["epochs"]], seeds["test_error"], "o", ms=4, alpha=0.5,
                       color=PALETTE[k])  # fmt: skip
-            mean = means[scale, net]
-            axes.plot([epochs.index(e) + shift for e in mean.index], mean, "_-", ms=12, lw=1.6, color=PALETTE[k],
-                      label=net)  # fmt: skip
+            axes.plot([epochs.index(e) + shift for e in mean["epochs"]], mean["test_error"], "_-", ms=12, lw=1.6,
+                      color=PALETTE[k], label=net)  # fmt: skip
         axes.set_xticks(range(len(epochs)), [f"{each} epochs" for each in epochs])
         axes.set(xlim=(-0.3, len(epochs) - 0.7), title=scale_name(scale))
     panels[0][0].set_ylabel("test error (%)")
     panels[0][-1].legend()
     told = [
         f"{scale_name(scale)}, after {each} epochs: "
-        + ", ".join(f"{mean:.1f} % ({net})" for net, mean in means[scale, :, each].items())
+        + ", ".join(f"{row.test_error:.1f} % ({row.net})" for row in means.itertuples()
+                    if (row.scale, row.epochs) == (scale, each))
         for scale, epochs in lengths.items() for each in epochs
     ]  # fmt: skip
     words = "; ".join(told)
