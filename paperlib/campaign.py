@@ -9,7 +9,7 @@ import multiprocessing.connection
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from paperlib.experiments import declared
 from paperlib.machine import whole_number
 from paperlib.training import checkpoints, evaluate, loop, processes, records, runs
 from paperlib.training.precision import Precision
-from paperlib.training.processes import ALONE, Topology, joined
+from paperlib.training.processes import ALONE, Topology, joined, one_thread
 from paperlib.training.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -243,17 +243,6 @@ def train_one(
             start=weights.start_of(job.run),
         )  # fmt: skip
     return result.status
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread while it lasts: the last digits of a run depend on their number."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def train_in_child(job: Job) -> str:

@@ -90,8 +90,9 @@ def ideas(scale: str) -> str:
     """Which changes of the baseline raise the test error at a scale, which lower it, and how many are undecided."""
     base = declared.get("net", scale)
     found = {
-        v.comparison.b: v for e in declared.DECLARED if e.scale == scale for v in decide.verdicts_of(e.name, scale)
-        if v.comparison.a == base.control and v.comparison.b and v.comparison.metric == "test_error"
+        v.comparison.b: v for e in declared.DECLARED if (e.scale, e.stop) == (scale, base.stop)
+        for v in decide.verdicts_of(e.name, scale)
+        if v.comparison.b and (v.comparison.a, v.comparison.metric) == (base.control, "test_error")
     }  # fmt: skip
     told, left = [], len(found)
     for word, sign in (("Higher", 1), ("Lower", -1)):
@@ -100,7 +101,7 @@ def ideas(scale: str) -> str:
         told += [f"{word} with: {each}."] if each else []
         left -= len(outside)
     return (
-        f"Test errors after {base.stop.epochs} epochs on {style.SCALE_NAMES[scale]} (proxy), each minus the "
+        f"Test errors after {base.stop.epochs} epochs on {style.scale_name(scale)}, each minus the "
         f"baseline's. {' '.join(told)} {left} more changes are undecided."
     )
 

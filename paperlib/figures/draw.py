@@ -9,7 +9,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import torch
 
 from paperlib import files
 from paperlib.data import known
@@ -24,6 +23,7 @@ from paperlib.figures.forests import forest, forest_times
 from paperlib.figures.style import Drawing, png
 from paperlib.figures.tables import Table, table1, table2
 from paperlib.figures.trainings import overfit, stall, training
+from paperlib.training.processes import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ def draw(names: list[str] | None = None, folder: Path | None = None) -> list[Pat
     if unknown:
         raise PaperlibError(f"there is no figure {unknown[0]!r}; the figures are {', '.join(known)}")
     folder = folder or FIGURES
+    # the sample's nets give a second thread too little to do: where both begin on one core they take seconds to part
     with into_files(), one_thread():
         return [path for name in names or known for path in write(name, folder)]
 
@@ -89,20 +90,6 @@ def into_files() -> Iterator[None]:
     finally:
         if before:
             mpl.use(before)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """While it lasts, torch has one thread.
-
-    The sample's nets give a second one too little to do, and where both begin on one core they take seconds to part.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write(name: str, folder: Path) -> list[Path]:

@@ -358,6 +358,17 @@ def interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread while it lasts: the last digits of a run depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _answer(answer: Connection, job: Callable[..., Any], args: Sequence[Any]) -> None:
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which a killed process leaves behind
